@@ -1,0 +1,50 @@
+# Everything starts here. `make` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS ?= test
+
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# two busy threads that wait actively on shared cores run at a quarter of their speed
+export OMP_WAIT_POLICY := PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test test-fast campaign bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-$(EXTRAS): $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+install: $(VENV)/.installed ## the environment in .venv
+
+demo: $(VENV)/.installed ## train, validate, keep the best and prune, on generated data
+	$(BIN)/python -m flows.demo
+
+check: $(VENV)/.installed-$(EXTRAS) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(VENV)/.installed-$(EXTRAS) ## all tests (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest --durations=10
+
+test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)
+	$(BIN)/python -m pytest -m 'not slow and not campaign'
+
+campaign: $(VENV)/.installed-$(EXTRAS) ## the long random kill tests
+	$(BIN)/python -m pytest -m campaign --timeout 3600
+
+clean: ## forget the environment and what the demo left
+	rm -rf $(VENV) .venv-* demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

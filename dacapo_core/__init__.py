@@ -1,0 +1,1 @@
+"""DaCapo's weights store and starts, and what a real training run needs around them."""

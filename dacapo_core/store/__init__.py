@@ -1,0 +1,1 @@
+"""Where checkpoints live, which are best, which may go."""

@@ -1,0 +1,3 @@
+"""The version of the distribution; stored with every checkpoint."""
+
+__version__ = "0.1.0"

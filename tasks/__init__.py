@@ -1,0 +1,1 @@
+"""One observable Prefect task for each step of a run."""

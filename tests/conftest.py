@@ -1,0 +1,138 @@
+"""Real parts that several rooms' tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_site_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own DACAPO_* settings never reach a test."""
+    for name in [name for name in os.environ if name.startswith("DACAPO_")]:
+        if name != "DACAPO_PEER_PYTHON":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real input beside the project."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no folder shared/ beside the project: real stores and volumes are not here")
+    return folder
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3-compatible server on loopback."""
+
+    endpoint_url: str
+    storage_options: dict[str, Any] = field(repr=False)
+
+    def new_bucket(self) -> str:
+        """The URL of a new, empty bucket."""
+        import s3fs
+
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        s3fs.S3FileSystem(**self.storage_options).mkdir(name)
+        return f"s3://{name}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Free loopback ports, each with its gRPC companion (+10000) free too."""
+    found: list[int] = []
+    candidates = iter(range(20000 + os.getpid() % 7000, 45000))
+    while len(found) < count:
+        port = next(candidates)
+        try:
+            for number in (port, port + 10000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        found.append(port)
+    return found
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3-compatible server (SeaweedFS), loopback only, telemetry off."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[test]'")
+    import sys
+
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+    if weed is None:
+        pytest.skip("the S3 test server is not installed: pip install '.[test]'")
+    folder = tmp_path_factory.mktemp("s3")
+    identities = {
+        "identities": [
+            {
+                "name": "test",
+                "credentials": [{"accessKey": "test", "secretKey": "testtest"}],
+                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            }
+        ]
+    }
+    (folder / "s3.json").write_text(json.dumps(identities))
+    s3, master, volume, filer = free_ports(4)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                weed,
+                "-logtostderr=true",
+                "server",
+                f"-dir={folder}",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                f"-master.port={master}",
+                f"-volume.port={volume}",
+                f"-filer.port={filer}",
+                "-master.volumeSizeLimitMB=256",
+                "-volume.max=200",
+                "-filer",
+                "-master.telemetry=false",
+                "-s3",
+                f"-s3.port={s3}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                f"-s3.config={folder / 's3.json'}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    endpoint = f"http://127.0.0.1:{s3}"
+    options = {"key": "test", "secret": "testtest", "endpoint_url": endpoint}
+    ready = S3Server(endpoint, options)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                ready.new_bucket()
+                break
+            except Exception:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    log_text = (folder / "log").read_text()[-2000:]
+                    raise RuntimeError(f"the S3 test server did not start:\n{log_text}") from None
+                time.sleep(0.3)
+        yield ready
+    finally:
+        server.kill()
+        server.wait()
