@@ -1,0 +1,30 @@
+"""Events about checkpoints: ``dacapo.checkpoint.{stored,best,pruned,restored}``.
+
+An event names the run (resource ``dacapo.run.<name>``); Prefect adds the flow run it came from.
+Sending never waits for the server and never fails a run: the store keeps the truth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect.events import emit_event
+from prefect.logging import get_logger
+
+CheckpointEvent = Literal["stored", "best", "pruned", "restored"]
+
+
+def emit_checkpoint_event(kind: CheckpointEvent, run: str, **payload: Any) -> None:
+    """Send ``dacapo.checkpoint.<kind>`` on resource ``dacapo.run.<run>``; best effort."""
+    try:
+        emit_event(
+            event=f"dacapo.checkpoint.{kind}",
+            resource={
+                "prefect.resource.id": f"dacapo.run.{run}",
+                "prefect.resource.name": run,
+                "prefect.resource.role": "training-run",
+            },
+            payload=payload,
+        )
+    except Exception as error:
+        get_logger(__name__).warning("event dacapo.checkpoint.%s not sent: %s", kind, error)

@@ -1,0 +1,156 @@
+"""Small pictures as SVG, and pictures inside markdown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+
+from tasks.pages.checkpoint_history import CheckpointFate
+from tasks.pages.wording import readable_bytes, readable_seconds
+
+WIDTH, MARGIN = 760, 54
+FATE_COLOURS = {"kept": "#2563eb", "marked": "#d97706", "pruned": "#cbd5e1"}
+LINE_COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2")
+INK, PALE = "#1e293b", "#e2e8f0"
+
+
+def markdown_picture(title: str, picture: bytes, kind: str = "svg+xml") -> str:
+    """A picture inside markdown, as a ``data:`` URL; ``kind`` is ``svg+xml`` or ``png``."""
+    return f"![{title}](data:image/{kind};base64,{base64.b64encode(picture).decode()})"
+
+
+def fate_strip(history: Sequence[CheckpointFate]) -> bytes:
+    """One box a checkpoint, in order of iteration, coloured by its fate; a star on each best."""
+    ordered = sorted(history, key=lambda checkpoint: checkpoint.iteration)
+    count = max(1, len(ordered))
+    step = (WIDTH - 20) / count
+    box = max(1.0, min(step * 0.85, 34.0))
+    label_every = max(1, round(count * 44 / (WIDTH - 20)))
+    shapes: list[str] = []
+    for index, checkpoint in enumerate(ordered):
+        left = 10 + index * step
+        middle = left + box / 2
+        title = f"{checkpoint.iteration}: {checkpoint.fate} – {', '.join(checkpoint.reasons)}"
+        shapes.append(
+            f'<rect x="{left:.1f}" y="26" width="{box:.1f}" height="34" rx="3" '
+            f'fill="{FATE_COLOURS[checkpoint.fate]}"><title>{escape(title)}</title></rect>'
+        )
+        if checkpoint.best_for:
+            shapes.append(_text(middle, 20, "★", "middle", size=16))
+        if index % label_every == 0:
+            shapes.append(_text(middle, 76, str(checkpoint.iteration), "middle", size=11))
+    for index, (fate, colour) in enumerate(FATE_COLOURS.items()):
+        left = 10 + index * 90
+        shapes.append(f'<rect x="{left}" y="88" width="12" height="12" rx="2" fill="{colour}"/>')
+        shapes.append(_text(left + 18, 98, fate))
+    shapes.append(_text(10 + len(FATE_COLOURS) * 90, 98, "★ best"))
+    return _svg(108, shapes)
+
+
+def line_chart(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    x_title: str,
+    marks: Mapping[str, float] | None = None,
+) -> bytes:
+    """One line a name over a common x; ``marks`` names the x of a star on a line.
+
+    Lines with the same values as an earlier one still get their entry in the legend.
+    """
+    points = [point for curve in curves.values() for point in curve]
+    if not points:
+        return _svg(30, [_text(10, 20, "nothing to draw yet")])
+    x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
+    y_low, y_high = min(y for _, y in points), max(y for _, y in points)
+    frame = _Frame(x_low, x_high, y_low, y_high)
+    shapes = frame.axes([f"{y:.3g}" for y in frame.y_ticks()], [f"{x:g}" for x in frame.x_ticks()])
+    for index, (name, curve) in enumerate(curves.items()):
+        colour = LINE_COLOURS[index % len(LINE_COLOURS)]
+        shapes.append(_polyline([frame.place(x, y) for x, y in curve], colour))
+        shapes += [_dot(*frame.place(x, y), colour) for x, y in curve]
+        mark = (marks or {}).get(name)
+        for x, y in curve:
+            if x == mark:
+                left, top = frame.place(x, y)
+                shapes.append(_text(left, top - 6, "★", "middle", size=16))
+        shapes.append(_dot(MARGIN + 6, frame.height + 38 + 16 * index, colour))
+        shapes.append(_text(MARGIN + 16, frame.height + 42 + 16 * index, name))
+    shapes.append(_text(WIDTH - 10, frame.height + 30, x_title, "end"))
+    return _svg(frame.height + 46 + 16 * len(curves), shapes)
+
+
+def disk_use_chart(levels: Sequence[tuple[datetime, int]]) -> bytes:
+    """Bytes on disk as steps over the time since the first checkpoint."""
+    if not levels:
+        return _svg(30, [_text(10, 20, "sizes are not on record")])
+    start = levels[0][0]
+    seconds = [(moment - start).total_seconds() for moment, _ in levels]
+    frame = _Frame(0.0, seconds[-1], 0.0, float(max(size for _, size in levels)))
+    steps: list[tuple[float, float]] = []
+    before = 0
+    for second, (_, size) in zip(seconds, levels, strict=True):
+        steps += [frame.place(second, before), frame.place(second, size)]
+        before = size
+    shapes = frame.axes(
+        [readable_bytes(round(y)) for y in frame.y_ticks()],
+        [readable_seconds(x) for x in frame.x_ticks()],
+    )
+    shapes.append(_polyline(steps, LINE_COLOURS[0]))
+    return _svg(frame.height + 40, shapes)
+
+
+class _Frame:
+    """Where values are placed inside a chart."""
+
+    def __init__(self, x_low: float, x_high: float, y_low: float, y_high: float) -> None:
+        self.x_low, self.x_span = x_low, (x_high - x_low) or 1.0
+        self.y_low, self.y_span = y_low, (y_high - y_low) or 1.0
+        self.height = 190
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        across = MARGIN + (x - self.x_low) / self.x_span * (WIDTH - MARGIN - 20)
+        down = 12 + (1 - (y - self.y_low) / self.y_span) * (self.height - 12)
+        return round(across, 1), round(down, 1)
+
+    def x_ticks(self) -> list[float]:
+        return [self.x_low + self.x_span * part / 4 for part in range(5)]
+
+    def y_ticks(self) -> list[float]:
+        return [self.y_low + self.y_span * part / 2 for part in range(3)]
+
+    def axes(self, y_labels: Sequence[str], x_labels: Sequence[str]) -> list[str]:
+        shapes = []
+        for y, label in zip(self.y_ticks(), y_labels, strict=True):
+            top = self.place(self.x_low, y)[1]
+            shapes.append(
+                f'<line x1="{MARGIN}" x2="{WIDTH - 20}" y1="{top}" y2="{top}" stroke="{PALE}"/>'
+            )
+            shapes.append(_text(MARGIN - 6, top + 4, label, "end", size=11))
+        for x, label in zip(self.x_ticks(), x_labels, strict=True):
+            shapes.append(_text(self.place(x, 0)[0], self.height + 16, label, "middle", size=11))
+        return shapes
+
+
+def _svg(height: float, shapes: Sequence[str]) -> bytes:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">'
+        f'<rect width="100%" height="100%" fill="white"/>{"".join(shapes)}</svg>'
+    ).encode()
+
+
+def _text(left: float, top: float, text: str, anchor: str = "start", size: int = 12) -> str:
+    return (
+        f'<text x="{left:.1f}" y="{top:.1f}" font-size="{size}" text-anchor="{anchor}" '
+        f'fill="{INK}">{escape(text)}</text>'
+    )
+
+
+def _polyline(points: Sequence[tuple[float, float]], colour: str) -> str:
+    path = " ".join(f"{x},{y}" for x, y in points)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+
+
+def _dot(left: float, top: float, colour: str) -> str:
+    return f'<circle cx="{left}" cy="{top}" r="3" fill="{colour}"/>'

@@ -1,0 +1,95 @@
+"""Artifacts for the Prefect UI: best effort, bounded in time and in number.
+
+Prefect's own ``create_*_artifact`` waits a minute for a server that is away, then raises. A page
+is not worth that: one attempt of a few seconds, one log line, and no further attempt for a while.
+The store keeps the truth, so the next page shows all that a missed one would have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.logging import get_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.utilities.context import get_task_and_flow_run_ids
+
+ATTEMPT_SECONDS = 5.0
+PAUSE_SECONDS = 60.0
+
+
+class Publisher:
+    """Publishes artifacts; remembers a server that is away and the pages it may update."""
+
+    def __init__(self) -> None:
+        self._away_until = 0.0
+        self._pages: dict[tuple[UUID, str], UUID] = {}
+
+    def table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> bool:
+        """A new version of a table under ``key``; False if it could not be published."""
+        return self._publish(key, "table", json.dumps(list(rows)), description, update=False)
+
+    def page(self, key: str, markdown: str, description: str, *, update: bool = False) -> bool:
+        """A markdown page under ``key``; False if it could not be published.
+
+        Args:
+            update: within one flow run the page is changed in place, so that a page that is
+                published often does not grow the database.
+        """
+        return self._publish(key, "markdown", markdown, description, update=update)
+
+    def _publish(self, key: str, kind: str, data: str, description: str, *, update: bool) -> bool:
+        if time.monotonic() < self._away_until:
+            return False
+        task_run, flow_run = get_task_and_flow_run_ids()
+        if flow_run is None:
+            return False
+        page = self._pages.get((flow_run, key)) if update else None
+        try:
+            with (
+                temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+                get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
+            ):
+                if page is not None:
+                    client.update_artifact(page, ArtifactUpdate(data=data, description=description))
+                    return True
+                created = client.create_artifact(
+                    ArtifactCreate(
+                        key=key,
+                        type=kind,
+                        data=data,
+                        description=description,
+                        flow_run_id=flow_run,
+                        task_run_id=task_run,
+                    )
+                )
+                if update:
+                    self._pages[flow_run, key] = created.id
+                return True
+        except Exception as error:
+            self._away_until = time.monotonic() + PAUSE_SECONDS
+            get_logger(__name__).warning(
+                "page %s not published, next attempt in %.0f s: %s", key, PAUSE_SECONDS, error
+            )
+            return False
+
+
+publisher = Publisher()
+
+
+def artifact_key(page: str, run: str) -> str:
+    """The stable key of a run's page: Prefect allows lower case, digits and dashes only.
+
+    A name that had to be changed gets a few digits of its hash, so that ``a_b`` and ``a-b`` do
+    not share a page.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
+    if plain == run:
+        return f"{page}-{plain}"
+    return f"{page}-{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
