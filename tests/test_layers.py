@@ -1,0 +1,52 @@
+"""The layers point one way: deployments → flows → tasks → dacapo_core."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+FORBIDDEN = {
+    "dacapo_core": {"prefect", "tasks", "flows", "deployments"},
+    "tasks": {"flows", "deployments"},
+    "flows": {"deployments"},
+    "deployments": set[str](),
+}
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names of everything that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_no_layer_imports_one_above_it(layer: str) -> None:
+    files = list((REPOSITORY / layer).rglob("*.py"))
+    assert files
+    upward = {
+        str(file.relative_to(REPOSITORY)): sorted(found)
+        for file in files
+        if (found := imported(file) & FORBIDDEN[layer])
+    }
+    assert not upward
+
+
+def test_a_run_can_be_configured_without_torch() -> None:
+    code = (
+        "import sys; from dacapo_core.experiments.run_config import RunConfig;"
+        "RunConfig(); RunConfig.model_json_schema();"
+        "sys.exit(' '.join({'torch', 'zarr', 'matplotlib', 'prefect'} & set(sys.modules)) or None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
