@@ -1,0 +1,95 @@
+"""What can go wrong in a store. Every error is a StoreError and the builtin that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class StoreError(Exception):
+    """Base of all errors of a store."""
+
+
+class InvalidNameError(StoreError, ValueError):
+    """A run, dataset or criterion name, or an iteration, that the layout cannot hold."""
+
+
+class MissingCheckpointError(StoreError, FileNotFoundError):
+    """No such run, or no such iteration of it."""
+
+
+class MissingRecordError(StoreError, FileNotFoundError):
+    """No such record: best, scores, configuration, pin."""
+
+
+class DamagedRecordError(StoreError, ValueError):
+    """A record that is not what was written."""
+
+
+class UnsavableStateError(StoreError, TypeError):
+    """A state that could not be loaded back safely; names the key."""
+
+
+class DamagedCheckpointError(StoreError):
+    """A checkpoint whose bytes are not those that were written.
+
+    Attributes:
+        run, iteration, path: which checkpoint.
+        expected, found: what was written and what is there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run: str | None = None,
+        iteration: int | None = None,
+        path: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.run = run
+        self.iteration = iteration
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+
+class NotACheckpointError(DamagedCheckpointError):
+    """A file that loads but does not hold the weights of a model and an optimizer."""
+
+
+class UnsafeCheckpointError(StoreError):
+    """A checkpoint that asks for code to be run. It was not loaded, nothing was run.
+
+    Attributes:
+        globals: the names it asked for, ``module.name``.
+    """
+
+    def __init__(self, message: str, globals: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.globals = list(globals)
+
+
+class ProtectedCheckpointError(StoreError):
+    """A checkpoint that something still points to; it stays unless forced."""
+
+
+class StoreUnreachableError(StoreError, OSError):
+    """The store cannot be read: no such bucket, wrong credentials, no connection."""
+
+
+class StoreNotWritableError(StoreError, OSError):
+    """The store cannot be written: permission, read-only, a file where a folder must be."""
+
+
+class StoreFullError(StoreNotWritableError):
+    """No space left, or quota exceeded. Nothing stored before is touched."""
+
+
+class LeaseHeldError(StoreError):
+    """Another process trains this run."""
+
+
+class LeaseLostError(StoreError):
+    """The lease of this process was taken over by another; it must not store any more."""

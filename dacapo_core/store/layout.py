@@ -1,0 +1,222 @@
+"""Where everything is in a store: names and paths, relative to its basedir. Pure.
+
+The layout is DaCapo's (``dacapo.store.local_weights_store``); what is ours is under
+``records/`` and ``checkpoints/.partial/``. Paths are joined with ``/`` on every system.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from typing import SupportsIndex
+
+from dacapo_core.store.errors import InvalidNameError
+
+_CANONICAL_DECIMAL = re.compile(r"0|[1-9][0-9]*")
+_RESERVED_RUNS = {"configs", "stats"}
+_RESERVED_DATASETS = {"checkpoints", "records", "iterations"}
+_RESERVED_CRITERIA = {"iterations"}
+_LONGEST_NAME = 200
+
+
+def check_run_name(name: str) -> str:
+    """The run name itself.
+
+    Raises:
+        InvalidNameError: it could leave its folder or collide with the layout.
+    """
+    _check_name(name, "run")
+    if name in _RESERVED_RUNS:
+        raise InvalidNameError(f"run name {name!r} is a folder of DaCapo's own; choose another")
+    return name
+
+
+def check_dataset_name(name: str) -> str:
+    """The dataset's folder name: ``/`` becomes ``_``, as DaCapo does.
+
+    Raises:
+        InvalidNameError: it could leave its folder or collide with the layout.
+    """
+    if isinstance(name, str) and ".." in name.split("/"):
+        raise InvalidNameError(f"dataset name {name!r} contains '..'; choose another")
+    folder = name.replace("/", "_") if isinstance(name, str) else name
+    _check_name(folder, "dataset")
+    if folder in _RESERVED_DATASETS:
+        raise InvalidNameError(
+            f"dataset name {name!r} is a folder of the store's own; choose another"
+        )
+    return folder
+
+
+def check_criterion_name(name: str) -> str:
+    """The criterion name itself.
+
+    Raises:
+        InvalidNameError: it could leave its folder or collide with the layout.
+    """
+    _check_name(name, "criterion")
+    if name in _RESERVED_CRITERIA:
+        raise InvalidNameError(
+            f"criterion name {name!r} is a folder of the store's own; choose another"
+        )
+    return name
+
+
+def check_iteration(iteration: SupportsIndex) -> int:
+    """The iteration as an int; any integer type, no bool.
+
+    Raises:
+        InvalidNameError: not an integer, or negative.
+    """
+    if isinstance(iteration, bool):
+        raise InvalidNameError(f"iteration must be an integer >= 0, not {iteration!r}")
+    try:
+        number = operator.index(iteration)
+    except TypeError:
+        raise InvalidNameError(f"iteration must be an integer >= 0, not {iteration!r}") from None
+    if number < 0:
+        raise InvalidNameError(f"iteration must be an integer >= 0, not {number}")
+    return number
+
+
+def parse_iteration(name: str) -> int | None:
+    """The iteration that a file name in ``iterations/`` stands for; None for any other file.
+
+    Only canonical decimals count: not ``007``, ``1_000``, ``5.tmp`` or ``٣``.
+    """
+    return int(name) if _CANONICAL_DECIMAL.fullmatch(name) else None
+
+
+def _check_name(name: str, kind: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidNameError(f"{kind} name must be a string, not {name!r}")
+    if not name or name != name.strip():
+        raise InvalidNameError(f"{kind} name {name!r} is empty or begins or ends with a space")
+    if name.startswith("."):
+        raise InvalidNameError(f"{kind} name {name!r} begins with a dot; choose another")
+    if "/" in name or "\\" in name:
+        raise InvalidNameError(f"{kind} name {name!r} contains a slash; choose another")
+    if not name.isprintable():
+        raise InvalidNameError(f"{kind} name {name!r} contains a character that cannot be shown")
+    if name.endswith((".json", ".zarr")):
+        raise InvalidNameError(f"{kind} name {name!r} ends like a file of the store; drop the end")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise InvalidNameError(
+            f"{kind} name {name[:40]!r}… is longer than {_LONGEST_NAME} bytes; shorten it"
+        )
+
+
+# checkpoints
+
+
+def checkpoints_folder(run: str) -> str:
+    return f"{run}/checkpoints"
+
+
+def iterations_folder(run: str) -> str:
+    return f"{run}/checkpoints/iterations"
+
+
+def checkpoint_path(run: str, iteration: int) -> str:
+    return f"{run}/checkpoints/iterations/{iteration}"
+
+
+def partial_folder(run: str) -> str:
+    """Where local files are while they are written; swept when their writer is gone."""
+    return f"{run}/checkpoints/.partial"
+
+
+# best records
+
+
+def best_path(run: str, dataset: str, criterion: str) -> str:
+    """Where DaCapo's documentation puts it, and where ours is."""
+    return f"{run}/{dataset}/{criterion}.json"
+
+
+def dacapo_best_path(run: str, dataset: str, criterion: str) -> str:
+    """Where DaCapo's ``store_best`` writes it."""
+    return f"{run}/checkpoints/{dataset}/{criterion}.json"
+
+
+def dacapo_best_link(run: str, dataset: str, criterion: str) -> str:
+    """DaCapo's symlink to the best checkpoint, a key of its ``Start``."""
+    return f"{run}/checkpoints/{dataset}/{criterion}"
+
+
+def dacapo_best_read_path(run: str, dataset: str, criterion: str) -> str:
+    """Where DaCapo's ``retrieve_best`` looks for it."""
+    return f"{run}/checkpoints/{criterion}/{dataset}.json"
+
+
+# records
+
+
+def records_folder(run: str) -> str:
+    return f"{run}/records"
+
+
+def run_config_path(run: str) -> str:
+    return f"{run}/records/run.json"
+
+
+def start_report_path(run: str) -> str:
+    return f"{run}/records/start.json"
+
+
+def checkpoint_records_folder(run: str) -> str:
+    return f"{run}/records/checkpoints"
+
+
+def checkpoint_record_path(run: str, iteration: int) -> str:
+    return f"{run}/records/checkpoints/{iteration}.json"
+
+
+def scores_folder(run: str, iteration: int | None = None) -> str:
+    """The scores of a run, or of one of its iterations."""
+    return f"{run}/records/scores" if iteration is None else f"{run}/records/scores/{iteration}"
+
+
+def scores_path(run: str, iteration: int, dataset: str) -> str:
+    return f"{run}/records/scores/{iteration}/{dataset}.json"
+
+
+def pruned_folder(run: str) -> str:
+    return f"{run}/records/pruned"
+
+
+def pruned_path(run: str, operation: str) -> str:
+    """``operation``: ``<time>-<id>``."""
+    return f"{run}/records/pruned/{operation}.json"
+
+
+def pins_folder(run: str) -> str:
+    return f"{run}/records/pins"
+
+
+def pin_path(run: str, iteration: int) -> str:
+    return f"{run}/records/pins/{iteration}.json"
+
+
+def pending_folder(run: str) -> str:
+    return f"{run}/records/pending"
+
+
+def pending_path(run: str, iteration: int) -> str:
+    return f"{run}/records/pending/{iteration}.json"
+
+
+def marked_folder(run: str) -> str:
+    return f"{run}/records/marked"
+
+
+def marked_path(run: str, iteration: int) -> str:
+    return f"{run}/records/marked/{iteration}.json"
+
+
+def lease_folder(run: str) -> str:
+    return f"{run}/records/lease"
+
+
+def lease_path(run: str, epoch: int) -> str:
+    return f"{run}/records/lease/{epoch}.json"
