@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from dacapo_core.experiments.tasks.channels import Channels
 from dacapo_core.experiments.tasks.evaluation_settings import EvaluationSettings
@@ -21,8 +21,10 @@ class OneHotTaskConfig(EvaluationSettings):
     """
 
     type: Literal["one_hot"] = "one_hot"
-    classes: Channels = Field(
-        ["mito", "pm", "ves", "er"], description="Labels to predict, one output channel each."
+    channels: Channels = Field(
+        ["mito", "pm", "ves", "er"],
+        validation_alias=AliasChoices("channels", "classes"),
+        description="Labels to predict, one output channel each; DaCapo calls them classes.",
     )
     kernel_size: Literal[1, 3] = Field(1, description="Kernel of the head's convolution.")
     dice_weight: float = Field(
@@ -31,11 +33,6 @@ class OneHotTaskConfig(EvaluationSettings):
     thresholds: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = Field(
         [0.3, 0.4, 0.5, 0.6, 0.7], description="Probabilities above which a voxel is foreground."
     )
-
-    @property
-    def channels(self) -> list[str]:
-        """Names of the output channels, in order."""
-        return self.classes
 
     def build(self) -> OneHotTask:
         """The task itself."""

@@ -1,0 +1,96 @@
+"""What training reports, iteration by iteration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingIterationStats:
+    """One iteration (DaCapo's class of the same name).
+
+    ``loss`` and ``gradient_norm`` are NaN or infinite where the iteration was skipped;
+    ``time`` is in seconds.
+    """
+
+    iteration: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    time: float
+    skipped: bool
+
+
+@dataclass
+class TrainingStats:
+    """A stretch of iterations (DaCapo's ``dacapo.experiments.training_stats.TrainingStats``)."""
+
+    batch_size: int
+    iteration_stats: list[TrainingIterationStats] = field(default_factory=list)
+
+    @property
+    def iterations(self) -> list[int]:
+        """Each iteration's number: how many were done when it was."""
+        return [stats.iteration for stats in self.iteration_stats]
+
+    @property
+    def losses(self) -> list[float]:
+        """Each iteration's loss."""
+        return [stats.loss for stats in self.iteration_stats]
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """Each iteration's learning rate."""
+        return [stats.learning_rate for stats in self.iteration_stats]
+
+    @property
+    def skipped(self) -> int:
+        """How many iterations changed nothing because loss or gradient was not finite."""
+        return sum(stats.skipped for stats in self.iteration_stats)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Patches per second of training; 0 without iterations."""
+        seconds = sum(stats.time for stats in self.iteration_stats)
+        return self.batch_size * len(self.iteration_stats) / seconds if seconds else 0.0
+
+    def record(self) -> dict[str, Any]:
+        """The stretch as columns for JSON; a value that is not finite becomes None."""
+        return {
+            "batch_size": self.batch_size,
+            "iteration": self.iterations,
+            "loss": [finite(stats.loss) for stats in self.iteration_stats],
+            "gradient_norm": [finite(stats.gradient_norm) for stats in self.iteration_stats],
+            "learning_rate": self.learning_rates,
+            "time": [round(stats.time, 6) for stats in self.iteration_stats],
+            "skipped": [stats.iteration for stats in self.iteration_stats if stats.skipped],
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> TrainingStats:
+        """The stretch that `record` was made from."""
+        skipped = set(record["skipped"])
+        columns = ("iteration", "loss", "gradient_norm", "learning_rate", "time")
+        return cls(
+            record["batch_size"],
+            [
+                TrainingIterationStats(
+                    iteration,
+                    float("nan") if loss is None else loss,
+                    float("nan") if norm is None else norm,
+                    rate,
+                    seconds,
+                    iteration in skipped,
+                )
+                for iteration, loss, norm, rate, seconds in zip(
+                    *(record[column] for column in columns), strict=True
+                )
+            ],
+        )
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if isfinite(value) else None
