@@ -1,0 +1,76 @@
+"""Starting a run from a published COSEM network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dacapo_core.experiments.starts.cosem_catalogue import cosem_iteration, cosem_setup
+from dacapo_core.experiments.starts.loading_report import LoadingReport
+from dacapo_core.experiments.starts.start import Start, as_configuration
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dacapo_core.experiments.starts.cosem_start_config import CosemStartConfig
+
+logger = logging.getLogger(__name__)
+
+
+class CosemStart(Start):
+    """Initialises a model with a published COSEM checkpoint (DaCapo's class).
+
+    Channels and voxel sizes come from the catalogue; no network is built to learn them.
+    """
+
+    config: CosemStartConfig
+
+    @property
+    def channels(self) -> list[str] | None:
+        """Labels of the network's output channels, in order."""
+        return self.config.channels or list(cosem_setup(self.run).channels)
+
+    def iteration(self) -> int:
+        """The published iteration."""
+        return cosem_iteration(self.run, self.criterion)
+
+    def check(self) -> None:
+        """See that the checkpoint is in the store; fetch it if it is not.
+
+        It is fetched from the settings' `cosem_url` once, whoever asks at the same time, and is
+        in the store whole or not at all.
+
+        Raises:
+            DownloadError: it could not be fetched, or is not what it should be.
+        """
+        from dacapo_core.experiments.starts.cosem_fetch import fetch_checkpoint
+
+        fetch_checkpoint(self.store(), self.run, self.iteration(), sha256=self.config.sha256)
+
+    def initialize_weights(
+        self, model: nn.Module, new_head: Sequence[str] | None = None
+    ) -> LoadingReport:
+        """Fetch the checkpoint if need be, load it into `model` and say what was loaded.
+
+        The outputs are signed distances squashed by tanh: foreground is above 0.
+
+        Raises:
+            DownloadError: it could not be fetched.
+            StartError: it does not fit. The model is untouched, as it is after any other error.
+        """
+        self.check()
+        setup = cosem_setup(self.run)
+        logger.info(
+            "%s was trained on voxels of %d nm and predicts voxels of %d nm",
+            self.name,
+            setup.voxel_size_input,
+            setup.voxel_size_output,
+        )
+        return super().initialize_weights(model, new_head)
+
+    @staticmethod
+    def _configuration(start_config: Any) -> CosemStartConfig:
+        from dacapo_core.experiments.starts.cosem_start_config import CosemStartConfig
+
+        return as_configuration(start_config, CosemStartConfig)

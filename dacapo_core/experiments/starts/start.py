@@ -1,0 +1,166 @@
+"""Starting a run from a checkpoint of another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dacapo_core.experiments.starts.loading_report import LoadingReport
+from dacapo_core.experiments.starts.start_error import StartError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dacapo_core.experiments.starts.start_config import StartConfig
+    from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+logger = logging.getLogger(__name__)
+
+
+class Start:
+    """Initialises a model with the weights of a stored checkpoint (DaCapo's class).
+
+    Unlike DaCapo's, it returns a report of what was loaded, and a start that would load (almost)
+    nothing is an error.
+
+    Attributes:
+        config: the configuration, whatever it was given as.
+        run: the run to start from.
+        criterion: which of its checkpoints.
+        name: ``<run>/<criterion>``.
+    """
+
+    def __init__(self, start_config: StartConfig | Mapping[str, Any] | Any) -> None:
+        self.config = self._configuration(start_config)
+        self.run = self.config.run
+        self.criterion = self.config.criterion
+        self.name = f"{self.run}/{self.criterion}"
+
+    @property
+    def channels(self) -> list[str] | None:
+        """Labels of the checkpoint's output channels: given, or as the run recorded them."""
+        if self.config.channels is not None:
+            return list(self.config.channels)
+        return recorded_channels(self.store().run_config(self.run))
+
+    def store(self) -> LocalWeightsStore:
+        """The store that holds the checkpoint."""
+        from dacapo_core.store.create_store import create_weights_store
+        from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+        if self.config.store_url is None:
+            return create_weights_store()
+        return LocalWeightsStore(self.config.store_url, options_for(self.config.store_url))
+
+    def iteration(self) -> int:
+        """The iteration that the criterion stands for, now.
+
+        Raises:
+            FileNotFoundError: no such run or checkpoint; the message lists those there are.
+        """
+        return find_iteration(self.store(), self.run, self.criterion)
+
+    def initialize_weights(
+        self, model: nn.Module, new_head: Sequence[str] | None = None
+    ) -> LoadingReport:
+        """Load the checkpoint into `model`, whole or by what matches, and say what was loaded.
+
+        Args:
+            model: any model with a head; its head is found from the model, see `model_head`.
+            new_head: labels of its output channels; None takes ``model.channels``.
+
+        Raises:
+            FileNotFoundError: no such run or checkpoint.
+            StartError: it does not fit, or labels are wrong. The model is untouched, as it is
+                after any other error.
+        """
+        from dacapo_core.experiments.starts.loading import load_matching
+
+        store = self.store()
+        iteration = self.iteration()
+        report = load_matching(
+            model,
+            store.retrieve_model(self.run, iteration),
+            source_labels=self.channels,
+            labels=new_head,
+            policy=self.config.policy,
+            floor=self.config.floor,
+            run=self.run,
+            criterion=self.criterion,
+        )
+        report.iteration = iteration
+        report.store_url = str(store.basedir)
+        for line in report.summary().splitlines():
+            logger.info(line)
+        return report
+
+    @staticmethod
+    def _configuration(start_config: Any) -> StartConfig:
+        from dacapo_core.experiments.starts.start_config import StartConfig
+
+        return as_configuration(start_config, StartConfig)
+
+
+def as_configuration(start_config: Any, kind: type[StartConfig]) -> Any:
+    """`start_config` as a `kind`: itself, from a dict, or from an object like DaCapo's."""
+    if isinstance(start_config, kind):
+        return start_config
+    if isinstance(start_config, Mapping):
+        return kind(**start_config)
+    channels = getattr(getattr(start_config, "task_config", None), "channels", None)
+    return kind(run=start_config.run, criterion=start_config.criterion, channels=channels)
+
+
+def find_iteration(store: LocalWeightsStore, run: str, criterion: str) -> int:
+    """What `criterion` names in `run`: an iteration, "latest", or "<dataset>/<criterion>".
+
+    "iterations/<iteration>", DaCapo's own key of a checkpoint, is an iteration too.
+
+    Raises:
+        FileNotFoundError: no such run or checkpoint; the message lists those there are.
+        StartError: a criterion of another form.
+    """
+    iterations = store.iterations(run)
+    if not iterations:
+        raise FileNotFoundError(
+            f"no checkpoint of a run {run!r} in {store.basedir}; its runs: "
+            f"{', '.join(store.runs()) or 'none'}"
+        )
+    if criterion == "latest":
+        return iterations[-1]
+    wanted = criterion.removeprefix("iterations/")
+    if wanted.isascii() and wanted.isdecimal():
+        iteration = int(wanted)
+    elif "/" in criterion:
+        dataset, _, name = criterion.rpartition("/")
+        iteration = store.retrieve_best(run, dataset, name)
+    else:
+        raise StartError(
+            f"criterion {criterion!r} of run {run!r} is neither an iteration nor 'latest' nor "
+            "'<dataset>/<criterion>'"
+        )
+    if iteration not in iterations:
+        raise FileNotFoundError(
+            f"{run}/{criterion} is iteration {iteration}, which is not in {store.basedir}; there "
+            f"are {', '.join(str(known) for known in iterations)}"
+        )
+    return iteration
+
+
+def recorded_channels(run_config: Mapping[str, Any] | None) -> list[str] | None:
+    """The channels of the task in a stored run configuration; None if it does not say."""
+    task = (run_config or {}).get("task_config")
+    channels = task.get("channels") if isinstance(task, Mapping) else None
+    return list(channels) if channels else None
+
+
+def options_for(store_url: str) -> dict[str, Any]:
+    """The settings' storage options if `store_url` is on the same kind of file system."""
+    from fsspec.core import split_protocol
+
+    from dacapo_core.settings import get_settings
+
+    settings = get_settings()
+    same = split_protocol(store_url)[0] == split_protocol(settings.runs_base_dir)[0]
+    return dict(settings.storage_options) if same else {}
