@@ -87,6 +87,14 @@ class StoreFullError(StoreNotWritableError):
     """No space left, or quota exceeded. Nothing stored before is touched."""
 
 
+class RetentionError(StoreError, ValueError):
+    """A policy that cannot be carried out on this run; nothing was pruned."""
+
+
+class RestoreError(StoreError):
+    """A checkpoint that cannot be brought back; says when and why it went."""
+
+
 class LeaseHeldError(StoreError):
     """Another process trains this run."""
 

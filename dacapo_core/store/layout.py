@@ -87,6 +87,16 @@ def parse_iteration(name: str) -> int | None:
     return int(name) if _CANONICAL_DECIMAL.fullmatch(name) else None
 
 
+def parse_numbered_record(name: str) -> tuple[int, str | None] | None:
+    """``7.json`` → (7, None), ``7.child.json`` → (7, "child"); None for any other file name."""
+    stem, dot, end = name.rpartition(".")
+    number, dotted, rest = stem.partition(".")
+    iteration = parse_iteration(number)
+    if end != "json" or not dot or iteration is None:
+        return None
+    return iteration, rest if dotted else None
+
+
 def _check_name(name: str, kind: str) -> None:
     if not isinstance(name, str):
         raise InvalidNameError(f"{kind} name must be a string, not {name!r}")
@@ -194,8 +204,10 @@ def pins_folder(run: str) -> str:
     return f"{run}/records/pins"
 
 
-def pin_path(run: str, iteration: int) -> str:
-    return f"{run}/records/pins/{iteration}.json"
+def pin_path(run: str, iteration: int, child: str | None = None) -> str:
+    """A pin set by hand, or the one of a child run that starts from this checkpoint."""
+    name = f"{iteration}" if child is None else f"{iteration}.{child}"
+    return f"{run}/records/pins/{name}.json"
 
 
 def pending_folder(run: str) -> str:
@@ -212,6 +224,24 @@ def marked_folder(run: str) -> str:
 
 def marked_path(run: str, iteration: int) -> str:
     return f"{run}/records/marked/{iteration}.json"
+
+
+def damaged_folder(run: str) -> str:
+    return f"{run}/records/damaged"
+
+
+def damaged_path(run: str, iteration: int) -> str:
+    """What a verification found wrong with a checkpoint."""
+    return f"{run}/records/damaged/{iteration}.json"
+
+
+def pruning_folder(run: str) -> str:
+    return f"{run}/records/pruning"
+
+
+def pruning_path(run: str, operation: str) -> str:
+    """What a prune that is under way is about to delete; gone when it is done."""
+    return f"{run}/records/pruning/{operation}.json"
 
 
 def lease_folder(run: str) -> str:
