@@ -1,0 +1,87 @@
+"""What pruning would do, or did: each iteration kept or pruned, and why. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """What a listing and the records say about one checkpoint.
+
+    Attributes:
+        size: in bytes.
+        stored: when it was stored (the file's modification time).
+        damaged: what is wrong with it, where that is known.
+        marked: said of one that was pruned and is within its grace period.
+    """
+
+    iteration: int
+    size: int
+    stored: datetime
+    damaged: str | None = None
+    marked: str | None = None
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Each iteration of a run is in ``kept`` or in ``pruned``, with all its reasons.
+
+    Attributes:
+        scores: iteration → ``dataset/criterion`` → score, where the policy asked for scores.
+        grace: pruned checkpoints are marked, and deleted by a sweep after this time.
+        notes: what a person should know besides.
+        failed: iterations that should have gone and could not, each with its error; they are
+            in ``kept`` too.
+        operation: name of the record of this operation; None when nothing was carried out.
+    """
+
+    checkpoints: Mapping[int, StoredCheckpoint]
+    kept: dict[int, list[str]]
+    pruned: dict[int, list[str]]
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)
+    grace: timedelta | None = None
+    notes: list[str] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    run: str | None = None
+    dry_run: bool = True
+    operation: str | None = None
+
+    @property
+    def bytes_kept(self) -> int:
+        """Total size of the kept checkpoints."""
+        return sum(self.checkpoints[iteration].size for iteration in self.kept)
+
+    @property
+    def bytes_freed(self) -> int:
+        """Total size of the pruned checkpoints; with a grace period, freed when it is over."""
+        return sum(self.checkpoints[iteration].size for iteration in self.pruned)
+
+    @property
+    def doomed(self) -> list[int]:
+        """Pruned iterations that are not marked yet: those that carrying out acts on."""
+        return [i for i in self.pruned if self.checkpoints[i].marked is None]
+
+    def table(self, now: datetime) -> list[dict[str, Any]]:
+        """One row per iteration, newest first, as the command line and the UI show it.
+
+        Keys: iteration, decision ("kept" or "pruned"), reasons, scores, bytes, age_seconds.
+        """
+        rows = []
+        for iteration in sorted(self.checkpoints, reverse=True):
+            kept = iteration in self.kept
+            checkpoint = self.checkpoints[iteration]
+            rows.append(
+                {
+                    "iteration": iteration,
+                    "decision": "kept" if kept else "pruned",
+                    "reasons": (self.kept if kept else self.pruned)[iteration],
+                    "scores": self.scores.get(iteration, {}),
+                    "bytes": checkpoint.size,
+                    "age_seconds": round((now - checkpoint.stored).total_seconds()),
+                }
+            )
+        return rows

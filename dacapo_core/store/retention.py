@@ -1,0 +1,225 @@
+"""Which checkpoints of a run to keep, which may go, and why. Pure: nothing is touched.
+
+A policy's rules compose as a union of reasons to keep. A size limit takes from that union,
+oldest first. What may never be pruned is kept whatever the policy says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from pydantic import ByteSize
+
+from dacapo_core.store.errors import RetentionError
+from dacapo_core.store.prune_plan import PrunePlan, StoredCheckpoint
+from dacapo_core.store.retention_policy import RetentionPolicy, shown_duration
+from dacapo_core.store.scores import Judged, ScoresRecord, best_scores, names_of, ranking
+
+__all__ = ["RetentionPolicy", "plan"]
+
+
+def plan(
+    policy: RetentionPolicy,
+    checkpoints: Iterable[StoredCheckpoint],
+    *,
+    scores: Iterable[ScoresRecord] = (),
+    best: Mapping[Judged, int] | None = None,
+    protected: Mapping[int, Sequence[str]] | None = None,
+    now: datetime | None = None,
+) -> PrunePlan:
+    """Decide for each checkpoint: kept or pruned, with all its reasons.
+
+    Args:
+        scores: of any iterations; needed where the policy keeps the best.
+        best: the best records' targets, never pruned.
+        protected: iteration → why it may not go (pinned, waiting for validation, …).
+        now: the time that ages count from; default the present.
+
+    Raises:
+        RetentionError: the policy names a criterion that the run does not have, or keeps by
+            scores alone and there are none.
+    """
+    now = now or datetime.now(UTC)
+    stored = {checkpoint.iteration: checkpoint for checkpoint in checkpoints}
+    counting = [c for c in stored.values() if c.damaged is None and c.marked is None]
+    counting.sort(key=lambda checkpoint: checkpoint.iteration)
+    live = {checkpoint.iteration for checkpoint in counting}
+    records = [record for record in scores if record.iteration in live]
+
+    firm = _never_prunable(policy, stored, best or {}, protected or {})
+    if policy.minimum_age is not None:
+        for checkpoint in counting:
+            if now - checkpoint.stored < policy.minimum_age:
+                reason = f"younger than {shown_duration(policy.minimum_age)}"
+                firm.setdefault(checkpoint.iteration, []).append(reason)
+
+    kept = {iteration: list(reasons) for iteration, reasons in firm.items()}
+    pruned: dict[int, list[str]] = {iteration: [] for iteration in live - firm.keys()}
+    ranked_best: set[int] = set()
+    rules = list(_rules(policy, counting))
+    if policy.keep_best is not None:
+        for rule in _best_rules(policy, records, best or {}):
+            ranked_best |= rule[0].keys()
+            rules.append(rule)
+    for keeps, missed in rules:
+        for iteration in live:
+            if iteration in keeps:
+                kept.setdefault(iteration, []).append(keeps[iteration])
+            elif iteration in pruned:
+                pruned[iteration].append(missed(iteration))
+    for reasons in pruned.values():
+        if policy.minimum_age is not None:
+            reasons.append(f"older than {shown_duration(policy.minimum_age)}")
+        if policy.pins:
+            reasons.append("not pinned by the policy")
+    if not policy.has_rules:
+        for iteration in live:
+            kept.setdefault(iteration, []).append("within the total size")
+    for iteration in kept:
+        pruned.pop(iteration, None)
+    notes = _limit_size(policy, stored, kept, pruned, firm.keys(), ranked_best)
+    for iteration, checkpoint in stored.items():
+        if iteration not in kept and iteration not in live:
+            said = (
+                f"marked: {checkpoint.marked}"
+                if checkpoint.marked is not None
+                else f"damaged: {checkpoint.damaged}"
+            )
+            pruned[iteration] = [said]
+    return PrunePlan(
+        checkpoints=stored,
+        kept=dict(sorted(kept.items())),
+        pruned=dict(sorted(pruned.items())),
+        scores=best_scores(records),
+        grace=policy.grace,
+        notes=notes,
+    )
+
+
+def _never_prunable(
+    policy: RetentionPolicy,
+    stored: Mapping[int, StoredCheckpoint],
+    best: Mapping[Judged, int],
+    protected: Mapping[int, Sequence[str]],
+) -> dict[int, list[str]]:
+    firm: dict[int, list[str]] = {}
+    if stored:
+        latest = max(stored)
+        firm[latest] = ["latest"]
+        whole = [i for i, c in stored.items() if c.damaged is None]
+        unmarked = [i for i in whole if stored[i].marked is None]
+        if whole and (newest := max(unmarked or whole)) != latest:
+            firm[newest] = ["newest that is whole"]
+    for (dataset, criterion), iteration in sorted(best.items()):
+        firm.setdefault(iteration, []).append(f"best of {dataset}/{criterion}")
+    for iteration, reasons in protected.items():
+        firm.setdefault(iteration, []).extend(reasons)
+    for iteration in policy.pins:
+        firm.setdefault(iteration, []).append("pinned by the policy")
+    return {iteration: reasons for iteration, reasons in firm.items() if iteration in stored}
+
+
+Rule = tuple[dict[int, str], Callable[[int], str]]
+"""Iteration → why this rule keeps it, and what it says of the others."""
+
+
+def _rules(policy: RetentionPolicy, counting: Sequence[StoredCheckpoint]) -> Iterable[Rule]:
+    if (last := policy.keep_last) is not None:
+        among = f"among the last {last}"
+        yield {c.iteration: among for c in counting[-last:]}, lambda _: f"not {among}"
+    if (every := policy.keep_every) is not None:
+        multiple = f"multiple of {every}"
+        kept = {c.iteration: multiple for c in counting if c.iteration % every == 0}
+        yield kept, lambda _: f"no {multiple}"
+    periods = (
+        ("hour", "hours", policy.keep_hourly, "%Y-%m-%d %H:00"),
+        ("day", "days", policy.keep_daily, "%Y-%m-%d"),
+        ("week", "weeks", policy.keep_weekly, "%G-W%V"),
+    )
+    for period, plural, count, form in periods:
+        if count is None:
+            continue
+        newest: dict[str, StoredCheckpoint] = {}
+        for checkpoint in counting:
+            name = checkpoint.stored.astimezone(UTC).strftime(form)
+            known = newest.get(name)
+            if known is None or checkpoint.stored >= known.stored:
+                newest[name] = checkpoint
+        chosen = sorted(newest)[-count:]
+        missed = f"not the newest of one of the last {count} {plural}"
+        yield (
+            {newest[name].iteration: f"newest of {period} {name}" for name in chosen},
+            lambda _, missed=missed: missed,  # type: ignore[misc]
+        )
+
+
+def _best_rules(
+    policy: RetentionPolicy, records: Sequence[ScoresRecord], best: Mapping[Judged, int]
+) -> Iterable[Rule]:
+    count = policy.keep_best or 0
+    ranked = ranking(records)
+    if policy.criteria is not None:
+        names = names_of([*ranked, *best])
+        unknown = [name for name in policy.criteria if name not in names]
+        if unknown and names:
+            raise RetentionError(
+                f"the policy keeps the best by {', '.join(map(repr, unknown))}, which the run's "
+                f"scores do not have; they have {', '.join(sorted(names))}; nothing was pruned"
+            )
+        wanted = {judged for name in policy.criteria for judged in names.get(name, ())}
+        ranked = {judged: order for judged, order in ranked.items() if judged in wanted}
+    only_by_scores = not policy.model_copy(update={"keep_best": None}).has_rules
+    if only_by_scores and not any(ranked.values()):
+        raise RetentionError(
+            "the policy keeps the best alone, and no live checkpoint has a score: it would keep "
+            "nothing; validate first, or add a rule such as keep_last; nothing was pruned"
+        )
+    for (dataset, criterion), order in sorted(ranked.items()):
+        name = f"{dataset}/{criterion}"
+        places = {i: (place, record.score) for place, (i, record) in enumerate(order, start=1)}
+        keeps = {
+            i: f"place {place} of the best {count} of {name} ({score:.4g})"
+            for i, (place, score) in places.items()
+            if place <= count and score is not None
+        }
+
+        def missed(
+            iteration: int,
+            places: dict[int, tuple[int, float | None]] = places,
+            name: str = name,
+        ) -> str:
+            if iteration not in places:
+                return f"no score of {name}"
+            place, score = places[iteration]
+            return f"not among the best {count} of {name} (place {place}, {score:.4g})"
+
+        yield keeps, missed
+
+
+def _limit_size(
+    policy: RetentionPolicy,
+    stored: Mapping[int, StoredCheckpoint],
+    kept: dict[int, list[str]],
+    pruned: dict[int, list[str]],
+    firm: Iterable[int],
+    ranked_best: set[int],
+) -> list[str]:
+    """Move the oldest from kept to pruned until the limit holds; those among the best last."""
+    limit = policy.max_total_size
+    if limit is None:
+        return []
+    total = sum(stored[iteration].size for iteration in kept)
+    over = f"over the total size of {limit.human_readable()}"
+    movable = sorted(kept.keys() - set(firm), key=lambda i: (i in ranked_best, i))
+    for iteration in movable:
+        if total <= limit:
+            break
+        pruned[iteration] = [over, *(f"although {why}" for why in kept.pop(iteration))]
+        total -= stored[iteration].size
+    if total > limit:
+        return [
+            f"the checkpoints that may never be pruned take {ByteSize(total).human_readable()}, "
+            f"more than the policy's {limit.human_readable()}"
+        ]
+    return []

@@ -1,0 +1,138 @@
+"""Scores of a checkpoint on a dataset, and which checkpoint they make the best. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Judged = tuple[str, str]
+"""(dataset, criterion)."""
+
+
+class ScoreEntry(BaseModel):
+    """The scores under one set of post-processing parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, float | None]
+
+    @field_validator("scores")
+    @classmethod
+    def _nan_is_no_score(cls, scores: dict[str, float | None]) -> dict[str, float | None]:
+        return {
+            criterion: None if score is None or math.isnan(score) else score
+            for criterion, score in scores.items()
+        }
+
+
+class ScoresRecord(BaseModel):
+    """What one validation of one checkpoint on one dataset found.
+
+    ``criteria`` names those that a best is kept for, with their direction (True: higher is
+    better). An entry may hold scores of further criteria; they are kept and shown, and never
+    make a best. Criteria of one channel are named as DaCapo names them, ``mito__dice``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    iteration: int = Field(ge=0)
+    dataset: str
+    criteria: dict[str, bool]
+    entries: list[ScoreEntry]
+    scored: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    by: str | None = None
+
+    def best_entry(
+        self, criterion: str, higher_is_better: bool
+    ) -> tuple[float, dict[str, Any]] | None:
+        """The best finite score of ``criterion`` and its parameters; None without one.
+
+        Among equals the first entry, as DaCapo takes it.
+        """
+        found: tuple[float, dict[str, Any]] | None = None
+        for entry in self.entries:
+            score = entry.scores.get(criterion)
+            if score is None or not math.isfinite(score):
+                continue
+            if found is None or better(score, found[0], higher_is_better):
+                found = (score, entry.parameters)
+        return found
+
+
+class BestRecord(BaseModel):
+    """Which checkpoint is the best of a dataset and criterion.
+
+    DaCapo's own records hold the iteration alone.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="strings")
+
+    iteration: int = Field(ge=0)
+    score: float | None = None
+    parameters: dict[str, Any] | None = None
+
+
+def better(score: float, other: float, higher_is_better: bool) -> bool:
+    """Whether ``score`` beats ``other``."""
+    return score > other if higher_is_better else score < other
+
+
+def ranking(records: Iterable[ScoresRecord]) -> dict[Judged, list[tuple[int, BestRecord]]]:
+    """Each (dataset, criterion)'s iterations from best to worst.
+
+    An iteration without a finite score is not in it. Among equals the earlier comes first. When
+    records disagree on a direction, the latest iteration's holds.
+    """
+    records = sorted(records, key=lambda record: record.iteration)
+    directions: dict[Judged, bool] = {}
+    found: dict[Judged, list[tuple[int, BestRecord]]] = {}
+    for record in records:
+        for criterion, higher in record.criteria.items():
+            directions[record.dataset, criterion] = higher
+    for record in records:
+        for criterion in record.criteria:
+            judged = (record.dataset, criterion)
+            entry = record.best_entry(criterion, directions[judged])
+            ranked = found.setdefault(judged, [])
+            if entry is not None:
+                score, parameters = entry
+                best = BestRecord(iteration=record.iteration, score=score, parameters=parameters)
+                ranked.append((record.iteration, best))
+    for judged, ranked in found.items():
+        sign = -1.0 if directions[judged] else 1.0
+        ranked.sort(key=lambda item: (sign * (item[1].score or 0.0), item[0]))
+    return found
+
+
+def best_of(records: Iterable[ScoresRecord]) -> dict[Judged, BestRecord]:
+    """The best record that these scores make, per (dataset, criterion) with any finite score."""
+    return {judged: ranked[0][1] for judged, ranked in ranking(records).items() if ranked}
+
+
+def best_scores(records: Iterable[ScoresRecord]) -> dict[int, dict[str, float]]:
+    """Iteration → ``dataset/criterion`` → best finite score: what a table shows."""
+    shown: dict[int, dict[str, float]] = {}
+    for (dataset, criterion), ranked in ranking(records).items():
+        for iteration, best in ranked:
+            if best.score is not None:
+                shown.setdefault(iteration, {})[f"{dataset}/{criterion}"] = best.score
+    return shown
+
+
+def names_of(judged: Iterable[Judged]) -> dict[str, set[Judged]]:
+    """What a policy may call each: ``criterion`` alone or ``dataset/criterion``."""
+    names: dict[str, set[Judged]] = {}
+    for dataset, criterion in judged:
+        names.setdefault(criterion, set()).add((dataset, criterion))
+        names.setdefault(f"{dataset}/{criterion}", set()).add((dataset, criterion))
+    return names
+
+
+def shown_scores(scores: Mapping[str, float]) -> str:
+    """One line for people: ``val_a/dice 0.912 · val_a/voi 0.31``."""
+    return " · ".join(f"{name} {score:.4g}" for name, score in sorted(scores.items()))
