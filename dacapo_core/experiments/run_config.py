@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from dacapo_core.experiments.architectures import ArchitectureConfig, CNNectomeUNetConfig
 from dacapo_core.experiments.configuration import Configuration
+from dacapo_core.experiments.starts import CosemStartConfig, StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig, TaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 
@@ -38,13 +39,17 @@ class RunConfig(Configuration):
         0, ge=0, description="Decides initial weights and, with the iteration, every batch."
     )
     architecture_config: ArchitectureConfig = Field(
-        CNNectomeUNetConfig(normalisation="instance"), description="The network, up to its head."
+        CNNectomeUNetConfig(padding="same", normalisation="instance"),
+        description="The network, up to its head.",
     )
     task_config: TaskConfig = Field(
         OneHotTaskConfig(), description="What is predicted: channels, target and loss."
     )
     trainer_config: TrainerConfig = Field(
         TrainerConfig(), description="How weights follow from batches."
+    )
+    start_config: Annotated[StartConfig | CosemStartConfig, Field(discriminator="type")] | None = (
+        Field(None, description="Weights to begin with. Default: fresh ones.")
     )
 
     @model_validator(mode="after")

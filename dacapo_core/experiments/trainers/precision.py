@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from dacapo_core.experiments.model import Model
+
 Setting = Literal["auto", "off", "bf16", "fp16"]
 
 
@@ -19,7 +21,7 @@ def computes_bf16(device: torch.device) -> bool:
     return False
 
 
-def resolve_precision(setting: Setting, device: torch.device, model: nn.Module) -> torch.dtype:
+def resolve_precision(setting: Setting, device: torch.device, model: Model) -> torch.dtype:
     """The dtype that `setting` means for `model` on `device`; float32 is no mixed precision.
 
     Raises:
@@ -41,7 +43,7 @@ def resolve_precision(setting: Setting, device: torch.device, model: nn.Module) 
     return torch.bfloat16 if not broken and computes_bf16(device) else torch.float32
 
 
-def shallow_convolutions(model: nn.Module) -> list[str]:
+def shallow_convolutions(model: Model) -> list[str]:
     """Names of the 3D convolutions whose input has a depth of exactly 2.
 
     torch's bfloat16 gradients of their weights are corrupt on CPUs (seen with torch 2.13).

@@ -1,0 +1,164 @@
+"""A run as it is trained: what is built from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dacapo_core.experiments.device import find_device
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.experiments.starts.model_head import parameter_groups
+from dacapo_core.experiments.trainers.precision import resolve_precision
+from dacapo_core.experiments.trainers.schedule import learning_rate_factor
+from dacapo_core.experiments.training_stats import TrainingStats
+
+
+class Run:
+    """Model, optimizer and everything else that training changes (DaCapo's ``Run``).
+
+    Weights are initialised from ``config.seed``; a start is loaded into ``model`` afterwards.
+
+    Attributes:
+        iteration: how many iterations are done.
+        skipped_in_a_row: how many of the last of them changed nothing, see `TrainingStep`.
+        training_stats: the iterations of this process.
+    """
+
+    def __init__(self, config: RunConfig, device: str | torch.device | None = None) -> None:
+        self.config = config
+        self.name = config.name
+        self.device = find_device(device)
+        self.iteration = 0
+        self.skipped_in_a_row = 0
+        self.training_stats = TrainingStats(config.batch_size)
+        self.task = config.task_config.build()
+        self._random_state: dict[str, torch.Tensor] = {}
+        with self._fork_random_state():
+            torch.manual_seed(config.seed)
+            model = self.task.create_model(config.architecture_config)
+            self._random_state = self._read_random_state()
+        trainer = config.trainer_config
+        self.dtype = resolve_precision(trainer.mixed_precision, self.device, model)
+        self.model = model.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        start = config.start_config
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(
+                self.model,
+                config.learning_rate,
+                start.backbone_learning_rate_factor if start is not None else 1.0,
+            ),
+            lr=config.learning_rate,
+            weight_decay=trainer.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.average = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay))
+            if trainer.ema_decay is not None
+            else None
+        )
+
+    def set_learning_rate(self) -> float:
+        """Give the optimizer the rate with which the next iteration is trained, and return it.
+
+        The schedule depends on the iteration alone, so it needs no state in a checkpoint.
+        """
+        trainer = self.config.trainer_config
+        factor = learning_rate_factor(
+            self.iteration, self.config.num_iterations, trainer.warmup_iterations, trainer.schedule
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        return self.config.learning_rate * factor
+
+    def finish_iteration(self, skipped: bool) -> None:
+        """Count an iteration whose step was taken, or `skipped` because it was not finite."""
+        self.iteration += 1
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+        if self.average is not None and not skipped:
+            self.average.update_parameters(self.model)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How feature maps lie in memory."""
+        if not self.config.trainer_config.channels_last:
+            return torch.contiguous_format
+        three = self.config.architecture_config.dims == 3
+        return torch.channels_last_3d if three else torch.channels_last
+
+    @property
+    def eval_model(self) -> nn.Module:
+        """What validation judges: the averaged weights if there are any, else ``model``."""
+        if self.average is None or self.average.n_averaged == 0:
+            return self.model
+        return self.average.module
+
+    @cached_property
+    def training_model(self) -> nn.Module:
+        """The model as the training step calls it: compiled, if so configured."""
+        if self.config.trainer_config.compile:
+            return torch.compile(self.model)  # type: ignore[return-value]
+        return self.model
+
+    def extra_state(self) -> dict[str, Any]:
+        """What exact resume needs beside model and optimizer; loads with ``weights_only=True``."""
+        state: dict[str, Any] = {
+            "iteration": self.iteration,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "scaler": self.scaler.state_dict(),
+            "random_state": dict(self._random_state),
+        }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        return state
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what `extra_state` gave.
+
+        Raises:
+            ValueError: the run was configured with an average of its weights and the state has
+                none, or the other way round.
+        """
+        if ("average" in state) != (self.average is not None):
+            has = "has" if "average" in state else "has no"
+            raise ValueError(
+                f"the checkpoint of run {self.name!r} {has} averaged weights, and "
+                f"trainer_config.ema_decay is {self.config.trainer_config.ema_decay}"
+            )
+        self.iteration = int(state["iteration"])
+        self.skipped_in_a_row = int(state["skipped_in_a_row"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self._random_state = {name: value.cpu() for name, value in state["random_state"].items()}
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    @contextmanager
+    def random_state(self) -> Iterator[None]:
+        """Within, torch's generators are the run's own; outside they are as they were."""
+        with self._fork_random_state():
+            torch.set_rng_state(self._random_state["cpu"])
+            if "cuda" in self._random_state and self.device.type == "cuda":
+                torch.cuda.set_rng_state(self._random_state["cuda"], self.device)
+            try:
+                yield
+            finally:
+                self._random_state = self._read_random_state()
+
+    def _fork_random_state(self) -> Any:
+        devices = [self.device] if self.device.type == "cuda" else []
+        return torch.random.fork_rng(devices=devices)
+
+    def _read_random_state(self) -> dict[str, torch.Tensor]:
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
