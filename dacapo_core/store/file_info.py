@@ -1,0 +1,50 @@
+"""What a listing says about a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file in a listing.
+
+    Attributes:
+        name: within the folder listed; ``/``-joined when it was listed recursively.
+        size: bytes.
+        modified: seconds since 1970.
+    """
+
+    name: str
+    size: int
+    modified: float
+
+
+# the keys under which fsspec's file systems report when a file was written
+_TIME_KEYS = ("LastModified", "mtime", "last_modified", "updated", "modified", "created")
+
+
+def info_from_listing(entry: Mapping[str, Any], name: str | None = None) -> FileInfo:
+    """The file of one entry of an fsspec listing; its age is unknown, so new, without a time."""
+    if name is None:
+        name = str(entry["name"]).rpartition("/")[2]
+    return FileInfo(name, int(entry.get("size") or 0), _modified(entry))
+
+
+def _modified(entry: Mapping[str, Any]) -> float:
+    for key in _TIME_KEYS:
+        value = entry.get(key)
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                continue
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return time.time()

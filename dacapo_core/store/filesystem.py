@@ -1,0 +1,318 @@
+"""Files of a store on any fsspec file system: the one module that talks to fsspec and os.
+
+Guarantees, on every backend: a file is seen under its name whole or not at all; what a write
+returned from is durable; a listing is never stale; names are never globbed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from dacapo_core.store import local_files
+from dacapo_core.store.file_info import FileInfo, info_from_listing
+from dacapo_core.store.layout import partial_folder
+from dacapo_core.store.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.spool import Spool
+from dacapo_core.store.translated_errors import is_missing_bucket, reading, writing
+
+_EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
+_ATOMIC_PUT = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "az", "oss", "obs"}
+
+
+class StoreFilesystem:
+    """The files below one base directory.
+
+    All paths are relative to ``basedir`` and joined with ``/``.
+
+    Attributes:
+        basedir: absolute path, or URL.
+        is_local: files of this machine's file system; they can be mapped into memory.
+        exclusive_create: whether ``create_bytes`` is safe in a race on this backend.
+    """
+
+    def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
+        """
+        Raises:
+            ValueError: fsspec knows no such protocol, or its package is not installed.
+        """
+        base = os.fspath(basedir)
+        if not base:
+            raise ValueError("basedir is empty: give a path or a URL")
+        # listings cached by fsspec would miss what other processes write and delete
+        options = {"use_listings_cache": False, **(storage_options or {})}
+        try:
+            self._fs, root = fsspec.core.url_to_fs(os.path.expanduser(base), **options)
+        except ImportError as error:
+            raise ValueError(f"no file system for basedir {base!r}: {error}") from error
+        self.is_local: bool = isinstance(self._fs, LocalFileSystem)
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
+        self._protocols = set(protocols)
+        self._root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
+        self.basedir: str = self._root if self.is_local else base.rstrip("/")
+        self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+
+    def __repr__(self) -> str:
+        return f"StoreFilesystem({self.basedir!r})"
+
+    def url(self, path: str) -> str:
+        """The path as a person would type it."""
+        return f"{self.basedir}/{path}" if path else self.basedir
+
+    def local_path(self, path: str) -> str:
+        """The absolute path of a local store's file."""
+        return self._full(path)
+
+    # listing
+
+    def list_files(self, folder: str) -> list[FileInfo]:
+        """Files right in ``folder``, in no order; none when there is no such folder."""
+        if self.is_local:
+            with reading(self.url(folder)):
+                return local_files.list_files(self._full(folder))
+        return [info_from_listing(entry) for entry in self._listed(folder, "file")]
+
+    def file_names(self, folder: str) -> list[str]:
+        """Names of the files right in ``folder``."""
+        if self.is_local:
+            with reading(self.url(folder)):
+                return local_files.file_names(self._full(folder))
+        return [info.name for info in self.list_files(folder)]
+
+    def names(self, folder: str) -> list[str]:
+        """Names right in ``folder``; locally of folders too, which is what is cheapest."""
+        if self.is_local:
+            with reading(self.url(folder)):
+                return local_files.names(self._full(folder))
+        return self.file_names(folder)
+
+    def list_folders(self, folder: str = "") -> list[str]:
+        """Names of the folders right in ``folder``."""
+        if self.is_local:
+            with reading(self.url(folder)):
+                return local_files.list_folders(self._full(folder))
+        names = [
+            entry["name"].rstrip("/").rpartition("/")[2]
+            for entry in self._listed(folder, "directory")
+        ]
+        return [name for name in names if name]
+
+    def find_files(self, folder: str) -> list[FileInfo]:
+        """All files below ``folder`` with ``/``-joined names relative to it, in one listing."""
+        full = self._full(folder)
+        with reading(self.url(folder)):
+            if self.is_local:
+                return local_files.find_files(full)
+            entries = self._fs.find(full, detail=True)
+        prefix = full.strip("/") + "/"
+        return [
+            info_from_listing(entry, entry["name"].lstrip("/").removeprefix(prefix))
+            for entry in entries.values()
+        ]
+
+    def exists(self, path: str) -> bool:
+        """Whether a file (or, locally, a folder) is there."""
+        with reading(self.url(path)):
+            if self.is_local:
+                return os.path.exists(self._full(path))
+            return bool(self._fs.exists(self._full(path)))
+
+    def file_info(self, path: str) -> FileInfo:
+        """
+        Raises:
+            FileNotFoundError: no such file.
+        """
+        with reading(self.url(path)):
+            if self.is_local:
+                return local_files.file_info(self._full(path))
+            return info_from_listing(self._fs.info(self._full(path)))
+
+    # reading
+
+    def read_bytes(self, path: str) -> bytes:
+        """
+        Raises:
+            FileNotFoundError: no such file.
+        """
+        with reading(self.url(path)):
+            if self.is_local:
+                return Path(self._full(path)).read_bytes()
+            return bytes(self._fs.cat_file(self._full(path)))
+
+    def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Contents by path, read concurrently on object stores; missing files are left out."""
+        wanted = list(paths)
+        found: dict[str, bytes] = {}
+        if self.is_local:
+            for path in wanted:
+                try:
+                    found[path] = self.read_bytes(path)
+                except FileNotFoundError:
+                    continue
+            return found
+        # not fs.cat: it expands globs in names
+        results = self._fs.cat_ranges(
+            [self._full(path) for path in wanted], None, None, on_error="return"
+        )
+        for path, result in zip(wanted, results, strict=True):
+            if isinstance(result, FileNotFoundError):
+                continue
+            with reading(self.url(path)):
+                if isinstance(result, BaseException):
+                    raise result
+            found[path] = bytes(result)
+        return found
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[str]:
+        """A local path of the file's bytes: the file itself, or a spool gone afterwards.
+
+        What is mapped from it stays valid after the block.
+
+        Raises:
+            FileNotFoundError: no such file.
+        """
+        if self.is_local:
+            with reading(self.url(path)):
+                os.stat(self._full(path))
+            yield self._full(path)
+            return
+        with Spool() as spool:
+            with reading(self.url(path)):
+                self._fs.get_file(self._full(path), spool.path)
+            yield spool.path
+
+    # writing
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file, atomically and durably, in place of any of this name."""
+        with self.replacing(path) as file:
+            local_files.write_all(file, data)
+
+    def create_bytes(self, path: str, data: bytes) -> None:
+        """Write a file that must not be there yet, atomically and durably.
+
+        In a race exactly one caller wins where ``exclusive_create`` is true.
+
+        Raises:
+            FileExistsError: it is there.
+        """
+        full = self._full(path)
+        with writing(self.url(path)):
+            if self.is_local:
+                with local_files.Partial(full, self._partial_folder(path)) as partial:
+                    local_files.write_all(partial.file, data)
+                    partial.make_durable()
+                    partial.commit_new()
+                return
+            if not self.exclusive_create:
+                if self._fs.exists(full):
+                    raise FileExistsError(self.url(path))
+                self._put(data, path)
+                return
+            self._fs.pipe_file(full, data, mode="create")
+
+    @contextmanager
+    def replacing(
+        self, path: str, before_commit: Callable[[], None] | None = None
+    ) -> Iterator[BinaryIO]:
+        """A file to write, seen under ``path`` only when the block has ended without an error.
+
+        Args:
+            before_commit: called when all bytes are durable (local) or spooled, just before
+                they become visible; an error from it leaves the store as it was.
+        """
+        check = before_commit or (lambda: None)
+        if self.is_local:
+            with (
+                writing(self.url(path)),
+                local_files.Partial(self._full(path), self._partial_folder(path)) as partial,
+            ):
+                yield partial.file
+                partial.make_durable()
+                check()
+                partial.commit()
+            return
+        with Spool() as spool:
+            yield spool.file
+            spool.file.flush()
+            check()
+            self._put(spool, path)
+
+    def delete(self, paths: Iterable[str]) -> dict[str, Exception]:
+        """Delete files, in batches; what could not be deleted, with why.
+
+        A file that is not there is no error.
+        """
+        wanted = list(paths)
+        full = {self._full(path): path for path in wanted}
+        if self.is_local:
+            failed = local_files.delete(full)
+        else:
+            failed = delete_objects(self._fs, self._protocols, list(full))
+        return {full[name]: error for name, error in failed.items()}
+
+    def sweep_partials(self, folder: str) -> list[str]:
+        """Remove what dead writers left in a folder of partial files; their paths.
+
+        On S3, uploads into the folder's parent that were begun over a day ago and never ended
+        are aborted.
+        """
+        with writing(self.url(folder)):
+            if self.is_local:
+                return [f"{folder}/{name}" for name in local_files.sweep(self._full(folder))]
+            parent = self._full(folder).rpartition("/")[0]
+            return abort_stale_uploads(self._fs, self._protocols, parent)
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def _partial_folder(self, path: str) -> str:
+        return self._full(partial_folder(path.partition("/")[0]))
+
+    def _listed(self, folder: str, kind: str) -> list[dict[str, Any]]:
+        full = self._full(folder)
+        with reading(self.url(folder)):
+            try:
+                entries = self._fs.ls(full, detail=True)
+            except FileNotFoundError as error:
+                if is_missing_bucket(error):
+                    raise
+                return []
+        # object stores list a marker of the folder itself
+        own = full.strip("/")
+        return [
+            entry for entry in entries if entry["type"] == kind and entry["name"].strip("/") != own
+        ]
+
+    def _put(self, content: bytes | Spool, path: str) -> None:
+        full = self._full(path)
+        with writing(self.url(path)):
+            if "memory" in self._protocols:
+                data = content if isinstance(content, bytes) else content.file_bytes()
+                self._fs.pipe_file(full, data)
+            elif not self._protocols & _ATOMIC_PUT:
+                self._put_beside(content, full, path)
+            elif isinstance(content, bytes):
+                self._fs.pipe_file(full, content)
+            elif self._protocols & {"s3", "s3a"}:
+                # parts in flight are held in memory
+                self._fs.put_file(content.path, full, max_concurrency=4)
+            else:
+                self._fs.put_file(content.path, full)
+
+    def _put_beside(self, content: bytes | Spool, full: str, path: str) -> None:
+        beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
+        for folder in (beside, full):
+            self._fs.makedirs(self._fs._parent(folder), exist_ok=True)
+        if isinstance(content, bytes):
+            self._fs.pipe_file(beside, content)
+        else:
+            self._fs.put_file(content.path, beside)
+        self._fs.mv(beside, full)

@@ -1,0 +1,245 @@
+"""Files of this machine: listed by scandir, written beside, made durable, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import socket
+import stat
+import time
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from dacapo_core.store.file_info import FileInfo
+
+_OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
+
+def names(folder: str) -> list[str]:
+    """Names of everything in a folder; none when there is no such folder."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def list_files(folder: str) -> list[FileInfo]:
+    """Files right in a folder; none when there is no such folder."""
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                info = _file_info(entry)
+                if info is not None:
+                    found.append(info)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return found
+
+
+def file_names(folder: str) -> list[str]:
+    """Names of the files right in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def list_folders(folder: str) -> list[str]:
+    """Names of the folders right in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def find_files(folder: str) -> list[FileInfo]:
+    """All files below a folder, with ``/``-joined names relative to it."""
+    found = []
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        try:
+            with os.scandir(os.path.join(folder, prefix)) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{prefix}{entry.name}/")
+                    elif (info := _file_info(entry, prefix)) is not None:
+                        found.append(info)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return found
+
+
+def _file_info(entry: os.DirEntry[str], prefix: str = "") -> FileInfo | None:
+    try:
+        if not entry.is_file():
+            return None
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return FileInfo(prefix + entry.name, status.st_size, status.st_mtime)
+
+
+def file_info(path: str) -> FileInfo:
+    """One file; FileNotFoundError when it is missing or a folder."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a file", path)
+    return FileInfo(os.path.basename(path), status.st_size, status.st_mtime)
+
+
+class Partial:
+    """A file being written under a name of its own, with the umask's mode.
+
+    Its writer holds a lock on it, which the kernel drops when the writer dies: so a sweep on
+    the same host tells left-overs from files in the making. A context manager; what was not
+    committed is gone after the block.
+    """
+
+    def __init__(self, final: str, folder: str) -> None:
+        make_folders(folder)
+        make_folders(os.path.dirname(final))
+        self._final = final
+        self._path = os.path.join(folder, f"{socket.gethostname()}~{secrets.token_hex(8)}")
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _try_lock(descriptor)
+        self.file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
+
+    def make_durable(self) -> None:
+        os.fsync(self.file.fileno())
+
+    def commit(self) -> None:
+        """Show it under its final name, in place of any file there."""
+        os.replace(self._path, self._final)
+        sync_folder(os.path.dirname(self._final))
+
+    def commit_new(self) -> None:
+        """Show it under its final name, which must be free.
+
+        Raises:
+            FileExistsError: it is not.
+        """
+        try:
+            os.link(self._path, self._final)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # one write of a few hundred bytes is the best that is left
+            with open(self._final, "xb", buffering=0) as file:
+                file.write(os.pread(self.file.fileno(), os.fstat(self.file.fileno()).st_size, 0))
+                os.fsync(file.fileno())
+        sync_folder(os.path.dirname(self._final))
+
+    def __enter__(self) -> Partial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write to an unbuffered file, which may take less than all at once."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def make_folders(folder: str) -> None:
+    """Make a folder and its parents, durably.
+
+    Raises:
+        NotADirectoryError: a file stands where a folder must be.
+    """
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder)
+    if parent != folder:
+        make_folders(parent)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(
+                errno.ENOTDIR, "a file stands where a folder must be", folder
+            ) from None
+        return
+    sync_folder(parent)
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def delete(paths: Iterable[str]) -> dict[str, Exception]:
+    """Unlink files; what could not be, with why. A missing file is no error."""
+    failed: dict[str, Exception] = {}
+    for path in paths:
+        try:
+            os.unlink(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            failed[path] = error
+    return failed
+
+
+def sweep(folder: str) -> list[str]:
+    """Remove the partial files whose writers are dead; their names.
+
+    On this host a writer is dead when its lock is free. Of other hosts, whose locks may not be
+    seen here, files a day old are removed.
+    """
+    removed = []
+    for name in names(folder):
+        path = os.path.join(folder, name)
+        if name.startswith(f"{socket.gethostname()}~"):
+            dead = _is_unlocked(path)
+        else:
+            dead = _age(path) > _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER
+        if dead:
+            os.unlink(path)
+            removed.append(name)
+    return removed
+
+
+def _age(path: str) -> float:
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _is_unlocked(path: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        locked = _try_lock(descriptor)
+        # a writer takes its lock right after it made the file
+        return locked and (os.fstat(descriptor).st_size > 0 or _age(path) > 60)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether this process has the lock now; False too where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""Errors of file systems, said as errors of a store: what, where, and the way out."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dacapo_core.store.errors import (
+    StoreError,
+    StoreFullError,
+    StoreNotWritableError,
+    StoreUnreachableError,
+)
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_CLIENT_LIBRARIES = {"botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs"}
+
+
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Raise StoreUnreachableError for anything but a missing file."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and not is_missing_bucket(error):
+            raise
+        if not _is_foreign(error):
+            raise
+        raise StoreUnreachableError(f"cannot read {url}: {_reason(error)}") from error
+
+
+@contextmanager
+def writing(url: str) -> Iterator[None]:
+    """Raise StoreFullError or StoreNotWritableError for anything but a file that exists."""
+    try:
+        yield
+    except Exception as error:
+        if is_already_there(error):
+            raise FileExistsError(errno.EEXIST, "there already", url) from error
+        if not _is_foreign(error):
+            raise
+        if isinstance(error, OSError) and error.errno in _FULL:
+            full = StoreFullError(
+                f"no space left to write {url}; nothing stored before is touched: "
+                "free some space or prune, and store again"
+            )
+            full.errno = error.errno
+            raise full from error
+        refused = StoreNotWritableError(f"cannot write {url}: {_reason(error)}")
+        refused.errno = getattr(error, "errno", None)
+        raise refused from error
+
+
+def is_missing_bucket(error: BaseException) -> bool:
+    """Whether an object store said that the bucket itself is missing."""
+    return _code(error) == "NoSuchBucket"
+
+
+def is_already_there(error: BaseException) -> bool:
+    """Whether an exclusive create lost."""
+    return isinstance(error, FileExistsError) or _code(error) in {
+        "PreconditionFailed",
+        "ConditionalRequestConflict",
+    }
+
+
+def _is_foreign(error: BaseException) -> bool:
+    if isinstance(error, StoreError):
+        return False
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in _CLIENT_LIBRARIES
+
+
+def _code(error: BaseException | None) -> str | None:
+    """The code that an S3 server gave, in the error or in what caused it."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code"))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    if is_missing_bucket(error):
+        return "no such bucket; create it or correct the URL"
+    if isinstance(error, PermissionError):
+        return f"permission denied ({error}); check the credentials or the folder's owner and mode"
+    return f"{type(error).__name__}: {error}"
