@@ -1,0 +1,116 @@
+"""Automations as code: what the server does by itself when something happens.
+
+``apply`` can be run again and again: an automation is known by its name, and is created or brought
+to what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.automations import AutomationCore
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+HEARTBEATS_MISSED_AFTER = timedelta(seconds=90)
+
+
+def zombie_runs_crash() -> AutomationCore:
+    """A run whose heartbeat has stopped is marked as crashed: its process and its worker are gone.
+
+    Without it such a run is Running for ever and keeps its slot.
+    """
+    ends = ("Completed", "Failed", "Cancelled", "Crashed")
+    return AutomationCore(
+        name="dacapo: a run without a heartbeat has crashed",
+        description="Marks a flow run as crashed 90 s after its last heartbeat.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=HEARTBEATS_MISSED_AFTER,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message="No heartbeat for 90 s: the process and its worker are gone.",
+            )
+        ],
+    )
+
+
+def validate_when_best_moves(deployment: UUID) -> AutomationCore:
+    """An example of an automation of your own: when the best of a run moves, run a deployment.
+
+    The event's payload names iteration, dataset, criterion, score and store.
+    """
+    return AutomationCore(
+        name="dacapo: example, act when the best moves",
+        description="Runs validate/checkpoint on the new best. Disabled: switch it on to use it.",
+        enabled=False,
+        trigger=EventTrigger(
+            expect={"dacapo.checkpoint.best"},
+            match=ResourceSpecification({"prefect.resource.id": ["dacapo.run.*"]}),
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            RunDeployment(
+                deployment_id=deployment,
+                parameters={
+                    "run": {
+                        "__prefect_kind": "jinja",
+                        "template": "{{ event.resource.name }}",
+                    },
+                    "iterations": [
+                        {
+                            "__prefect_kind": "jinja",
+                            "template": "{{ event.payload.iteration }}",
+                        }
+                    ],
+                    "store": {"__prefect_kind": "jinja", "template": "{{ event.payload.store }}"},
+                },
+            )
+        ],
+    )
+
+
+def shipped() -> list[AutomationCore]:
+    """All automations, for the server as it is now.
+
+    Raises:
+        ObjectNotFound: the deployments are not there yet.
+    """
+    with get_client(sync_client=True) as client:
+        judge = client.read_deployment_by_name("validate/checkpoint")
+    return [zombie_runs_crash(), validate_when_best_moves(judge.id)]
+
+
+def apply(automations: Sequence[AutomationCore]) -> list[str]:
+    """Create each automation, or bring the one of that name to what is given.
+
+    A person's switch is respected: an automation that exists stays enabled or disabled as it is.
+
+    Returns:
+        The names, in order.
+    """
+    with get_client(sync_client=True) as client:
+        for wanted in automations:
+            existing = client.read_automations_by_name(wanted.name)
+            if not existing:
+                client.create_automation(wanted)
+                continue
+            kept = wanted.model_copy(update={"enabled": existing[0].enabled})
+            client.update_automation(existing[0].id, kept)
+            for duplicate in existing[1:]:
+                client.delete_automation(duplicate.id)
+    return [wanted.name for wanted in automations]

@@ -1,0 +1,73 @@
+"""What a run came to, in a few lines that a person reads."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run as its store tells it.
+
+    ``best`` is ``<dataset>/<criterion>`` → (iteration, score); ``kept`` and ``pruned`` are
+    iteration → reasons; ``began_at`` is the iteration that this process continued from.
+    """
+
+    run: str
+    store: str
+    num_iterations: int
+    began_at: int
+    seconds: float
+    best: Mapping[str, tuple[int, float | None]] = field(default_factory=dict)
+    kept: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    pruned: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    bytes_kept: int = 0
+    bytes_freed: int = 0
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether there was nothing left to do."""
+        return self.began_at >= self.num_iterations
+
+    def __str__(self) -> str:
+        return "\n".join([self._headline(), *self._best_lines(), *self._checkpoint_lines()])
+
+    def _headline(self) -> str:
+        if self.was_complete:
+            return f"Run {self.run} is complete at iteration {self.num_iterations}: nothing to do."
+        began = "began" if self.began_at == 0 else f"resumed at iteration {self.began_at}"
+        return (
+            f"Run {self.run} {began} and is complete at iteration {self.num_iterations}, "
+            f"after {readable_seconds(self.seconds)}."
+        )
+
+    def _best_lines(self) -> list[str]:
+        if not self.best:
+            return ["", "Best: nothing has been scored."]
+        width = max(len(name) for name in self.best)
+        lines = [
+            f"  {name:<{width}}  {readable_score(score):>7}  at iteration {iteration}"
+            for name, (iteration, score) in sorted(self.best.items())
+        ]
+        return ["", "Best, on data it was not trained on", *lines]
+
+    def _checkpoint_lines(self) -> list[str]:
+        lines = ["", f"Kept ({readable_bytes(self.bytes_kept)})"]
+        lines += [_reason_line(iteration, why) for iteration, why in sorted(self.kept.items())]
+        if self.pruned:
+            lines += ["", f"Pruned ({readable_bytes(self.bytes_freed)} freed)"]
+            lines += [_reason_line(each, why) for each, why in sorted(self.pruned.items())]
+        return [*lines, "", f"Store: {self.store}"]
+
+
+def _reason_line(iteration: int, reasons: Sequence[str]) -> str:
+    return textwrap.fill(
+        "; ".join(reasons),
+        width=100,
+        initial_indent=f"  {iteration:>7}  ",
+        subsequent_indent=" " * 11,
+    )

@@ -1,0 +1,31 @@
+"""The flow that trains a run, or continues it."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.store.retention import RetentionPolicy
+from flows.run_summary import RunSummary
+from flows.training_loop import training_loop
+
+DEFAULT_RETENTION = RetentionPolicy(keep_last=2, keep_best=1)
+
+
+@flow(name="train", flow_run_name="train {run.name}", persist_result=False)
+def train(
+    run: RunConfig = RunConfig(),  # noqa: B008 - a form needs its defaults here, and it is frozen in effect
+    store: str | None = None,
+    retention: RetentionPolicy = DEFAULT_RETENTION,
+) -> RunSummary:
+    """Train a run, or continue it, with validation, the best kept and the rest pruned.
+
+    The same run started again resumes from its newest whole checkpoint; a finished one is a no-op
+    that says so. At most one process trains a run: a second one is refused and told who has it.
+
+    Args:
+        run: Everything about the run. Without it, a small net on generated data.
+        store: Path or URL of the weights store. Default: the one that the settings name.
+        retention: Which checkpoints to keep; best, latest and pinned ones always are.
+    """
+    return training_loop(run, store, retention)

@@ -1,0 +1,86 @@
+"""The loop that ``train`` and ``finetune`` share: what happens in which order to one run."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from prefect.runtime import flow_run
+
+from flows.run_summary import RunSummary, summarise
+from tasks.begin import begin
+from tasks.initialize_weights import initialize_weights
+from tasks.live_runs import LiveRun, deliver_termination, live
+from tasks.prune import prune
+from tasks.publish_report import publish_report
+from tasks.store_best import store_best
+from tasks.store_weights import settle, store_weights
+from tasks.stores import store_url
+from tasks.train_until import train_until
+from tasks.validate import validate
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.run_config import RunConfig
+    from dacapo_core.store.retention import RetentionPolicy
+
+
+def training_loop(run: RunConfig, store: str | None, retention: RetentionPolicy) -> RunSummary:
+    """Resume or begin a run, then until it is done: train, store, validate, keep best, prune.
+
+    Every step can be repeated: a run killed between any two of them continues, and ends with the
+    checkpoints that an undisturbed one keeps.
+
+    Args:
+        store: path or URL; default the one that the settings name.
+
+    Raises:
+        LeaseHeldError: another process trains this run.
+        RunConfigChangedError: the store holds a run of this name that was configured otherwise.
+    """
+    url = store_url(store)
+    with live(run.name, run.num_iterations, url, owner=_owner()) as current:
+        beginning = begin(run, url)
+        at = beginning.iteration
+        if at == 0 and run.start_config is not None:
+            initialize_weights(run.name)
+            validate(run.name, 0)
+        elif at > 0:
+            # the last process may have died between storing and judging
+            _judge(run.name, at, url, retention, validated=beginning.validated)
+        for stop in run.validation_iterations():
+            if stop <= at:
+                continue
+            at = _train_and_store(current, stop)
+            _judge(run.name, at, url, retention, validated=False)
+        return summarise(run, url, beginning.iteration)
+
+
+def _train_and_store(current: LiveRun, stop: int) -> int:
+    """Train until ``stop`` and store; after SIGTERM, store what there is and let Prefect end."""
+    before = current.run.iteration
+    reached = train_until(current.name, stop)
+    if reached > before:
+        store_weights(current.name, reached)
+    if current.termination.is_set():
+        settle(current.name, reached)
+        deliver_termination(current)
+    return reached
+
+
+def _judge(
+    name: str, iteration: int, url: str, retention: RetentionPolicy, *, validated: bool
+) -> None:
+    """Score an iteration, move the best pointers, and only then let go of what is superseded."""
+    if not validated:
+        validate(name, iteration)
+        settle(name, iteration)
+    store_best(name, url)
+    prune(name, retention, url)
+    publish_report(name)
+
+
+def _owner() -> str:
+    """Who trains, for the lease and the records."""
+    where = f"{socket.gethostname()} process {os.getpid()}"
+    return f"flow run {flow_run.name} ({flow_run.id}) on {where}" if flow_run.id else where

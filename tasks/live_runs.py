@@ -1,0 +1,107 @@
+"""The runs that this process trains, by name.
+
+What crosses a task's border is a name, an iteration and a URL. The model, the optimizer, the open
+store and the lease stay here, in the one process that owns the device.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tasks.progress import RunProgress
+from tasks.stores import open_store
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.run import Run
+    from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+
+@dataclass
+class LiveRun:
+    """A run between its first and its last task in this process."""
+
+    name: str
+    store: LocalWeightsStore
+    lease: Any
+    progress: RunProgress
+    termination: threading.Event = field(default_factory=threading.Event)
+    built: Run | None = None
+
+    @property
+    def run(self) -> Run:
+        """What was built from the configuration.
+
+        Raises:
+            RuntimeError: no task has built it yet.
+        """
+        if self.built is None:
+            raise RuntimeError(f"run {self.name!r} has not begun in this process")
+        return self.built
+
+
+_live: dict[str, LiveRun] = {}
+
+
+def live_run(name: str) -> LiveRun:
+    """The run that this process trains under that name.
+
+    Raises:
+        KeyError: it trains no such run.
+    """
+    try:
+        return _live[name]
+    except KeyError:
+        raise KeyError(
+            f"this process trains no run {name!r}; it trains {sorted(_live) or 'none'}"
+        ) from None
+
+
+@contextmanager
+def live(name: str, num_iterations: int, store: str | None, owner: str) -> Iterator[LiveRun]:
+    """Hold the lease on a run, and its live state, until the block ends.
+
+    What is still being written is settled before the lease is given back.
+
+    Args:
+        owner: said to whoever asks for the lease meanwhile.
+
+    Raises:
+        LeaseHeldError: another process trains this run.
+    """
+    opened = open_store(store)
+    with ExitStack() as stack:
+        lease = stack.enter_context(opened.lease(name, owner=owner))
+        progress = stack.enter_context(RunProgress(name, num_iterations))
+        _live[name] = LiveRun(name, opened, lease, progress)
+        stack.callback(_live.pop, name)
+        stack.callback(opened.wait)
+        yield _live[name]
+
+
+@contextmanager
+def termination_deferred(live: LiveRun) -> Iterator[None]:
+    """Note a SIGTERM in ``live.termination`` instead of raising from it in the middle of a step.
+
+    ``deliver_termination`` raises it afterwards. Only a main thread can do this; elsewhere
+    signals keep their way.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: live.termination.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def deliver_termination(live: LiveRun) -> None:
+    """Raise the SIGTERM that was deferred, if there was one, for Prefect to handle."""
+    if live.termination.is_set():
+        live.termination.clear()
+        signal.raise_signal(signal.SIGTERM)

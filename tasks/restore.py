@@ -1,0 +1,19 @@
+"""Bring a marked checkpoint back."""
+
+from __future__ import annotations
+
+from tasks.events import emit_checkpoint_event
+from tasks.step import step
+from tasks.stores import open_store
+
+
+@step("restore {run} {iteration}")
+def restore(run: str, iteration: int, store: str | None = None) -> None:
+    """Keep a checkpoint that pruning had marked, within its grace period.
+
+    Raises:
+        FileNotFoundError: it was never there, or has been reclaimed: then with when and why.
+    """
+    opened = open_store(store)
+    opened.restore(run, iteration)
+    emit_checkpoint_event("restored", run, iteration=iteration, store=opened.basedir)

@@ -1,0 +1,33 @@
+"""Store the state of a live run."""
+
+from __future__ import annotations
+
+from tasks.events import emit_checkpoint_event
+from tasks.live_runs import live_run
+from tasks.step import step
+
+
+@step("store {run} {iteration}")
+def store_weights(run: str, iteration: int) -> None:
+    """Copy the state and let it be written while the run goes on; ``settle`` waits for it.
+
+    Raises:
+        LeaseLostError: another process has taken the run over meanwhile; nothing is stored.
+        StoreError: an earlier checkpoint could not be written.
+    """
+    live = live_run(run)
+    live.progress.phase("storing")
+    live.lease.check()
+    live.store.store_weights(live.run, iteration, wait=False)
+
+
+@step("settle {run} {iteration}")
+def settle(run: str, iteration: int) -> None:
+    """Wait until what was stored is durable, then say so with ``dacapo.checkpoint.stored``.
+
+    Raises:
+        StoreError: it could not be written; nothing stored before is lost.
+    """
+    live = live_run(run)
+    live.store.wait()
+    emit_checkpoint_event("stored", run, iteration=iteration, store=live.store.basedir)
