@@ -245,6 +245,13 @@ class StoreFilesystem:
             check()
             self._put(spool, path)
 
+    def replace_link(self, path: str, target: str) -> None:
+        """Make ``path`` a relative symbolic link to ``target``; on local stores only."""
+        with writing(self.url(path)):
+            local_files.replace_link(
+                self._full(path), self._full(target), self._partial_folder(path)
+            )
+
     def delete(self, paths: Iterable[str]) -> dict[str, Exception]:
         """Delete files, in batches; what could not be deleted, with why.
 

@@ -146,6 +146,15 @@ class Partial:
             os.unlink(self._path)
 
 
+def replace_link(path: str, target: str, partial_folder: str) -> None:
+    """Make a relative symbolic link, atomically, in place of any link or file there."""
+    for folder in (partial_folder, os.path.dirname(path)):
+        make_folders(folder)
+    beside = os.path.join(partial_folder, f"{socket.gethostname()}~{secrets.token_hex(8)}")
+    os.symlink(os.path.relpath(target, os.path.dirname(path)), beside)
+    os.replace(beside, path)
+
+
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
     """Write to an unbuffered file, which may take less than all at once."""
     rest = memoryview(data)
@@ -218,12 +227,14 @@ def sweep(folder: str) -> list[str]:
 
 def _age(path: str) -> float:
     try:
-        return time.time() - os.stat(path).st_mtime
+        return time.time() - os.lstat(path).st_mtime
     except FileNotFoundError:
         return 0.0
 
 
 def _is_unlocked(path: str) -> bool:
+    if os.path.islink(path):
+        return _age(path) > 60
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
