@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dacapo_core.experiments.architectures import ArchitectureConfig, CNNectomeUNetConfig
 from dacapo_core.experiments.configuration import Configuration
 from dacapo_core.experiments.starts import CosemStartConfig, StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig, TaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
+from dacapo_core.store.layout import check_run_name
 
 
 class RunConfig(Configuration):
@@ -51,6 +52,11 @@ class RunConfig(Configuration):
     start_config: Annotated[StartConfig | CosemStartConfig, Field(discriminator="type")] | None = (
         Field(None, description="Weights to begin with. Default: fresh ones.")
     )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder_of_the_store(cls, name: str) -> str:
+        return check_run_name(name)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:

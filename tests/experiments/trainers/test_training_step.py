@@ -1,0 +1,130 @@
+"""The training step: accumulation, clipping, the guard against what is not finite, memory."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dacapo_core.experiments.trainers.batches import Batch
+from dacapo_core.experiments.trainers.training_step import OutOfMemoryError, TrainingStep
+
+CPU = torch.device("cpu")
+
+
+def squared_error(
+    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    return ((prediction - target).square() * weight).mean()
+
+
+def step_for(model: nn.Module, *, fp16: bool = False, **settings: Any) -> TrainingStep:
+    return TrainingStep(
+        model,
+        settings.pop("loss", squared_error),
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        torch.amp.GradScaler("cpu", enabled=fp16),
+        CPU,
+        torch.float16 if fp16 else torch.float32,
+        **settings,
+    )
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Conv3d(1, 2, 3, padding=1)
+
+
+def batch(size: int, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (size, 2, 6, 6, 6)
+    return Batch(
+        torch.randn(size, 1, 6, 6, 6, generator=generator),
+        torch.randn(shape, generator=generator),
+        torch.ones(shape),
+    )
+
+
+def parts(whole: Batch, count: int) -> list[Batch]:
+    return [
+        Batch(*arrays)
+        for arrays in zip(
+            whole.raw.chunk(count),
+            whole.target.chunk(count),
+            whole.weight.chunk(count),
+            strict=True,
+        )
+    ]
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_accumulated_parts_are_the_whole_batch() -> None:
+    whole, split = network(), network()
+    results = [step_for(whole)([batch(4)]), step_for(split)(parts(batch(4), 4))]
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+    torch.testing.assert_close(weights(whole), weights(split))
+    assert not torch.equal(weights(whole), weights(network()))
+
+
+def test_clipping_bounds_the_step_and_reports_the_norm_before_it() -> None:
+    model = network()
+    _, norm = step_for(model, gradient_clip=0.01)([batch(2)])
+    assert norm > 0.1
+    moved = (weights(model) - weights(network())).norm()
+    assert moved == pytest.approx(0.1 * 0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+@pytest.mark.parametrize("place", ["raw", "loss"])
+def test_a_step_that_is_not_finite_changes_no_weight_and_the_next_one_works(
+    place: str, fp16: bool
+) -> None:
+    model = network()
+    step = step_for(model, fp16=fp16)
+    bad = copy.deepcopy(batch(2))
+    if place == "raw":
+        bad.raw[0, 0, 3, 3, 3] = torch.nan
+    else:
+        bad.target[0, 0, 3, 3, 3] = torch.inf
+    before = weights(model)
+    loss, _ = step([bad])
+    assert not torch.isfinite(torch.tensor(loss))
+    assert torch.equal(weights(model), before)
+    # float16 begins with a scale that may be too large; it halves until a step is taken
+    for _ in range(20):
+        loss, norm = step([batch(2)])
+    assert torch.isfinite(torch.tensor([loss, norm])).all()
+    assert torch.isfinite(weights(model)).all()
+    assert not torch.equal(weights(model), before)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is_finite() -> None:
+    def root(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return (prediction * 0).sqrt().sum()
+
+    model = network()
+    before = weights(model)
+    loss, norm = step_for(model, loss=root)([batch(1)])
+    assert loss == 0
+    assert norm != norm
+    assert torch.equal(weights(model), before)
+
+
+def test_running_out_of_memory_says_what_to_turn_down() -> None:
+    def greedy(
+        prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        return prediction.sum() * torch.ones(1 << 50).sum()
+
+    model = network()
+    before = weights(model)
+    with pytest.raises(OutOfMemoryError, match=r"2×1×6×6×6 .*gradient_accumulation.*batch_size"):
+        step_for(model, loss=greedy)([batch(2)])
+    assert torch.equal(weights(model), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
