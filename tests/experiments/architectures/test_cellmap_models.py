@@ -26,9 +26,7 @@ cellmap = pytest.importorskip(
 
 def published(setup: str) -> ModuleType:
     """The setup's own parameters."""
-    return importlib.import_module(
-        f"cellmap_models.pytorch.cosem.{setup.replace('.', '_')}.model"
-    )
+    return importlib.import_module(f"cellmap_models.pytorch.cosem.{setup.replace('.', '_')}.model")
 
 
 def theirs(setup: str, num_fmaps: int) -> Any:
@@ -73,9 +71,7 @@ def test_equal_weights_give_equal_outputs(setup: str) -> None:
     known = CATALOGUE[setup]
     config = cosem_architecture(setup, (198, 216, 198), num_fmaps=1)
     model = ours(config, known.channels).eval()
-    report = load_matching(
-        model, peer.state_dict(), source_labels=known.channels, policy="strict"
-    )
+    report = load_matching(model, peer.state_dict(), source_labels=known.channels, policy="strict")
     assert report.share_loaded == 1
 
     assert tuple(peer.min_input_shape) == config.minimal_input_shape
