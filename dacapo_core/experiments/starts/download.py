@@ -21,6 +21,7 @@ from dacapo_core.experiments.starts.download_source import (
     DownloadError,
     RemoteFile,
     Source,
+    describe,
     is_transient,
 )
 from dacapo_core.experiments.starts.progress import download_progress
@@ -28,6 +29,8 @@ from dacapo_core.experiments.starts.progress import download_progress
 logger = logging.getLogger(__name__)
 
 CHUNK = 4 << 20
+# a try that brings fewer bytes counts as failed
+PROGRESS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,23 +94,21 @@ def download(
             if isinstance(error, DownloadError):
                 raise
             if not is_transient(error):
-                raise DownloadError(
-                    f"{url} could not be fetched: {type(error).__name__}: {error}"
-                ) from error
+                raise DownloadError(f"{url} could not be fetched: {describe(error)}") from error
             problem = error
             size = target.stat().st_size if target.exists() else 0
-            failures = 1 if size > furthest + CHUNK else failures + 1
+            failures = 1 if size > furthest + PROGRESS else failures + 1
             furthest = max(furthest, size)
         if failures >= patience.attempts:
             raise DownloadError(
                 f"{url} could not be fetched in {patience.attempts} attempts: "
-                f"{type(problem).__name__}: {problem}. "
+                f"{describe(problem)}. "
                 f"{furthest:,} bytes are kept; trying again goes on from there"
             ) from problem
         wait = min(
             patience.backoff_seconds * 2 ** max(failures - 1, 0), patience.longest_backoff_seconds
         ) * random.uniform(0.5, 1)
-        logger.warning("%s: %s: %s; again in %.1f s", url, type(problem).__name__, problem, wait)
+        logger.warning("%s: %s; again in %.1f s", url, describe(problem), wait)
         time.sleep(wait)
 
 

@@ -124,8 +124,7 @@ def is_transient(error: BaseException) -> bool:
     for each in _causes(error):
         if isinstance(each, OSError) and each.errno in LOCAL:
             return False
-        status = getattr(each, "status", None)
-        if isinstance(status, int) and status >= 400:
+        if (status := _http_status(each)) is not None:
             return status >= 500 or status in PASSING
         if isinstance(each, ssl.SSLError | DownloadError | PermissionError):
             return False
@@ -135,6 +134,20 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(innermost, OSError | asyncio.TimeoutError | EOFError) or type(
         innermost
     ).__module__.startswith(("aiohttp", "botocore", "aiobotocore"))
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, as the source said it."""
+    for each in _causes(error):
+        if (status := _http_status(each)) is not None:
+            return f"answered with {status} {getattr(each, 'message', '')}".rstrip()
+    innermost = list(_causes(error))[-1]
+    return f"{type(innermost).__name__}: {innermost}"[:300].rstrip(": ")
+
+
+def _http_status(error: BaseException) -> int | None:
+    # a malformed answer has a status of aiohttp's own making, and no request
+    return getattr(error, "status", None) if hasattr(error, "request_info") else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -92,3 +97,102 @@ def unchanged() -> Callable[[nn.Module], Callable[[], bool]]:
         )
 
     return remember
+
+
+class Mirror:
+    """A real HTTP server on loopback that serves files and, when told to, serves them badly.
+
+    `faults` holds what the next GETs suffer, one each; `always` what all of them do. A fault is
+    (kind, number): "cut" and "reset" end the answer after that many bytes, "stall" stops there,
+    "status" answers with it, "announce" gives it as length, "html" sends a page.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.etag = '"first"'
+        self.ranges = True
+        self.faults: list[tuple[str, int]] = []
+        self.always: tuple[str, int] | None = None
+        self.seconds_per_chunk = 0.0
+        self.gets: list[tuple[str, str | None]] = []
+        self.closing = threading.Event()
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                mirror.answer(self, body=False)
+
+            def do_GET(self) -> None:
+                mirror.gets.append((self.path, self.headers.get("Range")))
+                mirror.answer(self, body=True)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bool) -> None:
+        kind, number = self.always or ("", 0)
+        if body and self.faults:
+            kind, number = self.faults.pop(0)
+        content = self.files.get(request.path)
+        if content is None or kind == "status":
+            request.send_response(404 if content is None else number)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        start = 0
+        if kind == "html":
+            content = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range") or "")
+        same = request.headers.get("If-Range") in (None, self.etag)
+        if wanted and self.ranges and same and kind != "html":
+            start = int(wanted[1])
+            request.send_response(206)
+            request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            request.send_response(200)
+        length = number if kind == "announce" and body else len(content) - start
+        request.send_header("Content-Length", str(length))
+        request.send_header("ETag", self.etag)
+        if kind == "html" and number:
+            request.send_header("Content-Type", "text/html; charset=utf-8")
+        request.end_headers()
+        if body:
+            self.send(request, content[start:], kind, number)
+
+    def send(self, request: BaseHTTPRequestHandler, content: bytes, kind: str, most: int) -> None:
+        if kind in ("cut", "reset", "stall", "announce"):
+            content = content[:most]
+        try:
+            for begin in range(0, len(content), 1 << 16):
+                request.wfile.write(content[begin : begin + (1 << 16)])
+                self.closing.wait(self.seconds_per_chunk)
+        except ConnectionError:
+            return
+        if kind == "stall":
+            self.closing.wait(30)
+        if kind == "reset":
+            linger = struct.pack("ii", 1, 0)
+            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if kind in ("cut", "reset", "stall", "announce"):
+            request.close_connection = True
+            request.connection.close()
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    """A mirror of the published checkpoints on loopback."""
+    server = Mirror()
+    yield server
+    server.close()

@@ -1,0 +1,134 @@
+"""Bringing a published checkpoint into a store: once, whole, and with its digest on record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dacapo_core.experiments.starts.checkpoint_check import check_checkpoint
+from dacapo_core.experiments.starts.download import Downloaded, Patience, discard, download
+from dacapo_core.experiments.starts.download_source import DownloadError
+from dacapo_core.settings import get_settings
+from dacapo_core.store import layout
+from dacapo_core.store.errors import LeaseHeldError
+from dacapo_core.store.local_files import write_all
+
+if TYPE_CHECKING:
+    from dacapo_core.store.filesystem import StoreFilesystem
+    from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+logger = logging.getLogger(__name__)
+
+
+def fetch_checkpoint(
+    store: LocalWeightsStore,
+    setup: str,
+    iteration: int,
+    *,
+    sha256: str | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """See that ``<setup>/checkpoints/iterations/<iteration>`` is in the store.
+
+    Fetched from the settings' `cosem_url` if it is not. Of several callers, in one process or on
+    several machines, one fetches and the others wait for it; if it dies, another goes on.
+
+    Raises:
+        DownloadError: it could not be fetched or is not what it should be; nothing is stored.
+    """
+    if iteration in store.iterations(setup):
+        return
+    with _alone(store, setup, iteration) as needed:
+        if not needed:
+            return
+        url = f"{get_settings().cosem_url.rstrip('/')}/{setup}/{iteration}"
+        logger.info("fetching %s into %s", url, store.basedir)
+        filesystem = store.filesystem
+        before = _recorded(filesystem, setup, iteration)
+        part = _part_path(filesystem, setup, iteration)
+        try:
+            fetched = download(
+                url,
+                part,
+                sha256=sha256 or before.get("sha256"),
+                check=check_checkpoint,
+                patience=patience,
+            )
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}\nCOSEM checkpoints come from DACAPO_COSEM_URL, now "
+                f"{get_settings().cosem_url}; a copy of {setup}/{iteration} that you have can be "
+                f"put at {filesystem.url(layout.checkpoint_path(setup, iteration))}"
+            ) from error
+        _record(filesystem, setup, iteration, fetched)
+        path = layout.checkpoint_path(setup, iteration)
+        with filesystem.replacing(path) as stored, part.open("rb") as file:
+            while chunk := file.read(16 << 20):
+                write_all(stored, chunk)
+        discard(part)
+        logger.info("%s is in the store: %s bytes", url, f"{fetched.bytes:,}")
+
+
+@contextmanager
+def _alone(store: LocalWeightsStore, setup: str, iteration: int) -> Iterator[bool]:
+    """Whether the checkpoint is still needed, once no one else fetches for this setup."""
+    lease = store.lease(setup, owner=f"download of {setup}/{iteration}")
+    waiting = False
+    while True:
+        try:
+            lease.acquire()
+            break
+        except LeaseHeldError as held:
+            if iteration in store.iterations(setup):
+                yield False
+                return
+            if not waiting:
+                logger.info("%s/%s is being fetched by another: %s", setup, iteration, held)
+            waiting = True
+            time.sleep(0.5)
+    try:
+        yield iteration not in store.iterations(setup)
+    finally:
+        lease.release()
+
+
+def _part_path(filesystem: StoreFilesystem, setup: str, iteration: int) -> Path:
+    """Where the file grows: in the store where that is local, else in the user's cache."""
+    name = f"download~{iteration}"
+    if filesystem.is_local:
+        return Path(filesystem.local_path(f"{layout.partial_folder(setup)}/{name}"))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    store = hashlib.sha256(filesystem.basedir.encode()).hexdigest()[:16]
+    return cache / "dacapo" / "downloads" / store / setup / name
+
+
+def _record_path(setup: str, iteration: int) -> str:
+    return f"{layout.records_folder(setup)}/downloads/{iteration}.json"
+
+
+def _record(filesystem: StoreFilesystem, setup: str, iteration: int, fetched: Downloaded) -> None:
+    record = {
+        "url": fetched.url,
+        "bytes": fetched.bytes,
+        "sha256": fetched.sha256,
+        "etag": fetched.etag,
+        "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    filesystem.write_bytes(_record_path(setup, iteration), json.dumps(record, indent=1).encode())
+
+
+def _recorded(filesystem: StoreFilesystem, setup: str, iteration: int) -> dict[str, Any]:
+    """What an earlier download of the same checkpoint left on record."""
+    try:
+        record = json.loads(filesystem.read_bytes(_record_path(setup, iteration)))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
