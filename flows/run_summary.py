@@ -5,8 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
+from tasks.stores import open_store
+
+if TYPE_CHECKING:
+    from dacapo_core.store.retention import RetentionPolicy
 
 
 @dataclass(frozen=True)
@@ -70,4 +75,40 @@ def _reason_line(iteration: int, reasons: Sequence[str]) -> str:
         width=100,
         initial_indent=f"  {iteration:>7}  ",
         subsequent_indent=" " * 11,
+    )
+
+
+def summarise(
+    run: str,
+    store: str | None,
+    retention: RetentionPolicy,
+    *,
+    num_iterations: int,
+    began_at: int,
+    seconds: float,
+) -> RunSummary:
+    """Read from the store what a run came to."""
+    opened = open_store(store)
+    plan = opened.prune(run, retention, dry_run=True)
+    gone = {
+        iteration: departure
+        for operation in opened.history(run)
+        if operation.kind in ("prune", "mark")
+        for iteration, departure in operation.iterations.items()
+        if iteration not in plan.kept
+    }
+    return RunSummary(
+        run=run,
+        store=opened.basedir,
+        num_iterations=num_iterations,
+        began_at=began_at,
+        seconds=seconds,
+        best={
+            f"{dataset}/{criterion}": (record.iteration, record.score)
+            for (dataset, criterion), record in opened.best_records(run).items()
+        },
+        kept=plan.kept,
+        pruned={iteration: departure.reasons for iteration, departure in gone.items()},
+        bytes_kept=plan.bytes_kept,
+        bytes_freed=sum(departure.bytes or 0 for departure in gone.values()),
     )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import time
 from typing import TYPE_CHECKING
-
-from prefect.runtime import flow_run
 
 from flows.run_summary import RunSummary, summarise
 from tasks.begin import begin
 from tasks.initialize_weights import initialize_weights
 from tasks.live_runs import LiveRun, deliver_termination, live
+from tasks.provenance import who
 from tasks.prune import prune
 from tasks.publish_report import publish_report
 from tasks.store_best import store_best
@@ -38,9 +36,10 @@ def training_loop(run: RunConfig, store: str | None, retention: RetentionPolicy)
         LeaseHeldError: another process trains this run.
         RunConfigChangedError: the store holds a run of this name that was configured otherwise.
     """
+    started = time.monotonic()
     url = store_url(store)
-    with live(run.name, run.num_iterations, url, owner=_owner()) as current:
-        beginning = begin(run, url)
+    with live(run.name, run.num_iterations, url, owner=who()) as current:
+        beginning = begin(run)
         at = beginning.iteration
         if at == 0 and run.start_config is not None:
             initialize_weights(run.name)
@@ -53,7 +52,14 @@ def training_loop(run: RunConfig, store: str | None, retention: RetentionPolicy)
                 continue
             at = _train_and_store(current, stop)
             _judge(run.name, at, url, retention, validated=False)
-        return summarise(run, url, beginning.iteration)
+        return summarise(
+            run.name,
+            url,
+            retention,
+            num_iterations=run.num_iterations,
+            began_at=beginning.iteration,
+            seconds=time.monotonic() - started,
+        )
 
 
 def _train_and_store(current: LiveRun, stop: int) -> int:
@@ -78,9 +84,3 @@ def _judge(
     store_best(name, url)
     prune(name, retention, url)
     publish_report(name)
-
-
-def _owner() -> str:
-    """Who trains, for the lease and the records."""
-    where = f"{socket.gethostname()} process {os.getpid()}"
-    return f"flow run {flow_run.name} ({flow_run.id}) on {where}" if flow_run.id else where

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.progress import RunProgress
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
-    from dacapo_core.experiments.run import Run
     from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+    from dacapo_core.experiments.run import Run
+    from dacapo_core.store.lease import Lease
 
 
 @dataclass
@@ -27,10 +29,11 @@ class LiveRun:
 
     name: str
     store: LocalWeightsStore
-    lease: Any
+    lease: Lease | None
     progress: RunProgress
     termination: threading.Event = field(default_factory=threading.Event)
     built: Run | None = None
+    start_pinned: bool = False
 
     @property
     def run(self) -> Run:
@@ -42,6 +45,15 @@ class LiveRun:
         if self.built is None:
             raise RuntimeError(f"run {self.name!r} has not begun in this process")
         return self.built
+
+    def check_lease(self) -> None:
+        """Make sure that this process still is the one that trains the run.
+
+        Raises:
+            LeaseLostError: another one has taken it over.
+        """
+        if self.lease is not None:
+            self.lease.check()
 
 
 _live: dict[str, LiveRun] = {}
@@ -77,10 +89,29 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
     with ExitStack() as stack:
         lease = stack.enter_context(opened.lease(name, owner=owner))
         progress = stack.enter_context(RunProgress(name, num_iterations))
-        _live[name] = LiveRun(name, opened, lease, progress)
-        stack.callback(_live.pop, name)
+        stack.enter_context(_registered(LiveRun(name, opened, lease, progress)))
         stack.callback(opened.wait)
         yield _live[name]
+
+
+@contextmanager
+def judged(name: str, store: str | None) -> Iterator[LiveRun]:
+    """Register a run whose stored checkpoints are judged here; it needs no lease."""
+    with RunProgress(name, None) as progress:
+        live = LiveRun(name, open_store(store), None, progress)
+        with _registered(live):
+            yield live
+
+
+@contextmanager
+def _registered(live: LiveRun) -> Iterator[None]:
+    if live.name in _live:
+        raise RuntimeError(f"this process is busy with run {live.name!r} already")
+    _live[live.name] = live
+    try:
+        yield
+    finally:
+        del _live[live.name]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class RunProgress:
     """A bar over all iterations of a run where there is a terminal; notes everywhere."""
 
-    def __init__(self, name: str, num_iterations: int) -> None:
+    def __init__(self, name: str, num_iterations: int | None) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}"),

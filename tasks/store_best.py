@@ -18,13 +18,8 @@ def store_best(run: str, store: str | None = None) -> dict[str, int]:
         ``<dataset>/<criterion>`` → iteration, of the pointers that moved.
     """
     opened = open_store(store)
-    before = opened.best_records(run)
-    opened.derive_best(run)
     moved: dict[str, int] = {}
-    for (dataset, criterion), record in opened.best_records(run).items():
-        earlier = before.get((dataset, criterion))
-        if earlier is not None and earlier.iteration == record.iteration:
-            continue
+    for (dataset, criterion), record in opened.derive_best(run).items():
         moved[f"{dataset}/{criterion}"] = record.iteration
         emit_checkpoint_event(
             "best",
@@ -33,7 +28,6 @@ def store_best(run: str, store: str | None = None) -> dict[str, int]:
             dataset=dataset,
             criterion=criterion,
             score=record.score,
-            before=None if earlier is None else earlier.iteration,
             store=opened.basedir,
         )
     return moved

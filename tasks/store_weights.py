@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.events import emit_checkpoint_event
 from tasks.live_runs import live_run
+from tasks.start_pins import release_start
 from tasks.step import step
 
 
@@ -17,7 +18,7 @@ def store_weights(run: str, iteration: int) -> None:
     """
     live = live_run(run)
     live.progress.phase("storing")
-    live.lease.check()
+    live.check_lease()
     live.store.store_weights(live.run, iteration, wait=False)
 
 
@@ -30,4 +31,6 @@ def settle(run: str, iteration: int) -> None:
     """
     live = live_run(run)
     live.store.wait()
+    if live.start_pinned:
+        release_start(live)
     emit_checkpoint_event("stored", run, iteration=iteration, store=live.store.basedir)

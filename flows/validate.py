@@ -1,0 +1,41 @@
+"""The flow that judges stored checkpoints, on this worker."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.live_runs import judged
+from tasks.load_checkpoint import load_checkpoint, unscored_iterations
+from tasks.store_best import store_best
+from tasks.stores import store_url
+from tasks.validate import validate as validate_live
+
+
+@flow(name="validate", flow_run_name="validate {run}", persist_result=False)
+def validate(
+    run: str, iterations: list[int] | None = None, store: str | None = None
+) -> dict[int, dict[str, float]]:
+    """Judge stored checkpoints of a run, keep their scores and move the best.
+
+    Nothing of the run but its stored configuration and weights is needed, so this may run on
+    another worker while the run is trained on.
+
+    Args:
+        run: Name of the run.
+        iterations: Which checkpoints. Default: those that have no scores yet.
+        store: Path or URL of the weights store. Default: the one that the settings name.
+
+    Returns:
+        iteration → ``<dataset>/<criterion>`` → score.
+
+    Raises:
+        FileNotFoundError: there is no such run or checkpoint.
+    """
+    url = store_url(store)
+    scores: dict[int, dict[str, float]] = {}
+    with judged(run, url):
+        for iteration in iterations if iterations is not None else unscored_iterations(run, url):
+            load_checkpoint(run, iteration)
+            scores[iteration] = validate_live(run, iteration)
+            store_best(run, url)
+    return scores

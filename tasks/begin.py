@@ -1,0 +1,86 @@
+"""Begin a run in this process, or bring it to where it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dacapo_core.experiments.run_config import RunConfig
+from tasks.live_runs import live_run
+from tasks.start_pins import release_start
+from tasks.step import step
+
+
+class RunConfigChangedError(ValueError):
+    """The store holds a run of this name that was configured otherwise."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run goes on: after ``iteration``, 0 for the beginning, and why there.
+
+    ``validated``: that iteration has its scores on every validation dataset.
+    """
+
+    iteration: int
+    reason: str
+    validated: bool
+
+
+@step("begin {run.name}")
+def begin(run: RunConfig) -> Beginning:
+    """Check the configuration, build the run and bring it to its newest whole checkpoint.
+
+    Everything that can be wrong with configuration, data and store is found here, before the
+    first training step.
+
+    Raises:
+        RunConfigChangedError: see ``check_unchanged``.
+        StoreError: the store cannot be written.
+        ValueError: the configuration or its data contradict themselves; the message names where.
+    """
+    from dacapo_core.experiments.run import Run
+    from dacapo_core.resume import resume
+    from dacapo_core.settings import get_settings
+
+    live = live_run(run.name)
+    live.progress.phase("preparing")
+    stored = live.store.run_config(run.name)
+    check_unchanged(run, None if stored is None else RunConfig.model_validate(stored))
+    live.built = Run(run, get_settings().device)
+    live.store.store_run_config(run.name, run.model_dump(mode="json"))
+    found = resume(live.built, live.store)
+    live.progress.at(found.iteration)
+    live.progress.note(
+        f"{run.name}: {'begins' if found.iteration == 0 else 'resumes'} at iteration "
+        f"{found.iteration} of {run.num_iterations}: {found.reason}"
+    )
+    if found.iteration > 0:
+        release_start(live)
+    judged = {
+        record.dataset
+        for record in live.store.scores(run.name)
+        if record.iteration == found.iteration
+    }
+    wanted = {dataset.name for dataset in live.run.validation_datasets}
+    return Beginning(found.iteration, found.reason, validated=wanted <= judged)
+
+
+def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
+    """Refuse to go on with a run that was begun with another configuration.
+
+    More iterations than it was begun with are no other configuration.
+
+    Raises:
+        RunConfigChangedError: it names each field with its stored and its new value.
+    """
+    if stored is None:
+        return
+    changed = stored.difference(config)
+    if config.num_iterations >= stored.num_iterations:
+        changed.pop("num_iterations", None)
+    if changed:
+        listed = "; ".join(f"{field}: {old!r} → {new!r}" for field, (old, new) in changed.items())
+        raise RunConfigChangedError(
+            f"run {config.name!r} was begun with another configuration ({listed}). Give it "
+            "another name, or the stored values; num_iterations alone may be raised"
+        )

@@ -1,0 +1,44 @@
+"""Load a start into a live run."""
+
+from __future__ import annotations
+
+from tasks.live_runs import live_run
+from tasks.pages.loading_page import loading_page
+from tasks.publishing import artifact_key, publisher
+from tasks.start_pins import pin_start, release_start, start_of
+from tasks.step import step
+
+
+@step("start of {run}")
+def initialize_weights(run: str) -> float:
+    """Load the run's start into its model, keep the loading report with it and show it.
+
+    The start is pinned in its store until the run has a checkpoint of its own.
+
+    Returns:
+        The share of the model's parameters that was loaded.
+
+    Raises:
+        FileNotFoundError: no such run or checkpoint; the message lists those there are.
+        StartError: too little of it fits; the model is untouched.
+    """
+    live = live_run(run)
+    live.progress.phase("loading its start")
+    start = start_of(live)
+    if start is None:
+        raise ValueError(f"run {run!r} has no start_config")
+    # an earlier attempt that was killed before its first checkpoint may have pinned another
+    release_start(live)
+    report = start.initialize_weights(live.run.model)
+    if report.iteration is not None:
+        pin_start(live, start, report.iteration)
+    live.store.store_start_report(run, report.model_dump(mode="json"))
+    for line in report.summary().splitlines():
+        live.progress.note(f"{run}: {line}")
+    publisher.page(
+        artifact_key("start", run), loading_page(run, report), f"What {run} loaded from its start"
+    )
+    publisher.table(
+        artifact_key("start-tensors", run), report.table(), f"Each tensor that {run} started with"
+    )
+    return report.share_loaded

@@ -1,0 +1,52 @@
+"""Bring a stored checkpoint into memory to judge it."""
+
+from __future__ import annotations
+
+from tasks.live_runs import live_run
+from tasks.step import step
+from tasks.stores import open_store
+
+
+@step("load {run} {iteration}")
+def load_checkpoint(run: str, iteration: int) -> None:
+    """Load a checkpoint's weights, verified, into the run as its stored configuration builds it.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint, or the run's configuration is not stored.
+        DamagedCheckpointError: it does not verify.
+    """
+    from dacapo_core.experiments.run import Run
+    from dacapo_core.experiments.run_config import RunConfig
+    from dacapo_core.settings import get_settings
+
+    live = live_run(run)
+    if live.built is None:
+        stored = live.store.run_config(run)
+        if stored is None:
+            raise FileNotFoundError(
+                f"the store has no configuration of run {run!r}; it was not trained by this "
+                "project, so how to validate it is not known"
+            )
+        live.built = Run(RunConfig.model_validate(stored), get_settings().device)
+    weights = live.store.retrieve_weights(run, iteration)
+    live.built.model.load_state_dict(weights.model)
+    if weights.extra:
+        live.built.load_extra_state(weights.extra)
+    live.built.iteration = iteration
+
+
+def unscored_iterations(run: str, store: str | None) -> list[int]:
+    """Iterations that have a checkpoint and no scores yet.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+    """
+    opened = open_store(store)
+    stored = opened.iterations(run)
+    if not stored:
+        raise FileNotFoundError(
+            f"no checkpoint of a run {run!r}; runs in the store: "
+            f"{', '.join(opened.runs()) or 'none'}"
+        )
+    scored = {record.iteration for record in opened.scores(run)}
+    return [iteration for iteration in stored if iteration not in scored]

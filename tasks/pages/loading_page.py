@@ -1,0 +1,67 @@
+"""What a run loaded from its start, as a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.pages.wording import markdown_table
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.starts.loading_report import LoadingReport
+
+MOST_ROWS = 100
+
+
+def loading_page(run: str, report: LoadingReport) -> str:
+    """The report as markdown: shares, the head channel by channel, and what was not loaded."""
+    named = f"{report.run}/{report.criterion}"
+    if report.iteration is not None and str(report.iteration) != report.criterion:
+        named += f" (iteration {report.iteration})"
+    parts = [
+        f"# Start of {run}",
+        f"From **{named}** in `{report.store_url}`: **{report.share_loaded:.1%}** of the "
+        f"parameters loaded, {report.body_share_loaded:.1%} of the body "
+        f"(at least {report.floor:.0%} was asked for). {len(report.loaded)} tensors whole, "
+        f"{len(report.renamed)} of them under other names.",
+        "## Head",
+        _head_table(report),
+        "## Kept at initialisation",
+        _initialised_table(report),
+        "## Left over in the checkpoint",
+        ", ".join(f"`{key}`" for key in list(report.left_over)[:MOST_ROWS]) or "Nothing.",
+        "The honest proof of a matched head is the score before the first step: iteration 0 in "
+        "the run's report.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _head_table(report: LoadingReport) -> str:
+    if not report.head_rows:
+        return "No head was recognised."
+    return markdown_table(
+        ["row", "channel", "from"],
+        [
+            (
+                row.row,
+                row.label or "–",
+                "initialised anew" if row.source is None else f"row {row.source}",
+            )
+            for row in report.head_rows
+        ],
+    )
+
+
+def _initialised_table(report: LoadingReport) -> str:
+    if not report.reinitialised:
+        return "Nothing."
+    return markdown_table(
+        ["tensor", "shape", "in the checkpoint", "why"],
+        [
+            (f"`{key}`", _shape(kept.shape), _shape(kept.source_shape), kept.reason)
+            for key, kept in list(report.reinitialised.items())[:MOST_ROWS]
+        ],
+    )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "–" if shape is None else "×".join(str(size) for size in shape)

@@ -1,0 +1,92 @@
+"""The report of a run in progress or done: one page, updated at each validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.pages.drawing import line_chart, markdown_picture
+from tasks.pages.wording import markdown_table, readable_score, readable_seconds
+
+MOST_POINTS = 400
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What the page shows.
+
+    ``losses`` are (iteration, loss); ``scores`` are ``<dataset>/<criterion>`` → (iteration,
+    score); ``best`` is ``<dataset>/<criterion>`` → (iteration, score); ``pictures`` are PNG by
+    title.
+    """
+
+    run: str
+    store_url: str
+    iteration: int
+    num_iterations: int
+    samples_per_second: float = 0.0
+    seconds_left: float | None = None
+    losses: Sequence[tuple[int, float]] = ()
+    scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    best: Mapping[str, tuple[int, float | None]] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def report_page(report: RunReport) -> str:
+    """The page as markdown with its pictures inside."""
+    done = report.iteration >= report.num_iterations
+    state = "complete" if done else f"{report.iteration / report.num_iterations:.0%} done"
+    facts = [f"**iteration {report.iteration} of {report.num_iterations}** ({state})"]
+    if report.samples_per_second:
+        facts.append(f"{report.samples_per_second:.2f} samples/s")
+    if report.seconds_left and not done:
+        facts.append(f"about {readable_seconds(report.seconds_left)} left")
+    parts = [
+        f"# {report.run}",
+        " · ".join(facts),
+        f"Store: `{report.store_url}`",
+        "## Best",
+        _best_table(report),
+        "## Scores on held-out data",
+        _chart("scores by iteration", report.scores, report.best),
+        "## Loss",
+        _chart("loss by iteration", {"loss": thinned(report.losses)} if report.losses else {}),
+    ]
+    for title, picture in report.pictures.items():
+        parts += [f"## {title}", markdown_picture(title, picture, "png")]
+    if report.links:
+        parts += ["## More", "\n".join(f"- [{text}]({url})" for text, url in report.links.items())]
+    return "\n\n".join(parts)
+
+
+def thinned(
+    points: Sequence[tuple[int, float]], most: int = MOST_POINTS
+) -> list[tuple[float, float]]:
+    """At most ``most`` points, each the mean of its neighbours: a page stays small."""
+    width = -(-len(points) // most)
+    groups = [points[left : left + width] for left in range(0, len(points), max(1, width))]
+    return [
+        (group[-1][0], sum(value for _, value in group) / len(group)) for group in groups if group
+    ]
+
+
+def _best_table(report: RunReport) -> str:
+    if not report.best:
+        return "Nothing has been scored yet."
+    return markdown_table(
+        ["dataset / criterion", "iteration", "score"],
+        [
+            (name, iteration, readable_score(score))
+            for name, (iteration, score) in sorted(report.best.items())
+        ],
+    )
+
+
+def _chart(
+    title: str,
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    best: Mapping[str, tuple[int, float | None]] | None = None,
+) -> str:
+    marks = {name: float(iteration) for name, (iteration, _) in (best or {}).items()}
+    return markdown_picture(title, line_chart(curves, "iteration", marks))

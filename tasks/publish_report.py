@@ -1,0 +1,51 @@
+"""Publish the report of a live run."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from tasks.live_runs import LiveRun, live_run
+from tasks.pages.run_report import RunReport, report_page
+from tasks.publishing import artifact_key, publisher
+from tasks.step import step
+
+
+@step("report of {run}")
+def publish_report(run: str) -> None:
+    """Update the run's page: progress, best, score and loss curves, the last validation slice."""
+    publisher.page(
+        artifact_key("report", run),
+        report_page(read_report(live_run(run))),
+        f"Training of {run}",
+        update=True,
+    )
+
+
+def read_report(live: LiveRun) -> RunReport:
+    """The report's values from the run in memory and its records in the store."""
+    from dacapo_core.store.scores import best_scores
+
+    config, stats = live.run.config, live.run.training_stats
+    scores = best_scores(live.store.scores(live.name))
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for iteration, by_name in sorted(scores.items()):
+        for name, score in by_name.items():
+            curves.setdefault(name, []).append((iteration, score))
+    rate = stats.samples_per_second
+    left = (config.num_iterations - live.run.iteration) * config.batch_size
+    return RunReport(
+        run=live.name,
+        store_url=live.store.basedir,
+        iteration=live.run.iteration,
+        num_iterations=config.num_iterations,
+        samples_per_second=rate,
+        seconds_left=left / rate if rate else None,
+        losses=[
+            (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)
+        ],
+        scores=curves,
+        best={
+            f"{dataset}/{criterion}": (best.iteration, best.score)
+            for (dataset, criterion), best in live.store.best_records(live.name).items()
+        },
+    )

@@ -1,0 +1,14 @@
+"""Reclaim what is past its grace period and what dead writers left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.step import step
+from tasks.stores import open_store
+
+
+@step("sweep")
+def sweep(store: str | None = None) -> Any:
+    """Sweep a whole store; safe beside running trainers."""
+    return open_store(store).sweep()
