@@ -91,7 +91,7 @@ class RetentionError(StoreError, ValueError):
     """A policy that cannot be carried out on this run; nothing was pruned."""
 
 
-class RestoreError(StoreError):
+class RestoreError(MissingCheckpointError):
     """A checkpoint that cannot be brought back; says when and why it went."""
 
 

@@ -17,6 +17,7 @@ _RESERVED_RUNS = {"configs", "stats"}
 _RESERVED_DATASETS = {"checkpoints", "records", "iterations"}
 _RESERVED_CRITERIA = {"iterations"}
 _LONGEST_NAME = 200
+_PUBLISHED_START = re.compile(r"setup[0-9]+(\.[0-9]+)?")
 
 
 def check_run_name(name: str) -> str:
@@ -85,6 +86,11 @@ def parse_iteration(name: str) -> int | None:
     Only canonical decimals count: not ``007``, ``1_000``, ``5.tmp`` or ``٣``.
     """
     return int(name) if _CANONICAL_DECIMAL.fullmatch(name) else None
+
+
+def is_published_start(run: str) -> bool:
+    """Whether a run is one of COSEM's, fetched into the store as a start: ``setup04``, …"""
+    return _PUBLISHED_START.fullmatch(run) is not None
 
 
 def parse_numbered_record(name: str) -> tuple[int, str | None] | None:

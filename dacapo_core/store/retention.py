@@ -16,7 +16,7 @@ from dacapo_core.store.prune_plan import PrunePlan, StoredCheckpoint
 from dacapo_core.store.retention_policy import RetentionPolicy, shown_duration
 from dacapo_core.store.scores import Judged, ScoresRecord, best_scores, names_of, ranking
 
-__all__ = ["RetentionPolicy", "plan"]
+__all__ = ["RetentionPolicy", "never_prunable", "plan"]
 
 
 def plan(
@@ -24,7 +24,7 @@ def plan(
     checkpoints: Iterable[StoredCheckpoint],
     *,
     scores: Iterable[ScoresRecord] = (),
-    best: Mapping[Judged, int] | None = None,
+    best: Iterable[Judged] = (),
     protected: Mapping[int, Sequence[str]] | None = None,
     now: datetime | None = None,
 ) -> PrunePlan:
@@ -32,8 +32,8 @@ def plan(
 
     Args:
         scores: of any iterations; needed where the policy keeps the best.
-        best: the best records' targets, never pruned.
-        protected: iteration → why it may not go (pinned, waiting for validation, …).
+        best: (dataset, criterion) of the best records; a policy's criteria may name them too.
+        protected: iteration → why it may not go (best, pinned, waiting for validation, …).
         now: the time that ages count from; default the present.
 
     Raises:
@@ -47,7 +47,10 @@ def plan(
     live = {checkpoint.iteration for checkpoint in counting}
     records = [record for record in scores if record.iteration in live]
 
-    firm = _never_prunable(policy, stored, best or {}, protected or {})
+    firm = never_prunable(stored, protected or {})
+    for iteration in policy.pins:
+        if iteration in stored:
+            firm.setdefault(iteration, []).append("pinned by the policy")
     if policy.minimum_age is not None:
         for checkpoint in counting:
             if now - checkpoint.stored < policy.minimum_age:
@@ -59,7 +62,7 @@ def plan(
     ranked_best: set[int] = set()
     rules = list(_rules(policy, counting))
     if policy.keep_best is not None:
-        for rule in _best_rules(policy, records, best or {}):
+        for rule in _best_rules(policy, records, best):
             ranked_best |= rule[0].keys()
             rules.append(rule)
     for keeps, missed in rules:
@@ -97,12 +100,13 @@ def plan(
     )
 
 
-def _never_prunable(
-    policy: RetentionPolicy,
-    stored: Mapping[int, StoredCheckpoint],
-    best: Mapping[Judged, int],
-    protected: Mapping[int, Sequence[str]],
+def never_prunable(
+    stored: Mapping[int, StoredCheckpoint], protected: Mapping[int, Sequence[str]]
 ) -> dict[int, list[str]]:
+    """Iteration → why no policy and no sweep may delete it.
+
+    The latest, the newest that is whole, and what is protected.
+    """
     firm: dict[int, list[str]] = {}
     if stored:
         latest = max(stored)
@@ -111,13 +115,10 @@ def _never_prunable(
         unmarked = [i for i in whole if stored[i].marked is None]
         if whole and (newest := max(unmarked or whole)) != latest:
             firm[newest] = ["newest that is whole"]
-    for (dataset, criterion), iteration in sorted(best.items()):
-        firm.setdefault(iteration, []).append(f"best of {dataset}/{criterion}")
     for iteration, reasons in protected.items():
-        firm.setdefault(iteration, []).extend(reasons)
-    for iteration in policy.pins:
-        firm.setdefault(iteration, []).append("pinned by the policy")
-    return {iteration: reasons for iteration, reasons in firm.items() if iteration in stored}
+        if iteration in stored:
+            firm.setdefault(iteration, []).extend(reasons)
+    return firm
 
 
 Rule = tuple[dict[int, str], Callable[[int], str]]
@@ -155,7 +156,7 @@ def _rules(policy: RetentionPolicy, counting: Sequence[StoredCheckpoint]) -> Ite
 
 
 def _best_rules(
-    policy: RetentionPolicy, records: Sequence[ScoresRecord], best: Mapping[Judged, int]
+    policy: RetentionPolicy, records: Sequence[ScoresRecord], best: Iterable[Judged]
 ) -> Iterable[Rule]:
     count = policy.keep_best or 0
     ranked = ranking(records)

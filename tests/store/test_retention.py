@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from dacapo_core.store.errors import RetentionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.prune_plan import PrunePlan, StoredCheckpoint
 from dacapo_core.store.retention import RetentionPolicy, plan
 from dacapo_core.store.scores import ScoresRecord
@@ -88,7 +88,7 @@ limits = st.one_of(st.none(), st.integers(1, 50_000))
 targets = st.dictionaries(
     st.tuples(st.sampled_from("ab"), st.sampled_from(["dice", "voi"])), st.integers(0, 60)
 )
-protections = st.dictionaries(st.integers(0, 60), st.just(["pinned"]), max_size=3)
+protections = st.dictionaries(st.integers(0, 60), st.builds(lambda: ["pinned"]), max_size=3)
 
 
 @given(runs, scores, rules, limits, targets, protections)
@@ -102,6 +102,8 @@ def test_laws(
     protected: dict[int, list[str]],
 ) -> None:
     policy = RetentionPolicy(**given_rules, max_total_size=limit)
+    for (dataset, criterion), iteration in best.items():
+        protected.setdefault(iteration, []).append(f"best of {dataset}/{criterion}")
     facts: dict[str, Any] = {"scores": records, "best": best, "protected": protected, "now": NOW}
     decided = plan(policy, run, **facts)
     there = {c.iteration: c for c in run}
@@ -112,7 +114,7 @@ def test_laws(
     assert all(decided.pruned.values()), "nothing is pruned without a reason"
     assert decided.bytes_kept + decided.bytes_freed == sum(c.size for c in run)
 
-    firm = {*best.values(), *protected, *policy.pins}
+    firm = {*protected, *policy.pins}
     if run:
         firm.add(max(there))
         whole = [i for i, c in there.items() if c.damaged is None]
@@ -257,17 +259,17 @@ def test_a_size_limit_never_takes_the_never_prunable_and_says_so() -> None:
     decided = plan(
         RetentionPolicy(max_total_size=150),
         checkpoints(1, 2, 3),
-        best={("val", "dice"): 1},
+        protected={1: ["best of val/dice"]},
         now=NOW,
     )
     assert kept(decided) == [1, 3]
     assert "may never be pruned take 200B" in decided.notes[0]
 
 
-def test_a_best_target_is_kept_and_every_record_that_names_it_is_said() -> None:
-    best = {("val", "dice"): 100, ("val", "voi"): 100}
-    decided = plan(RetentionPolicy(keep_last=1), checkpoints(100, 200), best=best, now=NOW)
-    assert decided.kept[100] == ["best of val/dice", "best of val/voi"]
+def test_what_is_protected_is_kept_with_all_that_protects_it() -> None:
+    names = {100: ["best of val/dice", "pinned"]}
+    decided = plan(RetentionPolicy(keep_last=1), checkpoints(100, 200), protected=names, now=NOW)
+    assert decided.kept[100] == ["best of val/dice", "pinned"]
 
 
 def test_a_damaged_newest_does_not_take_the_place_of_a_whole_one() -> None:

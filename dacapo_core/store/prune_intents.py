@@ -1,0 +1,125 @@
+"""How a pruner and one who protects a checkpoint never miss each other, without a lock.
+
+A pruner first writes what it is about to delete (its intent), then looks again at what is
+protected, then deletes. One who protects writes its protection first, then looks for intents.
+So at least one of the two sees the other: the pruner spares the checkpoint, or the protector
+waits until the pruner is done and sees whether the checkpoint is still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dacapo_core.store import layout
+from dacapo_core.store.errors import MissingCheckpointError
+from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.process_identity import ProcessIdentity
+from dacapo_core.store.prune_records import OperationRecord, write_operation
+
+PRESUMED_DEAD_AFTER = timedelta(minutes=15)
+"""A pruner renews its intent every minute; one elsewhere that has not for so long is dead."""
+
+
+class PruneIntent(BaseModel):
+    """What one pruner is about to do; its file is gone when it is done.
+
+    Attributes:
+        record: the record of the operation, as if everything in it were done.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    process: ProcessIdentity
+    renewed: datetime
+    record: OperationRecord
+
+    def is_abandoned(self) -> bool:
+        """Whether its pruner is known or presumed to be dead."""
+        return (
+            self.process.is_known_dead() or datetime.now(UTC) - self.renewed > PRESUMED_DEAD_AFTER
+        )
+
+
+def write_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
+    filesystem.write_bytes(
+        layout.pruning_path(run, intent.record.operation), intent.model_dump_json().encode()
+    )
+
+
+def end_intent(filesystem: StoreFilesystem, run: str, operation: str) -> None:
+    filesystem.delete([layout.pruning_path(run, operation)])
+
+
+def read_intents(filesystem: StoreFilesystem, run: str) -> list[PruneIntent]:
+    """All prunes under way or broken off."""
+    folder = layout.pruning_folder(run)
+    names = [name for name in filesystem.file_names(folder) if name.endswith(".json")]
+    found = []
+    for content in filesystem.read_many([f"{folder}/{name}" for name in names]).values():
+        try:
+            found.append(PruneIntent.model_validate_json(content))
+        except ValidationError:
+            continue
+    return found
+
+
+def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
+    """Put on record what dead pruners had deleted, and forget the rest of their intents.
+
+    A checkpoint that is still there gets back the record that was deleted before it.
+    """
+    for intent in read_intents(filesystem, run):
+        if not intent.is_abandoned():
+            continue
+        names = filesystem.file_names(layout.iterations_folder(run))
+        there = {layout.parse_iteration(name) for name in names}
+        gone = {i: d for i, d in intent.record.iterations.items() if i not in there}
+        for iteration, departure in intent.record.iterations.items():
+            if iteration in there and departure.record is not None:
+                put_back_record(filesystem, run, iteration, departure.record)
+        if gone and not filesystem.exists(layout.pruned_path(run, intent.record.operation)):
+            finished = intent.record.model_copy(update={"iterations": gone, "interrupted": True})
+            write_operation(filesystem, run, finished)
+        end_intent(filesystem, run, intent.record.operation)
+
+
+def put_back_record(
+    filesystem: StoreFilesystem, run: str, iteration: int, record: dict[str, Any]
+) -> None:
+    """Write a checkpoint's record again after its deletion failed; a newer one stays."""
+    with contextlib.suppress(FileExistsError):
+        filesystem.create_bytes(
+            layout.checkpoint_record_path(run, iteration), json.dumps(record).encode()
+        )
+
+
+def settle(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """Called after a protection was written: wait for pruners that meant to delete this one.
+
+    Raises:
+        MissingCheckpointError: a pruner was faster.
+    """
+    while any(
+        iteration in intent.record.iterations and not intent.is_abandoned()
+        for intent in read_intents(filesystem, run)
+    ):
+        time.sleep(0.1)
+    require_checkpoint(filesystem, run, iteration)
+
+
+def require_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """
+    Raises:
+        MissingCheckpointError: no such checkpoint.
+    """
+    if not filesystem.exists(layout.checkpoint_path(run, iteration)):
+        raise MissingCheckpointError(
+            f"run {run!r} has no checkpoint of iteration {iteration} in {filesystem.basedir}; "
+            "`dacapo-store ls` lists those it has, `dacapo-store why` tells what became of one"
+        )

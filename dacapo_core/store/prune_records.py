@@ -1,0 +1,80 @@
+"""What went and came back, when, why and by whom: one record per operation, never changed."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dacapo_core.store import layout
+from dacapo_core.store.filesystem import StoreFilesystem
+
+Kind = Literal["prune", "mark", "restore", "reclaim", "remove", "withdraw"]
+
+
+class Departure(BaseModel):
+    """One checkpoint in an operation.
+
+    Attributes:
+        record: what its checkpoint record said; None where it had none (written by DaCapo).
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    reasons: list[str]
+    bytes: int | None = None
+    stored: datetime | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+    record: dict[str, Any] | None = None
+
+
+class OperationRecord(BaseModel):
+    """``records/pruned/<time>-<id>.json``.
+
+    Attributes:
+        kind: prune (deleted at once), mark (within grace from now), restore (unmarked), reclaim
+            (deleted after grace), remove (deleted by hand), withdraw (scores past a resume).
+        by: the flow run, or the person, that did it.
+        policy: the retention policy, for prune and mark.
+        reclaim_after: for mark, until when the checkpoints can be brought back at least.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    operation: str
+    kind: Kind
+    time: datetime
+    by: str | None = None
+    policy: dict[str, Any] | None = None
+    reclaim_after: datetime | None = None
+    iterations: dict[int, Departure]
+    interrupted: bool = False
+
+
+def new_operation() -> str:
+    """A name that sorts by time: ``20260320T120000.123456Z-1f3a…``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}"
+
+
+def write_operation(filesystem: StoreFilesystem, run: str, record: OperationRecord) -> None:
+    path = layout.pruned_path(run, record.operation)
+    filesystem.write_bytes(path, record.model_dump_json(exclude_none=True).encode())
+
+
+def read_operations(
+    filesystem: StoreFilesystem, run: str
+) -> tuple[list[OperationRecord], list[str]]:
+    """All operations in order of time, and the paths of records that cannot be read."""
+    folder = layout.pruned_folder(layout.check_run_name(run))
+    names = [name for name in filesystem.file_names(folder) if name.endswith(".json")]
+    found: list[OperationRecord] = []
+    damaged: list[str] = []
+    for path, content in filesystem.read_many([f"{folder}/{name}" for name in names]).items():
+        try:
+            found.append(OperationRecord.model_validate_json(content))
+        except ValidationError:
+            damaged.append(filesystem.url(path))
+    found.sort(key=lambda record: record.operation)
+    return found, sorted(damaged)

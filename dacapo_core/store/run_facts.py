@@ -1,0 +1,84 @@
+"""All that decides what may go: one listing of the checkpoints and a few small reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dacapo_core.store import layout
+from dacapo_core.store.best_records import read_all_best
+from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.iteration_notes import IterationNotes, read_notes
+from dacapo_core.store.prune_plan import StoredCheckpoint
+from dacapo_core.store.retention import never_prunable
+from dacapo_core.store.scores import BestRecord, Judged
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run's checkpoints, best records and notes, as they were a moment ago."""
+
+    checkpoints: Mapping[int, StoredCheckpoint]
+    best: Mapping[Judged, BestRecord]
+    notes: IterationNotes
+    protected: Mapping[int, list[str]]
+
+    @property
+    def best_targets(self) -> dict[Judged, int]:
+        """(dataset, criterion) → iteration."""
+        return {judged: record.iteration for judged, record in self.best.items()}
+
+    def named(self) -> dict[int, list[str]]:
+        """Iteration → what names it: best records, pins, requests."""
+        found: dict[int, list[str]] = {}
+        for (dataset, criterion), iteration in sorted(self.best_targets.items()):
+            found.setdefault(iteration, []).append(f"best of {dataset}/{criterion}")
+        for iteration, reasons in self.protected.items():
+            found.setdefault(iteration, []).extend(reasons)
+        return found
+
+    def never_prunable(self) -> dict[int, list[str]]:
+        """Iteration → why no policy and no sweep may delete it."""
+        return never_prunable(self.checkpoints, self.named())
+
+
+def gather(filesystem: StoreFilesystem, run: str, now: datetime) -> RunFacts:
+    """
+    Raises:
+        DamagedRecordError: a best record cannot be read.
+    """
+    notes = read_notes(filesystem, run)
+    checkpoints = list_checkpoints(filesystem, run, notes)
+    best = read_all_best(filesystem, run, checkpoints)
+    protected = notes.protections(now)
+    if layout.is_published_start(run):
+        for iteration in checkpoints:
+            protected.setdefault(iteration, []).append("a published start")
+    return RunFacts(checkpoints, best, notes, protected)
+
+
+def list_checkpoints(
+    filesystem: StoreFilesystem, run: str, notes: IterationNotes
+) -> dict[int, StoredCheckpoint]:
+    """Iteration → what one listing and the notes say about its checkpoint."""
+    found = {}
+    for file in filesystem.list_files(layout.iterations_folder(run)):
+        iteration = layout.parse_iteration(file.name)
+        if iteration is None:
+            continue
+        damaged = "the file is empty" if file.size == 0 else None
+        damage = notes.damaged.get(iteration)
+        if damage is not None and (damage.size, damage.modified) == (file.size, file.modified):
+            damaged = damage.what
+        marked = None
+        if iteration in notes.marks:
+            marked = str(notes.marks[iteration] or "pruned, and its mark cannot be read")
+        found[iteration] = StoredCheckpoint(
+            iteration=iteration,
+            size=file.size,
+            stored=datetime.fromtimestamp(file.modified, UTC),
+            damaged=damaged,
+            marked=marked,
+        )
+    return found
