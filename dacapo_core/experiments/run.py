@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,6 +18,11 @@ from dacapo_core.experiments.trainers.precision import resolve_precision
 from dacapo_core.experiments.trainers.schedule import learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
 
+if TYPE_CHECKING:
+    from dacapo_core.data_parallel import Team
+    from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+    from dacapo_core.experiments.datasplits.datasplit import DataSplit
+
 
 class Run:
     """Model, optimizer and everything else that training changes (DaCapo's ``Run``).
@@ -28,6 +33,7 @@ class Run:
         iteration: how many iterations are done.
         skipped_in_a_row: how many of the last of them changed nothing, see `TrainingStep`.
         training_stats: the iterations of this process.
+        team: the processes that share the training, if there are several.
     """
 
     def __init__(self, config: RunConfig, device: str | torch.device | None = None) -> None:
@@ -37,6 +43,7 @@ class Run:
         self.iteration = 0
         self.skipped_in_a_row = 0
         self.training_stats = TrainingStats(config.batch_size)
+        self.team: Team | None = None
         self.task = config.task_config.build()
         self._random_state: dict[str, torch.Tensor] = {}
         with self._fork_random_state():
@@ -100,6 +107,16 @@ class Run:
         if self.average is None or self.average.n_averaged == 0:
             return self.model
         return self.average.module
+
+    @cached_property
+    def datasplit(self) -> DataSplit:
+        """The volumes, opened and checked."""
+        return self.config.datasplit_config.build()
+
+    @property
+    def validation_datasets(self) -> Sequence[RawGTDataset]:
+        """The volumes that are held out."""
+        return self.datasplit.validate
 
     @cached_property
     def training_model(self) -> nn.Module:

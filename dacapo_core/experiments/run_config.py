@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dacapo_core.experiments.architectures import ArchitectureConfig, CNNectomeUNetConfig
 from dacapo_core.experiments.configuration import Configuration
+from dacapo_core.experiments.datasplits import DataSplitConfig, SyntheticDataSplitConfig
 from dacapo_core.experiments.starts import CosemStartConfig, StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig, TaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
@@ -48,6 +49,9 @@ class RunConfig(Configuration):
     )
     trainer_config: TrainerConfig = Field(
         TrainerConfig(), description="How weights follow from batches."
+    )
+    datasplit_config: DataSplitConfig = Field(
+        SyntheticDataSplitConfig(), description="The volumes to train on and to validate on."
     )
     start_config: Annotated[StartConfig | CosemStartConfig, Field(discriminator="type")] | None = (
         Field(None, description="Weights to begin with. Default: fresh ones.")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from dacapo_core.experiments.configuration import Configuration
+from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
 
 
 class TrainerConfig(Configuration):
@@ -58,6 +59,9 @@ class TrainerConfig(Configuration):
     )
     compile: bool = Field(
         False, description="Compile the network with torch.compile: minutes at first, then faster."
+    )
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(), description="How training patches are varied."
     )
     max_skipped: int = Field(
         20,

@@ -26,7 +26,8 @@ class OutOfMemoryError(RuntimeError):
 class TrainingStep:
     """Forward, backward and update, with mixed precision, accumulation, clipping and a guard.
 
-    A step whose loss or gradient is not finite changes no weight.
+    A step whose loss or gradient is not finite changes no weight. `average` replaces the
+    gradients by their mean over several processes and returns the mean loss.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class TrainingStep:
     dtype: torch.dtype
     gradient_clip: float | None = None
     memory_format: torch.memory_format = torch.contiguous_format
+    average: Callable[[Tensor, Sequence[Tensor]], Tensor] | None = None
 
     def __call__(self, parts: Sequence[Batch]) -> tuple[float, float]:
         """Train on a batch, given in equal parts.
@@ -49,8 +51,14 @@ class TrainingStep:
             OutOfMemoryError: the device has too little memory.
         """
         try:
+            trained = [
+                parameter for group in self.optimizer.param_groups for parameter in group["params"]
+            ]
             total = self._backward(parts)
-            norm = self._gradient_norm()
+            if self.average is not None:
+                total = self.average(total, trained)
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(trained, self.gradient_clip or inf)
             # one wait for the device, not two
             loss, length = torch.stack([total, norm]).tolist()
             if isfinite(loss) and isfinite(length):
@@ -80,13 +88,6 @@ class TrainingStep:
             self.scaler.scale(loss).backward()
             total += loss.detach()
         return total
-
-    def _gradient_norm(self) -> Tensor:
-        self.scaler.unscale_(self.optimizer)
-        trained = [
-            parameter for group in self.optimizer.param_groups for parameter in group["params"]
-        ]
-        return nn.utils.clip_grad_norm_(trained, self.gradient_clip or inf)
 
     def _out_of_memory(self, part: Batch, error: BaseException) -> OutOfMemoryError:
         shape = "×".join(str(size) for size in part.raw.shape)
