@@ -56,6 +56,11 @@ class TrainingStats:
         seconds = sum(stats.time for stats in self.iteration_stats)
         return self.batch_size * len(self.iteration_stats) / seconds if seconds else 0.0
 
+    def after(self, iteration: int) -> TrainingStats:
+        """The stretch that follows `iteration`."""
+        later = [stats for stats in self.iteration_stats if stats.iteration > iteration]
+        return TrainingStats(self.batch_size, later)
+
     def record(self) -> dict[str, Any]:
         """The stretch as columns for JSON; a value that is not finite becomes None."""
         return {

@@ -32,6 +32,15 @@ def check_run_name(name: str) -> str:
     return name
 
 
+def is_run_name(name: str) -> bool:
+    """Whether a folder of this name may be a run."""
+    try:
+        check_run_name(name)
+    except InvalidNameError:
+        return False
+    return True
+
+
 def check_dataset_name(name: str) -> str:
     """The dataset's folder name: ``/`` becomes ``_``, as DaCapo does.
 
@@ -195,6 +204,15 @@ def scores_folder(run: str, iteration: int | None = None) -> str:
 
 def scores_path(run: str, iteration: int, dataset: str) -> str:
     return f"{run}/records/scores/{iteration}/{dataset}.json"
+
+
+def training_folder(run: str) -> str:
+    return f"{run}/records/training"
+
+
+def training_path(run: str, iteration: int) -> str:
+    """Statistics of the iterations up to this one since the record before."""
+    return f"{run}/records/training/{iteration}.json"
 
 
 def pruned_folder(run: str) -> str:
