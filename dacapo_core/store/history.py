@@ -1,0 +1,240 @@
+"""What became of each checkpoint of a run, derived from the records; nothing is written.
+
+Answers "why is iteration 4000 gone, and can I have it back?".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from dacapo_core.store import layout
+from dacapo_core.store.errors import MissingCheckpointError
+from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.prune_intents import read_intents
+from dacapo_core.store.prune_records import OperationRecord, read_operations
+from dacapo_core.store.run_facts import RunFacts, gather
+from dacapo_core.store.scores import best_scores, shown_scores
+from dacapo_core.store.scores_records import read_scores
+
+Fate = Literal["kept", "marked", "pruned"]
+
+_SAID = {
+    "prune": "pruned",
+    "mark": "pruned, within its grace period",
+    "restore": "restored",
+    "reclaim": "deleted, its grace period was over",
+    "remove": "removed by hand",
+    "withdraw": "scores withdrawn",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a checkpoint: stored, scored, pruned, restored, …"""
+
+    time: datetime
+    what: str
+    by: str | None = None
+    reasons: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class CheckpointHistory:
+    """One checkpoint: where it is now, and all that is on record about it.
+
+    Attributes:
+        fate: kept; marked (pruned, within its grace period); pruned (gone).
+        reasons: why it is protected, or why it was pruned.
+        scores: by ``dataset/criterion``.
+        size: in bytes; None where it is gone and was not on record.
+        restorable_until: for a marked one, until when at least.
+    """
+
+    iteration: int
+    fate: Fate
+    reasons: Sequence[str] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+    best_for: Sequence[str] = ()
+    size: int | None = None
+    stored: datetime | None = None
+    pruned: datetime | None = None
+    pruned_by: str | None = None
+    restorable_until: datetime | None = None
+    damaged: str | None = None
+    events: Sequence[Event] = ()
+
+    def answer(self, run: str) -> str:
+        """For a person: what it is now, why, and whether it can be brought back."""
+        name = f"Iteration {self.iteration} of run {run}"
+        why = "; ".join(self.reasons)
+        if self.fate == "kept":
+            said = f"{name} is in the store" + (
+                f": {why}." if why else ", and nothing protects it."
+            )
+            if self.damaged:
+                said += f" It is damaged: {self.damaged}."
+        elif self.fate == "marked":
+            said = f"{name} was pruned {_when(self.pruned, self.pruned_by)}: {why}. "
+            said += (
+                f"It can be brought back: dacapo-store restore {run} {self.iteration} (certain "
+                f"until {_time(self.restorable_until)}; then a sweep deletes it)."
+            )
+        else:
+            said = f"{name} was deleted {_when(self.pruned, self.pruned_by)}: {why}. "
+            said += "It cannot be brought back."
+        if self.scores:
+            said += f" Scores: {shown_scores(self.scores)}."
+        return said
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """All checkpoints of a run that there are or that are on record, by iteration.
+
+    Attributes:
+        damaged_records: records that could not be read, each with its path.
+    """
+
+    run: str
+    checkpoints: dict[int, CheckpointHistory]
+    operations: Sequence[OperationRecord]
+    damaged_records: Sequence[str] = ()
+
+
+def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
+    """
+    Raises:
+        MissingCheckpointError: no such run.
+        DamagedRecordError: a best record cannot be read.
+    """
+    layout.check_run_name(run)
+    facts = gather(filesystem, run, datetime.now(UTC))
+    operations, damaged = read_operations(filesystem, run)
+    operations += [_interrupted(intent.record, facts) for intent in read_intents(filesystem, run)]
+    records, unreadable = read_scores(filesystem, run)
+    if not (facts.checkpoints or operations or records) and run not in filesystem.list_folders():
+        raise MissingCheckpointError(
+            f"there is no run {run!r} in {filesystem.basedir}; `dacapo-store ls` lists the runs"
+        )
+    events = _events(operations)
+    for record in records:
+        shown = best_scores([record]).get(record.iteration, {})
+        what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
+        events.setdefault(record.iteration, []).append(Event(record.scored, what, record.by))
+    said = _stored_records(filesystem, run, facts)
+    scores = best_scores(records)
+    iterations = facts.checkpoints.keys() | {i for op in operations for i in op.iterations}
+    return RunHistory(
+        run=run,
+        checkpoints={
+            iteration: _one(
+                iteration,
+                facts,
+                operations,
+                events.get(iteration, []),
+                scores.get(iteration, {}),
+                said.get(iteration),
+            )
+            for iteration in sorted(iterations)
+        },
+        operations=operations,
+        damaged_records=[*damaged, *unreadable.values()],
+    )
+
+
+def _one(
+    iteration: int,
+    facts: RunFacts,
+    operations: Sequence[OperationRecord],
+    events: list[Event],
+    scores: dict[str, float],
+    record: dict[str, Any] | None,
+) -> CheckpointHistory:
+    best_for = [
+        f"{dataset}/{criterion}"
+        for (dataset, criterion), target in sorted(facts.best_targets.items())
+        if target == iteration
+    ]
+    live = facts.checkpoints.get(iteration)
+    if live is not None:
+        by = str(record["by"]) if record and record.get("by") else None
+        stored = Event(live.stored, "stored", by)
+        events = sorted([*events, stored], key=lambda event: event.time)
+        note = facts.notes.marks.get(iteration)
+        reasons = facts.never_prunable().get(iteration, [])
+        return CheckpointHistory(
+            iteration=iteration,
+            fate="kept" if live.marked is None else "marked",
+            reasons=note.reasons if note is not None else reasons,
+            scores=scores,
+            best_for=best_for,
+            size=live.size,
+            stored=live.stored,
+            pruned=note.time if note is not None else None,
+            pruned_by=note.by if note is not None else None,
+            restorable_until=note.reclaim_after if note is not None else None,
+            damaged=live.damaged,
+            events=events,
+        )
+    last = next(
+        op
+        for op in sorted(operations, key=lambda op: op.operation, reverse=True)
+        if iteration in op.iterations
+    )
+    departure = last.iterations[iteration]
+    if departure.stored is not None:
+        events = [*events, Event(departure.stored, "stored", (departure.record or {}).get("by"))]
+    return CheckpointHistory(
+        iteration=iteration,
+        fate="pruned",
+        reasons=departure.reasons,
+        scores=scores or departure.scores,
+        best_for=best_for,
+        size=departure.bytes,
+        stored=departure.stored,
+        pruned=last.time,
+        pruned_by=last.by,
+        events=sorted(events, key=lambda event: event.time),
+    )
+
+
+def _events(operations: Sequence[OperationRecord]) -> dict[int, list[Event]]:
+    found: dict[int, list[Event]] = {}
+    for record in operations:
+        for iteration, departure in record.iterations.items():
+            event = Event(record.time, _SAID[record.kind], record.by, departure.reasons)
+            found.setdefault(iteration, []).append(event)
+    return found
+
+
+def _interrupted(record: OperationRecord, facts: RunFacts) -> OperationRecord:
+    """Of a prune under way or broken off, what is gone already."""
+    gone = {i: d for i, d in record.iterations.items() if i not in facts.checkpoints}
+    return record.model_copy(update={"iterations": gone, "interrupted": True})
+
+
+def _stored_records(
+    filesystem: StoreFilesystem, run: str, facts: RunFacts
+) -> dict[int, dict[str, Any]]:
+    paths = {layout.checkpoint_record_path(run, i): i for i in facts.checkpoints}
+    found = {}
+    for path, content in filesystem.read_many(paths).items():
+        try:
+            value = json.loads(content)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found[paths[path]] = value
+    return found
+
+
+def _time(moment: datetime | None) -> str:
+    return "an unknown time" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _when(moment: datetime | None, by: str | None) -> str:
+    return f"on {_time(moment)}" + (f" by {by}" if by else "")

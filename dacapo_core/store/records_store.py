@@ -1,0 +1,225 @@
+"""Everything about a store's runs but the weights themselves: best, scores, pins, retention.
+
+Needs no torch, so that a command line or a monitor starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from dacapo_core.store import (
+    best_records,
+    history,
+    iteration_notes,
+    layout,
+    reclaiming,
+    run_records,
+    scores_records,
+)
+from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.iteration_notes import Pin
+from dacapo_core.store.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.scores import BestRecord, Judged, ScoresRecord
+
+
+class RecordsStore:
+    """The records of a store.
+
+    Attributes:
+        basedir: absolute path, or URL.
+        filesystem: the files below it.
+    """
+
+    def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
+        """
+        Args:
+            basedir: a path (made when first written to) or any fsspec URL.
+            storage_options: of that URL's file system.
+        """
+        self.filesystem = StoreFilesystem(basedir, storage_options)
+        self.basedir = self.filesystem.basedir
+
+    # runs
+
+    def runs(self) -> list[str]:
+        """Names of the runs: folders with ``checkpoints/iterations``."""
+        folders = self.filesystem.list_folders
+        return [
+            name
+            for name in sorted(folders())
+            if layout.is_run_name(name) and "iterations" in folders(layout.checkpoints_folder(name))
+        ]
+
+    def iterations(self, run: str) -> list[int]:
+        """Iterations that have a checkpoint, in order; none of a missing run."""
+        names = self.filesystem.file_names(layout.iterations_folder(layout.check_run_name(run)))
+        found = (layout.parse_iteration(name) for name in names)
+        return sorted(iteration for iteration in found if iteration is not None)
+
+    def store_run_config(self, run: str, config: Mapping[str, Any]) -> None:
+        """Keep what a run is trained with."""
+        run_records.write_run_config(self.filesystem, run, config)
+
+    def run_config(self, run: str) -> dict[str, Any] | None:
+        """What a run is trained with; None for one of DaCapo's own."""
+        return run_records.read_run_config(self.filesystem, run)
+
+    def store_start_report(self, run: str, report: Mapping[str, Any]) -> None:
+        """Keep the loading report of where a run began."""
+        run_records.write_start_report(self.filesystem, run, report)
+
+    def start_report(self, run: str) -> dict[str, Any] | None:
+        """The loading report of where a run began; None when it began from scratch."""
+        return run_records.read_start_report(self.filesystem, run)
+
+    def lease(
+        self, run: str, owner: str | None = None, *, time_to_live: timedelta = TIME_TO_LIVE
+    ) -> Lease:
+        """The right to train a run; enter it with ``with``.
+
+        Entering raises LeaseHeldError when another process trains the run.
+        """
+        return Lease(
+            self.filesystem, layout.check_run_name(run), owner=owner, time_to_live=time_to_live
+        )
+
+    # best and scores
+
+    def store_best(
+        self,
+        run: str,
+        iteration: int,
+        dataset: Any,
+        criterion: str,
+        *,
+        score: float | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        """Move the best of a dataset and criterion to a checkpoint.
+
+        Raises:
+            FileNotFoundError: no such checkpoint; the best is unmoved.
+            InvalidNameError: a name that the layout cannot hold.
+        """
+        iteration = layout.check_iteration(iteration)
+        record = BestRecord(iteration=iteration, score=score, parameters=parameters)
+        best_records.write_best(self.filesystem, run, _name(dataset), criterion, record)
+
+    def retrieve_best(self, run: str, dataset: Any, criterion: str) -> int:
+        """The iteration of the best checkpoint for a dataset (name, or object with a ``name``).
+
+        Raises:
+            FileNotFoundError: there is no such best record, or its checkpoint is gone.
+        """
+        return self.best_record(run, dataset, criterion).iteration
+
+    def best_record(self, run: str, dataset: Any, criterion: str) -> BestRecord:
+        """The best with its score and post-processing parameters, where they are known.
+
+        Raises:
+            FileNotFoundError: there is no such best record, or its checkpoint is gone.
+        """
+        return best_records.read_best(self.filesystem, run, _name(dataset), criterion)
+
+    def best_records(self, run: str) -> dict[Judged, BestRecord]:
+        """(dataset, criterion) → best, of all there are; also of checkpoints that are gone."""
+        return best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+
+    def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
+        """Keep the scores of a checkpoint; ends the request for its validation."""
+        scores_records.write_scores(self.filesystem, run, iteration, _name(dataset), scores)
+
+    def scores(self, run: str) -> list[ScoresRecord]:
+        """All scores of a run, by iteration and dataset.
+
+        Raises:
+            DamagedRecordError: one cannot be read.
+        """
+        return scores_records.read_all_scores(self.filesystem, run)
+
+    def derive_best(self, run: str) -> dict[Judged, BestRecord]:
+        """Move every best to what the scores of the live checkpoints say; those that moved."""
+        return scores_records.derive_best(self.filesystem, layout.check_run_name(run))
+
+    def withdraw_after(self, run: str, iteration: int) -> list[int]:
+        """Discard scores and bests past an iteration, where training resumes.
+
+        Returns:
+            the iterations whose scores were discarded.
+        """
+        return scores_records.withdraw_scores_after(self.filesystem, run, iteration)
+
+    # protection
+
+    def pin(
+        self,
+        run: str,
+        iteration: int,
+        *,
+        why: str | None = None,
+        by: str | None = None,
+        child: str | None = None,
+    ) -> None:
+        """Keep a checkpoint until it is unpinned; a ``child`` that starts from it pins for itself.
+
+        Raises:
+            FileNotFoundError: no such checkpoint.
+        """
+        iteration_notes.pin(self.filesystem, run, iteration, why=why, by=by, child=child)
+
+    def unpin(self, run: str, iteration: int, *, child: str | None = None) -> None:
+        """
+        Raises:
+            FileNotFoundError: it is not pinned.
+        """
+        iteration_notes.unpin(self.filesystem, run, iteration, child=child)
+
+    def pins(self, run: str) -> dict[int, list[Pin]]:
+        """Iteration → its pins, by hand and by children."""
+        notes = iteration_notes.read_notes(self.filesystem, layout.check_run_name(run))
+        return {i: [pin or Pin() for pin in pins] for i, pins in sorted(notes.pins.items())}
+
+    def request_validation(
+        self, run: str, iteration: int, *, within: timedelta, by: str | None = None
+    ) -> None:
+        """Protect a checkpoint until its scores are stored, for a limited time.
+
+        Raises:
+            FileNotFoundError: no such checkpoint.
+        """
+        expires = datetime.now(UTC) + within
+        iteration_notes.request_validation(self.filesystem, run, iteration, expires=expires, by=by)
+
+    def pending(self, run: str) -> list[int]:
+        """Iterations that wait for a requested validation."""
+        notes = iteration_notes.read_notes(self.filesystem, layout.check_run_name(run))
+        now = datetime.now(UTC)
+        return sorted(i for i, r in notes.pending.items() if r is None or now < r.expires)
+
+    # what went, and back
+
+    def restore(self, run: str, iteration: int, *, by: str | None = None) -> bool:
+        """Bring back a checkpoint that was pruned and is within its grace period.
+
+        Returns:
+            False when it was there and not pruned, so that nothing had to be done.
+
+        Raises:
+            RestoreError: it is gone; says when, why and by whom.
+        """
+        return reclaiming.restore(self.filesystem, run, iteration, by=by)
+
+    def history(self, run: str) -> history.RunHistory:
+        """What became of each checkpoint that there is or that is on record."""
+        return history.read_history(self.filesystem, run)
+
+
+def _name(dataset: Any) -> str:
+    """A dataset's name, given by itself or by an object."""
+    name = dataset if isinstance(dataset, str) else getattr(dataset, "name", None)
+    if not isinstance(name, str):
+        raise TypeError(f"dataset must be a name or an object with a name, not {dataset!r}")
+    return name
