@@ -1,0 +1,71 @@
+"""A volume that is read box by box."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Voxels = tuple[int, int, int]
+"""A position or shape, z y x, in voxels."""
+
+Nanometres = tuple[float, float, float]
+"""A position or size, z y x, in nm."""
+
+
+class ArrayError(ValueError):
+    """An array is there and cannot be used; the message names it."""
+
+
+class Array(ABC):
+    """A three-dimensional array with a place in the world.
+
+    Attributes:
+        name: how messages call it: its URL.
+        shape: z, y, x, in voxels.
+        num_channels: length of the channel axis before them; None without one.
+        voxel_size: z, y, x, in nm.
+        offset: where the first voxel begins, in nm.
+    """
+
+    name: str
+    shape: Voxels
+    num_channels: int | None
+    voxel_size: Nanometres
+    offset: Nanometres
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
+        """The voxels from `begin` up to `end`, which are inside: ``(z, y, x)``, or
+        ``(channels, z, y, x)``. Safe to call from several threads."""
+
+
+class NumpyArray(Array):
+    """An array in memory."""
+
+    def __init__(
+        self,
+        name: str,
+        data: NDArray[Any],
+        voxel_size: Nanometres,
+        offset: Nanometres = (0.0, 0.0, 0.0),
+    ) -> None:
+        self.name = name
+        self.data = data
+        z, y, x = data.shape[-3:]
+        self.shape = (z, y, x)
+        self.num_channels = data.shape[0] if data.ndim == 4 else None
+        self.voxel_size = voxel_size
+        self.offset = offset
+        self.dtype = data.dtype
+
+    def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
+        return self.data[(..., *box(begin, end))]
+
+
+def box(begin: Voxels, end: Voxels) -> tuple[slice, ...]:
+    """The slices of a box."""
+    return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))

@@ -1,0 +1,97 @@
+"""Where in a volume there is something to learn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+
+# a volume of terabytes is not read whole before training
+MOST_BLOCKS = 512
+POINTS_PER_BLOCK = 8
+READERS = 4
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """Label voxels of one volume that patches are drawn around.
+
+    Attributes:
+        labelled: points ``(n, 3)`` where anything is known, spread evenly over the volume.
+        points: channel → points ``(n, 3)`` of its foreground, spread evenly over where it is.
+        whole: the whole volume was looked at, not only a sample of it.
+    """
+
+    labelled: NDArray[np.int64]
+    points: dict[str, NDArray[np.int64]]
+    whole: bool
+
+
+def find_foreground(
+    dataset: RawGTDataset, channels: Sequence[str], block: Sequence[int]
+) -> Foreground:
+    """Look at the ground truth block by block; the same volume gives the same points.
+
+    Raises:
+        ArrayError: raw data or labels that cannot be used are met on the way.
+    """
+    corners = list(
+        itertools.product(
+            *(
+                range(begin, end, size)
+                for begin, end, size in zip(dataset.begin, dataset.end, block, strict=True)
+            )
+        )
+    )
+    whole = len(corners) <= MOST_BLOCKS
+    if not whole:
+        chosen = np.random.default_rng(0).choice(len(corners), MOST_BLOCKS, replace=False)
+        corners = [corners[index] for index in sorted(chosen)]
+
+    def look(
+        corner: tuple[int, ...],
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        end = [min(c + size, e) for c, size, e in zip(corner, block, dataset.end, strict=True)]
+        foreground, known = dataset.read_labels(corner, end, channels)
+        _check_raw(dataset, corner, end)
+        rng = np.random.default_rng(corner)
+        return (
+            _some_points(known.any(0), corner, rng),
+            [_some_points(channel, corner, rng) for channel in foreground],
+        )
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(look, corners))
+    return Foreground(
+        labelled=np.concatenate([labelled for labelled, _ in found]),
+        points={
+            channel: np.concatenate([points[index] for _, points in found])
+            for index, channel in enumerate(channels)
+        },
+        whole=whole,
+    )
+
+
+def _check_raw(dataset: RawGTDataset, begin: Sequence[int], end: Sequence[int]) -> None:
+    """Meet a NaN before training does."""
+    if dataset.raw.dtype.kind == "f":
+        scale = dataset.scale
+        dataset.read_raw(
+            [b // s for b, s in zip(begin, scale, strict=True)],
+            [-(-e // s) for e, s in zip(end, scale, strict=True)],
+        )
+
+
+def _some_points(
+    where: NDArray[np.bool_], corner: Sequence[int], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    found = np.flatnonzero(where)
+    if len(found) > POINTS_PER_BLOCK:
+        found = rng.choice(found, POINTS_PER_BLOCK, replace=False)
+    return np.stack(np.unravel_index(found, where.shape), 1).astype(np.int64) + np.array(corner)
