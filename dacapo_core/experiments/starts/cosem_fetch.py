@@ -52,13 +52,13 @@ def fetch_checkpoint(
         url = f"{get_settings().cosem_url.rstrip('/')}/{setup}/{iteration}"
         logger.info("fetching %s into %s", url, store.basedir)
         filesystem = store.filesystem
-        before = _recorded(filesystem, setup, iteration)
+        known = sha256 or _recorded(filesystem, setup, iteration).get("sha256")
         part = _part_path(filesystem, setup, iteration)
         try:
             fetched = download(
                 url,
                 part,
-                sha256=sha256 or before.get("sha256"),
+                sha256=known,
                 check=check_checkpoint,
                 patience=patience,
             )
@@ -67,6 +67,12 @@ def fetch_checkpoint(
                 f"{error}\nCOSEM checkpoints come from DACAPO_COSEM_URL, now "
                 f"{get_settings().cosem_url}; a copy of {setup}/{iteration} that you have can be "
                 f"put at {filesystem.url(layout.checkpoint_path(setup, iteration))}"
+                + (
+                    f". The digest of an earlier download is in "
+                    f"{filesystem.url(_record_path(setup, iteration))}"
+                    if known and sha256 is None
+                    else ""
+                )
             ) from error
         _record(filesystem, setup, iteration, fetched)
         path = layout.checkpoint_path(setup, iteration)

@@ -12,6 +12,7 @@ from dacapo_core.experiments.starts.start import Start, as_configuration
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim import Optimizer
 
     from dacapo_core.experiments.starts.cosem_start_config import CosemStartConfig
 
@@ -35,6 +36,12 @@ class CosemStart(Start):
         """The published iteration."""
         return cosem_iteration(self.run, self.criterion)
 
+    def pin(self, child: str) -> None:
+        """Published checkpoints are never pruned, so there is nothing to do."""
+
+    def unpin(self, child: str) -> None:
+        """See `pin`."""
+
     def check(self) -> None:
         """See that the checkpoint is in the store; fetch it if it is not.
 
@@ -49,7 +56,11 @@ class CosemStart(Start):
         fetch_checkpoint(self.store(), self.run, self.iteration(), sha256=self.config.sha256)
 
     def initialize_weights(
-        self, model: nn.Module, new_head: Sequence[str] | None = None
+        self,
+        model: nn.Module,
+        new_head: Sequence[str] | None = None,
+        *,
+        optimizer: Optimizer | None = None,
     ) -> LoadingReport:
         """Fetch the checkpoint if need be, load it into `model` and say what was loaded.
 
@@ -67,7 +78,7 @@ class CosemStart(Start):
             setup.voxel_size_input,
             setup.voxel_size_output,
         )
-        return super().initialize_weights(model, new_head)
+        return super().initialize_weights(model, new_head, optimizer=optimizer)
 
     @staticmethod
     def _configuration(start_config: Any) -> CosemStartConfig:

@@ -77,19 +77,21 @@ def download(
     """
     patience = patience or Patience()
     target.parent.mkdir(parents=True, exist_ok=True)
-    failures, furthest, damaged = 0, 0, False
+    failures, furthest = 0, 0
     while True:
+        resumed = target.exists()
         try:
             source = Source(url, patience.stall_seconds)
             remote = source.info()
             _fetch(source, remote, target)
             return _checked(target, remote, sha256, check)
         except _DamagedError as error:
-            # once may be the part of a crash before; twice it is the source
-            if damaged:
-                raise DownloadError(f"{url} is damaged: {error}") from None
-            damaged, furthest = True, 0
-            problem: BaseException = error
+            # the part of a crash before may be to blame; of a whole file it is the source
+            if not resumed:
+                raise DownloadError(f"{url} is not the checkpoint: {error}") from None
+            furthest = 0
+            logger.warning("%s: %s; begun again", url, error)
+            continue
         except Exception as error:
             if isinstance(error, DownloadError):
                 raise
@@ -118,6 +120,8 @@ class _DamagedError(Exception):
 
 def _fetch(source: Source, remote: RemoteFile, target: Path) -> None:
     note = target.with_name(target.name + ".json")
+    if remote.size == 0:
+        raise DownloadError(f"{source.url} is empty")
     known = _read_note(note)
     if known != asdict(remote) or not target.exists():
         target.unlink(missing_ok=True)

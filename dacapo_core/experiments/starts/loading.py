@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dacapo_core.experiments.starts.key_mapping import canonical_keys
 from dacapo_core.experiments.starts.loading_report import LoadingReport
@@ -15,7 +15,28 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def load_matching(
+class Loading(NamedTuple):
+    """What is about to be loaded: the report, and (from, to) of each copy."""
+
+    report: LoadingReport
+    copies: list[tuple[Tensor, Tensor]]
+
+    def carry_out(self) -> LoadingReport:
+        """Copy the values, in place, so that an optimizer keeps its parameters."""
+        import torch
+
+        with torch.no_grad():
+            for source, to in self.copies:
+                to.copy_(source)
+        return self.report
+
+
+def load_matching(model: nn.Module, state: Mapping[str, Tensor], **choices: Any) -> LoadingReport:
+    """Load from `state` what fits `model`, and say what that is; see `prepare_loading`."""
+    return prepare_loading(model, state, **choices).carry_out()
+
+
+def prepare_loading(
     model: nn.Module,
     state: Mapping[str, Tensor],
     *,
@@ -25,10 +46,10 @@ def load_matching(
     floor: float = 0.9,
     run: str = "",
     criterion: str = "",
-) -> LoadingReport:
-    """Load from `state`, a state dict in any known layout, what fits `model`, and say what that is.
+) -> Loading:
+    """What can be loaded from `state`, a state dict in any known layout, into `model`.
 
-    The values are copied in place, so an optimizer keeps its parameters. `state` is not changed.
+    Nothing is changed yet, and carrying it out cannot fail half-way.
 
     Args:
         source_labels: labels of the checkpoint's head; None if unknown.
@@ -38,8 +59,7 @@ def load_matching(
         run, criterion: what to call the checkpoint in messages.
 
     Raises:
-        StartError: the checkpoint does not fit, is damaged, or labels are wrong. The model is
-            untouched.
+        StartError: the checkpoint does not fit, is damaged, or labels are wrong.
     """
     prefix = head_prefix(model)
     target = model.state_dict()
@@ -56,9 +76,7 @@ def load_matching(
     report.policy, report.floor = policy, floor
     judge(report)
     _check_copies_agree(tensors, prefixes)
-    copies = _plan_copies(tensors, target, report)
-    _copy(copies)
-    return report
+    return Loading(report, _plan_copies(tensors, target, report))
 
 
 def _plan_copies(
@@ -85,14 +103,6 @@ def _check_values(key: str, source: Tensor, to: Tensor) -> None:
         raise StartError(f"{key} is {source.dtype} in the checkpoint and {to.dtype} in the model")
     if source.is_floating_point() and not bool(source.isfinite().all()):
         raise StartError(f"{key} holds values that are not finite: the checkpoint is no start")
-
-
-def _copy(copies: list[tuple[Tensor, Tensor]]) -> None:
-    import torch
-
-    with torch.no_grad():
-        for source, to in copies:
-            to.copy_(source)
 
 
 def _check_copies_agree(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dacapo_core.experiments.starts.loading_report import LoadingReport
 from dacapo_core.experiments.starts.start_error import StartError
+from dacapo_core.store.layout import parse_iteration
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim import Optimizer
 
     from dacapo_core.experiments.starts.start_config import StartConfig
     from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -36,6 +38,7 @@ class Start:
         self.run = self.config.run
         self.criterion = self.config.criterion
         self.name = f"{self.run}/{self.criterion}"
+        self._iteration: int | None = None
 
     @property
     def channels(self) -> list[str] | None:
@@ -54,34 +57,71 @@ class Start:
         return LocalWeightsStore(self.config.store_url, options_for(self.config.store_url))
 
     def iteration(self) -> int:
-        """The iteration that the criterion stands for, now.
+        """The iteration that the criterion stood for when it was first asked.
 
         Raises:
             FileNotFoundError: no such run or checkpoint; the message lists those there are.
         """
-        return find_iteration(self.store(), self.run, self.criterion)
+        if self._iteration is None:
+            self._iteration = find_iteration(self.store(), self.run, self.criterion)
+        return self._iteration
+
+    def pin(self, child: str) -> None:
+        """Keep the checkpoint from being pruned until `unpin`: `child` starts from it.
+
+        For the time until the child's own first checkpoint is durable. Where the store cannot be
+        written, a warning says so and the start goes on.
+        """
+        from dacapo_core.store.errors import StoreNotWritableError
+
+        try:
+            self.store().pin(self.run, self.iteration(), child=child)
+        except StoreNotWritableError as error:
+            logger.warning("%s cannot be pinned for %s: %s", self.name, child, error)
+
+    def unpin(self, child: str) -> None:
+        """Let the checkpoint go, if `child` had pinned it."""
+        from dacapo_core.store.errors import MissingRecordError, StoreNotWritableError
+
+        try:
+            self.store().unpin(self.run, self.iteration(), child=child)
+        except (MissingRecordError, StoreNotWritableError) as error:
+            logger.debug("%s stays as it is: %s", self.name, error)
 
     def initialize_weights(
-        self, model: nn.Module, new_head: Sequence[str] | None = None
+        self,
+        model: nn.Module,
+        new_head: Sequence[str] | None = None,
+        *,
+        optimizer: Optimizer | None = None,
     ) -> LoadingReport:
         """Load the checkpoint into `model`, whole or by what matches, and say what was loaded.
 
         Args:
             model: any model with a head; its head is found from the model, see `model_head`.
             new_head: labels of its output channels; None takes ``model.channels``.
+            optimizer: given the checkpoint's optimizer state, if the configuration says
+                `carry_optimizer`.
 
         Raises:
             FileNotFoundError: no such run or checkpoint.
             StartError: it does not fit, or labels are wrong. The model is untouched, as it is
                 after any other error.
         """
-        from dacapo_core.experiments.starts.loading import load_matching
+        from dacapo_core.experiments.starts.loading import prepare_loading
+        from dacapo_core.experiments.starts.optimizer_state import matching_optimizer_state
 
         store = self.store()
         iteration = self.iteration()
-        report = load_matching(
+        carried: Mapping[str, Any] = {}
+        if self.config.carry_optimizer:
+            weights = store.retrieve_weights(self.run, iteration)
+            state, carried = weights.model, weights.optimizer
+        else:
+            state = store.retrieve_model(self.run, iteration)
+        loading = prepare_loading(
             model,
-            store.retrieve_model(self.run, iteration),
+            state,
             source_labels=self.channels,
             labels=new_head,
             policy=self.config.policy,
@@ -89,6 +129,11 @@ class Start:
             run=self.run,
             criterion=self.criterion,
         )
+        if self.config.carry_optimizer:
+            carried = matching_optimizer_state(carried, optimizer, loading.report)
+        report = loading.carry_out()
+        if optimizer is not None and self.config.carry_optimizer:
+            optimizer.load_state_dict(dict(carried))
         report.iteration = iteration
         report.store_url = str(store.basedir)
         for line in report.summary().splitlines():
@@ -129,9 +174,9 @@ def find_iteration(store: LocalWeightsStore, run: str, criterion: str) -> int:
         )
     if criterion == "latest":
         return iterations[-1]
-    wanted = criterion.removeprefix("iterations/")
-    if wanted.isascii() and wanted.isdecimal():
-        iteration = int(wanted)
+    number = parse_iteration(criterion.removeprefix("iterations/"))
+    if number is not None:
+        iteration = number
     elif "/" in criterion:
         dataset, _, name = criterion.rpartition("/")
         iteration = store.retrieve_best(run, dataset, name)

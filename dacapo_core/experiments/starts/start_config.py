@@ -51,6 +51,11 @@ class StartConfig(Configuration):
         1.0, gt=0, le=1, description="Learning rate of the backbone as a share of the head's."
     )
 
+    carry_optimizer: bool = Field(
+        False,
+        description="Take over the optimizer's state too; for a model of the same shape and head.",
+    )
+
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(**positional_values(args, values))
 
