@@ -35,6 +35,7 @@ def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> No
 @app.command()
 def deploy() -> None:
     """Bring work pool, deployments and automations on the server to what stands in the code."""
+    _require_server()
     _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
     automations()
@@ -43,6 +44,7 @@ def deploy() -> None:
 @app.command()
 def automations() -> None:
     """Create the automations, or bring them to what stands in the code."""
+    _require_server()
     from deployments.automations import apply, shipped
 
     for name in apply(shipped()):
@@ -56,10 +58,26 @@ def worker(
     ] = None,
 ) -> None:
     """Start a worker that runs one flow at a time, and stay."""
+    _require_server()
     name = f"{os.uname().nodename}-{'cpu' if device is None else f'gpu{device}'}"
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
     _become_prefect("worker", "start", "--pool", WORK_POOL, "--limit", "1", "--name", name)
+
+
+def _require_server() -> None:
+    """Leave with the way out when no server answers."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    try:
+        httpx.get(f"{url}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise SystemExit(
+            f"no Prefect server answers at {url} ({error}); start one with "
+            "`python -m deployments server`, or set PREFECT_API_URL"
+        ) from None
 
 
 def _become_prefect(*arguments: str) -> None:

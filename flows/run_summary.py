@@ -91,11 +91,9 @@ def summarise(
     opened = open_store(store)
     plan = opened.prune(run, retention, dry_run=True)
     gone = {
-        iteration: departure
-        for operation in opened.history(run)
-        if operation.kind in ("prune", "mark")
-        for iteration, departure in operation.iterations.items()
-        if iteration not in plan.kept
+        iteration: checkpoint
+        for iteration, checkpoint in opened.history(run).checkpoints.items()
+        if checkpoint.fate != "kept"
     }
     return RunSummary(
         run=run,
@@ -108,7 +106,7 @@ def summarise(
             for (dataset, criterion), record in opened.best_records(run).items()
         },
         kept=plan.kept,
-        pruned={iteration: departure.reasons for iteration, departure in gone.items()},
+        pruned={iteration: checkpoint.reasons for iteration, checkpoint in gone.items()},
         bytes_kept=plan.bytes_kept,
-        bytes_freed=sum(departure.bytes or 0 for departure in gone.values()),
+        bytes_freed=sum(checkpoint.size or 0 for checkpoint in gone.values()),
     )

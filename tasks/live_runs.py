@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
 
     from dacapo_core.experiments.run import Run
+    from dacapo_core.experiments.training_stats import TrainingStats
     from dacapo_core.store.lease import Lease
 
 
 @dataclass
 class LiveRun:
-    """A run between its first and its last task in this process."""
+    """A run between its first and its last task in this process.
+
+    ``stretch``: the iterations since the last checkpoint.
+    """
 
     name: str
     store: LocalWeightsStore
@@ -33,6 +37,7 @@ class LiveRun:
     progress: RunProgress
     termination: threading.Event = field(default_factory=threading.Event)
     built: Run | None = None
+    stretch: TrainingStats | None = None
     start_pinned: bool = False
 
     @property

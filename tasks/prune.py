@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dacapo_core.store.retention import RetentionPolicy
-from dacapo_core.store.scores import best_scores
 from tasks.events import emit_checkpoint_event
-from tasks.pages.checkpoint_history import fates
+from tasks.pages.checkpoint_history import planned
 from tasks.pages.pruning_page import pruning_page, pruning_table
 from tasks.pages.wording import readable_bytes
 from tasks.provenance import who
@@ -53,9 +52,7 @@ def prune(
 
 def _publish(run: str, store: LocalWeightsStore, plan: PrunePlan) -> None:
     """Show the run's history, or what a dry run would make of it under a key of its own."""
-    history = fates(
-        plan, store.history(run), best_scores(store.scores(run)), store.best_records(run)
-    )
+    history = planned(store.history(run).checkpoints.values(), plan)
     page, what = ("prune-plan", "would become") if plan.dry_run else ("pruning", "became")
     publisher.table(
         artifact_key(f"{page}-table", run),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
-
 from tasks.live_runs import LiveRun, live_run
 from tasks.pages.run_report import RunReport, report_page
 from tasks.publishing import artifact_key, publisher
@@ -41,7 +39,10 @@ def read_report(live: LiveRun) -> RunReport:
         samples_per_second=rate,
         seconds_left=left / rate if rate else None,
         losses=[
-            (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)
+            (iteration, loss)
+            for stretch in live.store.training_stats(live.name)
+            for iteration, loss in zip(stretch["iteration"], stretch["loss"], strict=True)
+            if loss is not None
         ],
         scores=curves,
         best={

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from tasks.events import emit_checkpoint_event
+from tasks.provenance import who
 from tasks.step import step
 from tasks.stores import open_store
 
 
 @step("restore {run} {iteration}")
-def restore(run: str, iteration: int, store: str | None = None) -> None:
+def restore(run: str, iteration: int, store: str | None = None) -> bool:
     """Keep a checkpoint that pruning had marked, within its grace period.
+
+    Returns:
+        False when it was not marked, so that nothing had to be done.
 
     Raises:
         FileNotFoundError: it was never there, or has been reclaimed: then with when and why.
     """
     opened = open_store(store)
-    opened.restore(run, iteration)
-    emit_checkpoint_event("restored", run, iteration=iteration, store=opened.basedir)
+    restored = opened.restore(run, iteration, by=who())
+    if restored:
+        emit_checkpoint_event("restored", run, iteration=iteration, store=opened.basedir)
+    return restored

@@ -20,6 +20,8 @@ def store_weights(run: str, iteration: int) -> None:
     live.progress.phase("storing")
     live.check_lease()
     live.store.store_weights(live.run, iteration, wait=False)
+    if live.stretch is not None:
+        live.store.store_training_stats(run, iteration, live.stretch.record())
 
 
 @step("settle {run} {iteration}")

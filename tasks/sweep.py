@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tasks.step import step
 from tasks.stores import open_store
 
 
 @step("sweep")
-def sweep(store: str | None = None) -> Any:
+def sweep(store: str | None = None) -> None:
     """Sweep a whole store; safe beside running trainers."""
-    return open_store(store).sweep()
+    open_store(store).sweep()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.live_runs import live_run, termination_deferred
 from tasks.step import step
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.training_stats import TrainingIterationStats
 
 
 class _Terminated(Exception):
@@ -21,9 +26,10 @@ def train_until(run: str, iteration: int) -> int:
 
     live = live_run(run)
     live.progress.phase("training")
+    before = live.run.iteration
 
-    def on_iteration(stats: object) -> None:
-        live.progress.at(live.run.iteration, f"loss {getattr(stats, 'loss', float('nan')):.4f}")
+    def on_iteration(stats: TrainingIterationStats) -> None:
+        live.progress.at(stats.iteration, f"loss {stats.loss:.4f} · {stats.time:.2f} s")
         if live.termination.is_set():
             raise _Terminated
 
@@ -32,4 +38,5 @@ def train_until(run: str, iteration: int) -> int:
             train(live.run, iteration, on_iteration=on_iteration)
         except _Terminated:
             live.progress.note(f"{run}: asked to stop at iteration {live.run.iteration}")
+    live.stretch = live.run.training_stats.after(before)
     return live.run.iteration

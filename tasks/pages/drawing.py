@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from tasks.pages.checkpoint_history import CheckpointFate
+from dacapo_core.store.history import CheckpointHistory
 from tasks.pages.wording import readable_bytes, readable_seconds
 
 WIDTH, MARGIN = 760, 54
@@ -21,7 +21,7 @@ def markdown_picture(title: str, picture: bytes, kind: str = "svg+xml") -> str:
     return f"![{title}](data:image/{kind};base64,{base64.b64encode(picture).decode()})"
 
 
-def fate_strip(history: Sequence[CheckpointFate]) -> bytes:
+def fate_strip(history: Sequence[CheckpointHistory]) -> bytes:
     """One box a checkpoint, in order of iteration, coloured by its fate; a star on each best."""
     ordered = sorted(history, key=lambda checkpoint: checkpoint.iteration)
     count = max(1, len(ordered))
@@ -128,7 +128,8 @@ class _Frame:
             )
             shapes.append(_text(MARGIN - 6, top + 4, label, "end", size=11))
         for x, label in zip(self.x_ticks(), x_labels, strict=True):
-            shapes.append(_text(self.place(x, 0)[0], self.height + 16, label, "middle", size=11))
+            anchor = "end" if x == self.x_ticks()[-1] else "middle"
+            shapes.append(_text(self.place(x, 0)[0], self.height + 16, label, anchor, size=11))
         return shapes
 
 

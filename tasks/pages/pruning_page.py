@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from tasks.pages.checkpoint_history import (
-    CheckpointFate,
-    disk_use,
-    score_curves,
-    total_bytes,
-)
-from tasks.pages.drawing import disk_use_chart, fate_strip, line_chart, markdown_picture
+from dacapo_core.store.history import CheckpointHistory
+from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
+from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
+from tasks.pages.score_charts import score_charts
 from tasks.pages.wording import markdown_table, readable_age, readable_bytes, readable_score
 
 MOST_ROWS = 300
 
 
-def pruning_table(history: Sequence[CheckpointFate], now: datetime) -> list[dict[str, str]]:
+def pruning_table(history: Sequence[CheckpointHistory], now: datetime) -> list[dict[str, str]]:
     """One row a checkpoint, newest iteration first, for a table artifact.
 
     At most 300 rows: kept ones first, then the newest of the others; the rest is counted in a
@@ -36,8 +33,8 @@ def pruning_table(history: Sequence[CheckpointFate], now: datetime) -> list[dict
                 f"{name} {readable_score(score)}" for name, score in each.scores.items()
             ),
             "size": readable_bytes(each.size),
-            "age": readable_age(each.stored_at, now),
-            "pruned": _when(each.pruned_at),
+            "age": readable_age(each.stored, now),
+            "pruned": _when(each.pruned),
             "by": each.pruned_by or "",
         }
         for each in chosen
@@ -50,26 +47,18 @@ def pruning_table(history: Sequence[CheckpointFate], now: datetime) -> list[dict
 
 def pruning_page(
     run: str,
-    history: Sequence[CheckpointFate],
+    history: Sequence[CheckpointHistory],
     *,
     store_url: str,
-    shown_criteria: Sequence[str] | None = None,
-    storage_option: str = "",
 ) -> str:
     """The page as markdown: strip, score curves with the best marked, disk use, and what to type.
 
     Args:
         history: every checkpoint of the run, kept or gone.
-        shown_criteria: ``<dataset>/<criterion>`` whose curves are drawn; default those that
-            have a best.
-        storage_option: what ``dacapo-store`` needs to open the store, put after ``--store``.
     """
     best = {name: each.iteration for each in history for name in each.best_for}
-    curves = score_curves(history)
-    wanted = list(shown_criteria) if shown_criteria is not None else sorted(best)
     counts = {fate: sum(each.fate == fate for each in history) for fate in ("kept", "marked")}
     pruned = [each for each in history if each.fate == "pruned"]
-    store = storage_option or store_url
     parts = [
         f"# Checkpoints of {run}",
         f"**{counts['kept']} kept** ({readable_bytes(total_bytes(history, 'kept'))}), "
@@ -80,14 +69,7 @@ def pruning_page(
         "## Best",
         _best_table(best, history),
         "## Scores",
-        markdown_picture(
-            "scores by iteration",
-            line_chart(
-                {name: curves[name] for name in wanted if name in curves},
-                "iteration",
-                {name: float(iteration) for name, iteration in best.items()},
-            ),
-        ),
+        score_charts(score_curves(history), best),
         "## Disk use",
         markdown_picture("bytes on disk over time", disk_use_chart(disk_use(history))),
         "## Kept",
@@ -96,15 +78,15 @@ def pruning_page(
         _fate_table([each for each in history if each.fate != "kept"], pruned=True),
         "## Can I have one back?",
         "A *marked* checkpoint is still whole: "
-        f"`dacapo-store restore {run} ITERATION --store {store}`. "
+        f"`dacapo-store restore {run} ITERATION --store {store_url}`. "
         "A *pruned* one is gone; its row above says when, why and by which flow run, and what it "
         "scored. "
-        f"To keep one for good: `dacapo-store pin {run} ITERATION --store {store}`.",
+        f"To keep one for good: `dacapo-store pin {run} ITERATION --store {store_url}`.",
     ]
     return "\n\n".join(parts)
 
 
-def _best_table(best: Mapping[str, int], history: Sequence[CheckpointFate]) -> str:
+def _best_table(best: Mapping[str, int], history: Sequence[CheckpointHistory]) -> str:
     if not best:
         return "Nothing has been scored yet."
     by_iteration = {each.iteration: each for each in history}
@@ -117,14 +99,14 @@ def _best_table(best: Mapping[str, int], history: Sequence[CheckpointFate]) -> s
     )
 
 
-def _fate_table(history: Sequence[CheckpointFate], *, pruned: bool = False) -> str:
+def _fate_table(history: Sequence[CheckpointHistory], *, pruned: bool = False) -> str:
     if not history:
         return "None."
     newest = sorted(history, key=lambda each: -each.iteration)
     rows = [
         (
             each.iteration,
-            *([each.fate, _when(each.pruned_at), each.pruned_by or "–"] if pruned else []),
+            *([each.fate, _when(each.pruned), each.pruned_by or "–"] if pruned else []),
             "; ".join(each.reasons),
             readable_bytes(each.size),
         )

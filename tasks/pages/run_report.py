@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.pages.drawing import line_chart, markdown_picture
+from tasks.pages.score_charts import score_charts
 from tasks.pages.wording import markdown_table, readable_score, readable_seconds
 
 MOST_POINTS = 400
@@ -49,9 +50,13 @@ def report_page(report: RunReport) -> str:
         "## Best",
         _best_table(report),
         "## Scores on held-out data",
-        _chart("scores by iteration", report.scores, report.best),
+        score_charts(
+            report.scores, {name: iteration for name, (iteration, _) in report.best.items()}
+        ),
         "## Loss",
-        _chart("loss by iteration", {"loss": thinned(report.losses)} if report.losses else {}),
+        markdown_picture(
+            "loss by iteration", line_chart({"loss": thinned(report.losses)}, "iteration")
+        ),
     ]
     for title, picture in report.pictures.items():
         parts += [f"## {title}", markdown_picture(title, picture, "png")]
@@ -81,12 +86,3 @@ def _best_table(report: RunReport) -> str:
             for name, (iteration, score) in sorted(report.best.items())
         ],
     )
-
-
-def _chart(
-    title: str,
-    curves: Mapping[str, Sequence[tuple[float, float]]],
-    best: Mapping[str, tuple[int, float | None]] | None = None,
-) -> str:
-    marks = {name: float(iteration) for name, (iteration, _) in (best or {}).items()}
-    return markdown_picture(title, line_chart(curves, "iteration", marks))

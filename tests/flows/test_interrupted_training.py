@@ -1,0 +1,130 @@
+"""A training process that is killed or asked to stop, and what the next one makes of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+from dacapo_core.experiments.run_config import RunConfig
+
+pytestmark = [pytest.mark.slow, pytest.mark.prefect]
+
+
+def start(folder: Path, config: RunConfig) -> subprocess.Popen[str]:
+    """``python -m flows train`` with a private server, in a folder of its own."""
+    file = folder / "run.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows", "train", str(file), "--store", str(folder / "runs")],
+        cwd=folder,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    return said
+
+
+def kept(folder: Path) -> dict[int, str]:
+    """Iteration → digest of all its tensors, of what the store keeps."""
+    import torch
+    import xxhash
+
+    store = LocalWeightsStore(folder / "runs")
+    found = {}
+    for iteration in store.iterations("tiny"):
+        digest = xxhash.xxh3_128()
+        weights = store.retrieve_weights("tiny", iteration)
+        for key, tensor in sorted(weights.model.items()):
+            digest.update(key.encode())
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+        found[iteration] = digest.hexdigest()
+    return found
+
+
+def wait_for_checkpoints(folder: Path, count: int) -> None:
+    iterations = folder / "runs" / "tiny" / "checkpoints" / "iterations"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if iterations.is_dir() and len(list(iterations.iterdir())) >= count:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"no {count} checkpoints in {iterations}")
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of processes whose environment names the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(folder).encode() in (entry / "environ").read_bytes():
+                    found.append((entry / "cmdline").read_text())
+            except OSError:
+                continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, str]]:
+    return {}
+
+
+def test_killed_anywhere_and_restarted_it_keeps_the_same_checkpoints(
+    tmp_path: Path, tiny: RunConfig
+) -> None:
+    config = tiny.model_copy(update={"num_iterations": 12})
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    finish(start(whole, config))
+
+    pick = random.Random(20260320)
+    for checkpoints in (1, 2):
+        process = start(broken, config)
+        wait_for_checkpoints(broken, checkpoints)
+        time.sleep(pick.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+    said = finish(start(broken, config))
+    assert "resumed at iteration" in said or "nothing to do" in said
+    assert kept(broken) == kept(whole)
+    time.sleep(6)
+    assert processes_of(tmp_path) == []
+
+
+def test_asked_to_stop_it_stores_what_it_has_and_continues_from_there(
+    tmp_path: Path, tiny: RunConfig
+) -> None:
+    config = tiny.model_copy(update={"num_iterations": 4000, "validation_interval": 2000})
+    process = start(tmp_path, config)
+    time.sleep(1)
+    lease = tmp_path / "runs" / "tiny" / "records" / "lease"
+    deadline = time.monotonic() + 120
+    while not lease.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(6)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert time.monotonic() - asked < 30
+    assert process.returncode != 0
+    (stored,) = LocalWeightsStore(tmp_path / "runs").iterations("tiny")
+    assert 0 < stored < 2000
