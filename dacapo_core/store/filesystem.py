@@ -123,6 +123,14 @@ class StoreFilesystem:
                 return os.path.exists(self._full(path))
             return bool(self._fs.exists(self._full(path)))
 
+    def is_file(self, path: str) -> bool:
+        """Whether a file is there."""
+        try:
+            self.file_info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def file_info(self, path: str) -> FileInfo:
         """
         Raises:

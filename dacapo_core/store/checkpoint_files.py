@@ -1,0 +1,163 @@
+"""The checkpoints of a store: written, read, verified, each with its record."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from dacapo_core.store import layout
+from dacapo_core.store.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoint_record import CheckpointRecord
+from dacapo_core.store.checkpoint_writing import write_checkpoint
+from dacapo_core.store.errors import MissingCheckpointError
+from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.safe_loading import LoadedCheckpoint, load_checkpoint
+from dacapo_core.store.verification import verify_file, verify_loaded
+from dacapo_core.version import __version__
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a verification compared a checkpoint with.
+
+    Attributes:
+        against: ``digests`` (one of ours) or ``zip checksums`` (one of DaCapo's, which has none
+            where it was written without).
+        record: whether the whole file was compared with its record too.
+    """
+
+    run: str
+    iteration: int
+    bytes: int
+    against: str
+    record: bool
+
+
+def commit_checkpoint(
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    state: dict[str, Any],
+    before_commit: Callable[[], None],
+) -> CheckpointRecord:
+    """Write a state of CPU tensors as a checkpoint, then its record; both are durable.
+
+    Args:
+        before_commit: called just before the checkpoint becomes visible; an error from it
+            leaves the store as it was.
+    """
+    with filesystem.replacing(layout.checkpoint_path(run, iteration), before_commit) as file:
+        written = write_checkpoint(state, file)
+    record = CheckpointRecord(
+        iteration=iteration,
+        bytes=written.bytes,
+        digest=written.digest,
+        parts=written.parts,
+        nonce=written.nonce,
+        stored=datetime.now(UTC),
+        torch=torch.__version__,
+        version=__version__,
+        by=_this_process(),
+    )
+    filesystem.write_bytes(
+        layout.checkpoint_record_path(run, iteration), record.model_dump_json().encode()
+    )
+    return record
+
+
+def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> CheckpointRecord | None:
+    """The record beside a checkpoint; None without one, or when it cannot be read.
+
+    The checkpoint verifies itself: a damaged record is no reason to refuse it.
+    """
+    try:
+        content = filesystem.read_bytes(layout.checkpoint_record_path(run, iteration))
+        return CheckpointRecord.model_validate_json(content)
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def read_checkpoint(
+    filesystem: StoreFilesystem, run: str, iteration: int, *sections: str, verify: bool
+) -> LoadedCheckpoint:
+    """Map a checkpoint into memory.
+
+    Args:
+        sections: what to verify (``"model"``); the bytes of others are not read. None: all.
+
+    Raises:
+        MissingCheckpointError: no such run or iteration.
+        DamagedCheckpointError: its bytes are not those that were written.
+        UnsafeCheckpointError: it asks for code to be run.
+    """
+    with _opened(filesystem, run, iteration) as (path, place):
+        loaded = load_checkpoint(path, place)
+        if verify:
+            verify_loaded(path, place, loaded, sections)
+        return loaded
+
+
+def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> Verification:
+    """Read a whole checkpoint and compare it with its digests, its record or its zip's checksums.
+
+    Raises:
+        MissingCheckpointError: no such run or iteration.
+        DamagedCheckpointError: its bytes are not those that were written.
+        UnsafeCheckpointError: it asks for code to be run.
+    """
+    with _opened(filesystem, run, iteration) as (path, place):
+        loaded = load_checkpoint(path, place)
+        verify_loaded(path, place, loaded)
+        record = read_record(filesystem, run, iteration) if loaded.index else None
+        if record is not None and loaded.index is not None and record.nonce != loaded.index.nonce:
+            record = None
+        if record is not None:
+            verify_file(path, place, record)
+        against = "zip checksums" if loaded.index is None else "digests"
+        size = os.stat(path).st_size
+        return Verification(run, iteration, size, against, record is not None)
+
+
+def missing_checkpoint(
+    filesystem: StoreFilesystem, run: str, iteration: int
+) -> MissingCheckpointError:
+    """The error for a checkpoint that is not there, with what there is."""
+    names = filesystem.names(layout.iterations_folder(run))
+    there = sorted(i for i in map(layout.parse_iteration, names) if i is not None)
+    if there:
+        known = ", ".join(map(str, there[-5:]))
+        hint = f"it has {len(there)}, the latest {known}"
+    else:
+        hint = f"the run has none in {filesystem.basedir}"
+    return MissingCheckpointError(f"no checkpoint {iteration} of run {run!r}: {hint}")
+
+
+@contextmanager
+def _opened(
+    filesystem: StoreFilesystem, run: str, iteration: int
+) -> Iterator[tuple[str, CheckpointPlace]]:
+    path = layout.checkpoint_path(run, iteration)
+    try:
+        with filesystem.local_copy(path) as local:
+            yield local, CheckpointPlace(run, iteration, filesystem.url(path))
+    except FileNotFoundError as error:
+        if isinstance(error, MissingCheckpointError):
+            raise
+        raise missing_checkpoint(filesystem, run, iteration) from error
+
+
+def _this_process() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}, process {os.getpid()}"

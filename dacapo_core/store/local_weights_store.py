@@ -1,0 +1,248 @@
+"""The store of network weights (``dacapo.store.local_weights_store``), on any file system."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dacapo_core.store import layout
+from dacapo_core.store.background_writer import BackgroundWriter
+from dacapo_core.store.checkpoint_files import (
+    Verification,
+    commit_checkpoint,
+    read_checkpoint,
+    verify_checkpoint,
+)
+from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
+from dacapo_core.store.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.reclaiming import remove_checkpoint
+from dacapo_core.store.records_store import RecordsStore
+from dacapo_core.store.staging import HostBuffers, Snapshot
+from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
+
+logger = logging.getLogger(__name__)
+
+
+class LocalWeightsStore(RecordsStore, WeightsStore):
+    """A store for network weights, with DaCapo's layout.
+
+    ::
+
+        basedir
+        └── run1
+            ├── checkpoints/iterations/0, 1, …
+            ├── dataset1/criterion1.json
+            └── records/…
+
+    ``basedir`` is a path or any fsspec URL (``s3://…``, ``gs://…``, ``memory://…``). Methods may be
+    called from several threads. A process always reads its own writes.
+
+    >>> store = LocalWeightsStore("/nrs/me/dacapo")
+    >>> store.store_weights(run, 1000)
+    >>> store.load_weights(run, store.latest_iteration("run1"))
+    """
+
+    def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
+        super().__init__(basedir, storage_options)
+        self._buffers = HostBuffers()
+        self._writer = BackgroundWriter()
+        self._storing = threading.RLock()
+        self._leases: dict[str, Lease] = {}
+
+    # storing
+
+    def store_weights(self, run: TrainedRun, iteration: int, *, wait: bool = True) -> None:
+        """Store the weights of a run: the state as it is at this call.
+
+        Args:
+            run: any object with ``name``, ``model`` and ``optimizer``; what its ``extra_state()``
+                returns, where it has one, is stored too.
+            wait: return when the checkpoint is durable. False: return when the state is copied
+                to host memory; it is made durable in the background. One is in the making at a
+                time: the next call waits for it, and raises its error.
+
+        Raises:
+            InvalidNameError: a name or iteration that the layout cannot hold.
+            UnsavableStateError: a value that would not load back safely, named by its key.
+            LeaseLostError: another process has taken over the run's lease that this store held.
+            StoreFullError, StoreNotWritableError: nothing stored before is touched.
+        """
+        name, iteration = _checked(run), layout.check_iteration(iteration)
+        with self._storing:
+            self._writer.wait()
+            check_lease = self._lease_check(name)
+            check_lease()
+            snapshot = self._buffers.snapshot(_state_of(run), borrow=wait)
+            commit = partial(self._commit, name, iteration, snapshot, check_lease)
+            if wait:
+                commit()
+            else:
+                self._writer.submit(commit)
+
+    def wait(self) -> None:
+        """Wait until all that was accepted is durable.
+
+        Raises:
+            StoreError: what went wrong with it.
+        """
+        self._writer.wait()
+
+    def close(self) -> None:
+        """Wait, end the background thread and give its memory back; the store stays usable.
+
+        Raises:
+            StoreError: what went wrong with what was accepted.
+        """
+        with self._storing:
+            try:
+                self._writer.close()
+            finally:
+                self._buffers.release()
+
+    def lease(
+        self, run: str, owner: str | None = None, *, time_to_live: timedelta = TIME_TO_LIVE
+    ) -> Lease:
+        """The right to train a run; enter it with ``with``. Checked at each commit of the run.
+
+        Entering raises LeaseHeldError when another process trains the run.
+        """
+        lease = super().lease(run, owner, time_to_live=time_to_live)
+        self._leases[run] = lease
+        return lease
+
+    def _lease_check(self, run: str) -> Callable[[], None]:
+        lease = self._leases.get(run)
+        # one that was given back, or never entered, holds nobody off
+        return lease.check if lease is not None and lease.epoch is not None else lambda: None
+
+    def _commit(
+        self, run: str, iteration: int, snapshot: Snapshot, check_lease: Callable[[], None]
+    ) -> None:
+        snapshot.settle()
+        commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
+
+    # reading
+
+    def runs(self) -> list[str]:
+        self._writer.wait()
+        return super().runs()
+
+    def iterations(self, run: str) -> list[int]:
+        self._writer.wait()
+        return super().iterations(run)
+
+    def latest_iteration(self, run: str, *, verified: bool = False) -> int | None:
+        """The latest iteration with a checkpoint; None without any, or without the run.
+
+        Args:
+            verified: of those that verify; damaged ones are passed over with a warning.
+
+        Raises:
+            InvalidNameError: no run can have this name.
+        """
+        layout.check_run_name(run)
+        self._writer.wait()
+        if not verified:
+            return self._newest(run)
+        for iteration in reversed(self.iterations(run)):
+            try:
+                self.verify(run, iteration)
+            except (DamagedCheckpointError, UnsafeCheckpointError) as error:
+                logger.warning("passed over: %s", error)
+            except FileNotFoundError:
+                continue
+            else:
+                return iteration
+        return None
+
+    def _newest(self, run: str) -> int | None:
+        names = self.filesystem.names(layout.iterations_folder(run))
+        # most are decimals; asking what each file is would cost more than the rest
+        newest = max((int(n) for n in names if n.isascii() and n.isdecimal()), default=None)
+        if newest is None:
+            return None
+        if str(newest) in names and self.filesystem.is_file(layout.checkpoint_path(run, newest)):
+            return newest
+        return max(self.iterations(run), default=None)
+
+    def retrieve_weights(self, run: str, iteration: int, *, verify: bool = True) -> Weights:
+        """The weights of a run at an iteration, on the CPU.
+
+        On a local store the tensors are mapped from the file: what is not used is not read.
+        Changing them changes no file.
+
+        Args:
+            verify: compare with the digests; False for a caller that has just verified.
+
+        Raises:
+            FileNotFoundError: no such run or iteration.
+            DamagedCheckpointError: its bytes are not those that were written.
+            UnsafeCheckpointError: it asks for code to be run.
+        """
+        run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
+        self._writer.wait()
+        state = read_checkpoint(self.filesystem, run, iteration, verify=verify).state
+        return Weights(state["model"], state["optimizer"], state.get("extra"))
+
+    def retrieve_model(
+        self, run: str, iteration: int, *, verify: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """The model's state dict alone, as `retrieve_weights` gives it.
+
+        Exactly the model's tensors are verified; on a local store no others are read.
+        """
+        run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
+        self._writer.wait()
+        loaded = read_checkpoint(self.filesystem, run, iteration, "model", verify=verify)
+        return loaded.state["model"]
+
+    def verify(self, run: str, iteration: int) -> Verification:
+        """Read a whole checkpoint and compare it with what was written.
+
+        Raises:
+            FileNotFoundError: no such run or iteration.
+            DamagedCheckpointError: its bytes are not those that were written.
+            UnsafeCheckpointError: it asks for code to be run.
+        """
+        run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
+        self._writer.wait()
+        return verify_checkpoint(self.filesystem, run, iteration)
+
+    def remove(self, run: str, iteration: int, *, force: bool = False) -> None:
+        """Delete a checkpoint.
+
+        Args:
+            force: also when it is a best, pinned or waiting for its validation; what names it
+                goes with it.
+
+        Raises:
+            FileNotFoundError: no such run or iteration.
+            ProtectedCheckpointError: something points to it; says what.
+        """
+        self._writer.wait()
+        remove_checkpoint(self.filesystem, run, iteration, force=force)
+
+
+def _checked(run: TrainedRun) -> str:
+    for attribute in ("name", "model", "optimizer"):
+        if not hasattr(run, attribute):
+            raise TypeError(
+                f"run must have name, model and optimizer; {type(run).__name__} {run!r:.80} has no "
+                f"{attribute}"
+            )
+    return layout.check_run_name(run.name)
+
+
+def _state_of(run: TrainedRun) -> dict[str, Any]:
+    state = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict()}
+    extra_state = getattr(run, "extra_state", None)
+    if extra_state is not None:
+        state["extra"] = extra_state()
+    return state

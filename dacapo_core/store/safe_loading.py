@@ -1,0 +1,102 @@
+"""Loading a checkpoint without running anything that it says: ``weights_only=True``, always."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from dacapo_core.store.checkpoint_index import INDEX_KEY, CheckpointIndex
+from dacapo_core.store.checkpoint_place import CheckpointPlace
+from dacapo_core.store.errors import NotACheckpointError, UnsafeCheckpointError
+from dacapo_core.store.weights_store import Weights
+
+_DACAPO_WEIGHTS = "dacapo.store.weights_store.Weights"
+# torch keeps its allow-list for the whole process
+_allow_list = threading.Lock()
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A checkpoint mapped into memory; a tensor's bytes are read when they are first used.
+
+    Attributes:
+        state: ``{"model": …, "optimizer": …, …}``.
+        index: None for a file that DaCapo wrote.
+    """
+
+    state: dict[str, Any]
+    index: CheckpointIndex | None
+
+
+def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
+    """Map a checkpoint, ours or DaCapo's (a plain dict or its pickled ``Weights``).
+
+    Raises:
+        UnsafeCheckpointError: it asks for code to be run.
+        DamagedCheckpointError: it is no whole torch zip file.
+        NotACheckpointError: it holds something else than weights.
+    """
+    loaded = _loaded(path, place)
+    state = dict(vars(loaded)) if isinstance(loaded, Weights) else loaded
+    if not isinstance(state, dict):
+        raise _not_weights(place, f"a {type(loaded).__name__}")
+    for key in ("model", "optimizer"):
+        if not isinstance(state.get(key), Mapping):
+            raise _not_weights(place, f"{key} is {type(state.get(key)).__name__}")
+    index = state.pop(INDEX_KEY, None)
+    if index is None:
+        return LoadedCheckpoint(state, None)
+    try:
+        return LoadedCheckpoint(state, CheckpointIndex.model_validate(index))
+    except ValidationError as error:
+        reason = error.errors()[0]
+        raise place.damaged(
+            "is damaged", "an index of format 1", f"{reason['loc']}: {reason['msg']}"
+        ) from error
+
+
+def _loaded(path: str, place: CheckpointPlace) -> Any:
+    try:
+        with _allow_list, torch.serialization.safe_globals([(Weights, _DACAPO_WEIGHTS)]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        asked = _unsafe_globals(path)
+        if asked:
+            raise UnsafeCheckpointError(
+                f"{place} asks to run {', '.join(asked)}; it was not loaded and nothing was run. "
+                "If you trust its source, convert it elsewhere to a plain dict of tensors",
+                asked,
+            ) from None
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            reason = "a pickle that cannot be read"
+        else:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise place.damaged("is damaged", "a torch zip file", reason) from error
+
+
+def _unsafe_globals(path: str) -> list[str]:
+    """The names outside the allow-list that a checkpoint's pickle asks for."""
+    try:
+        with _allow_list:
+            asked = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:
+        return []
+    return sorted(name for name in asked if name != _DACAPO_WEIGHTS)
+
+
+def _not_weights(place: CheckpointPlace, found: str) -> Exception:
+    return place.damaged(
+        "is no checkpoint",
+        "a dict with model and optimizer, or DaCapo's Weights",
+        found,
+        NotACheckpointError,
+    )

@@ -1,0 +1,186 @@
+"""Copying a state into host memory that is kept from save to save.
+
+Fresh memory costs a page fault every 4 KiB, several times the copy itself; kept buffers cost
+the copy alone. They are pinned, and filled on a side stream, when the state is on CUDA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dacapo_core.store.state_tree import map_tensors
+
+_ALIGNMENT = 64
+
+
+@dataclass
+class Snapshot:
+    """A state of CPU tensors that nobody changes any more.
+
+    Attributes:
+        state: as it was given, tensors replaced.
+    """
+
+    state: dict[str, Any]
+    _copied: list[torch.cuda.Event] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Wait until the bytes have arrived from the devices."""
+        for event in self._copied:
+            event.synchronize()
+
+
+class HostBuffers:
+    """One snapshot's worth of host memory, made at the first save and grown when needed.
+
+    A snapshot is valid until the next is taken.
+    """
+
+    def __init__(self) -> None:
+        self._arena = torch.empty(0, dtype=torch.uint8)
+
+    def snapshot(self, state: dict[str, Any], *, borrow: bool = False) -> Snapshot:
+        """Copy a state; training may change it at once.
+
+        On CUDA this only queues the copy: kernels queued later wait for it on the device.
+
+        Args:
+            borrow: do not copy what is in host memory already: for a caller that changes
+                nothing until the snapshot has been written.
+
+        Raises:
+            UnsavableStateError: a value that would not load back, named by its key.
+        """
+        tensors: list[torch.Tensor] = []
+
+        def collect(tensor: torch.Tensor) -> torch.Tensor:
+            tensors.append(tensor.detach().resolve_conj().resolve_neg())
+            return tensor
+
+        map_tensors(state, collect)
+        spans = _spans(tensors)
+        copied = self._fill([span for span in spans.values() if not (borrow and span.is_whole)])
+        replacements = (
+            _over(spans[_key(tensor)], tensor) if tensor.numel() else _empty_like(tensor)
+            for tensor in tensors
+        )
+        return Snapshot(map_tensors(state, lambda _: next(replacements)), copied)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self._arena = torch.empty(0, dtype=torch.uint8)
+
+    def _fill(self, spans: list[_Span]) -> list[torch.cuda.Event]:
+        offsets = []
+        total = 0
+        for span in spans:
+            offsets.append(total)
+            total += -(-span.bytes // _ALIGNMENT) * _ALIGNMENT
+        devices = {span.storage.device for span in spans if span.storage.device.type == "cuda"}
+        if total > self._arena.nbytes or (devices and not self._arena.is_pinned()):
+            self.release()
+            self._arena = torch.empty(total, dtype=torch.uint8, pin_memory=bool(devices))
+        whole = self._arena.untyped_storage()
+        streams = {device: _side_stream(device) for device in devices}
+        for span, offset in zip(spans, offsets, strict=True):
+            # a storage of its own over part of the arena, as torch.load(mmap=True) makes them
+            span.copy = whole[offset : offset + span.bytes]
+            source = _as_bytes(span.storage, span.start, span.bytes)
+            target = _as_bytes(span.copy, 0, span.bytes)
+            stream = streams.get(span.storage.device)
+            if stream is None:
+                target.copy_(source)
+            else:
+                with torch.cuda.stream(stream):
+                    target.copy_(source, non_blocking=True)
+                source.record_stream(stream)
+        events = []
+        for device, stream in streams.items():
+            event = stream.record_event()
+            torch.cuda.current_stream(device).wait_event(event)
+            events.append(event)
+        return events
+
+
+@dataclass
+class _Span:
+    """The bytes of a storage that its tensors of one dtype use, and their copy."""
+
+    storage: torch.UntypedStorage
+    start: int
+    stop: int
+    shared: bool = False
+    copy: torch.UntypedStorage | None = None
+
+    @property
+    def bytes(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the storage itself can be written in place of a copy."""
+        return (
+            self.storage.device.type == "cpu"
+            and self.bytes == self.storage.nbytes()
+            and not self.shared
+        )
+
+
+_Key = tuple[int, torch.device, torch.dtype]
+
+
+def _key(tensor: torch.Tensor) -> _Key:
+    return tensor.untyped_storage().data_ptr(), tensor.device, tensor.dtype
+
+
+def _spans(tensors: list[torch.Tensor]) -> dict[_Key, _Span]:
+    spans: dict[_Key, _Span] = {}
+    dtypes: dict[tuple[int, torch.device], _Key] = {}
+    for tensor in tensors:
+        if not tensor.numel():
+            continue
+        start = int(tensor.storage_offset()) * tensor.itemsize
+        last = sum(
+            (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        )
+        stop = start + (last + 1) * tensor.itemsize
+        key = _key(tensor)
+        span = spans.get(key)
+        if span is None:
+            first = dtypes.setdefault(key[:2], key)
+            # torch cannot write one storage under two dtypes; each gets a copy
+            if first != key:
+                spans[first].shared = True
+            spans[key] = _Span(tensor.untyped_storage(), start, stop, shared=first != key)
+        else:
+            span.start, span.stop = min(span.start, start), max(span.stop, stop)
+            if tensor.untyped_storage().nbytes() > span.storage.nbytes():
+                # two storages over one memory, as torch.from_numpy makes them
+                span.storage = tensor.untyped_storage()
+    return spans
+
+
+def _over(span: _Span, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor again, over the copy of its storage."""
+    offset = tensor.storage_offset() - (0 if span.copy is None else span.start // tensor.itemsize)
+    storage = span.storage if span.copy is None else span.copy
+    view = torch.empty(0, dtype=tensor.dtype)
+    return view.set_(storage, offset, tensor.shape, tensor.stride())
+
+
+def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype)
+
+
+def _as_bytes(storage: torch.UntypedStorage, start: int, size: int) -> torch.Tensor:
+    view = torch.empty(0, dtype=torch.uint8, device=storage.device)
+    return view.set_(storage, start, (size,), (1,))
+
+
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream

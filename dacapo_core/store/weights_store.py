@@ -1,0 +1,109 @@
+"""What a weights store is (``dacapo.store.weights_store``)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class TrainedRun(Protocol):
+    """What a store takes as a run: DaCapo's ``Run`` and main's ``RunConfig`` are such.
+
+    It may offer ``extra_state() -> dict`` (scheduler, scaler, EMA, random states); what that
+    returns is stored too and comes back as ``Weights.extra``.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def optimizer(self) -> Any: ...
+
+
+class Weights:
+    """The state of a run at an iteration.
+
+    Attributes:
+        model: the model's state dict.
+        optimizer: the optimizer's state dict.
+        extra: what the run's ``extra_state()`` returned; empty where it offered none.
+    """
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    extra: dict[str, Any]
+
+    def __init__(
+        self,
+        model_state_dict: Mapping[str, Any],
+        optimizer_state_dict: Mapping[str, Any],
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model_state_dict  # type: ignore[assignment]
+        self.optimizer = optimizer_state_dict  # type: ignore[assignment]
+        self.extra = dict(extra or {})
+
+
+class WeightsStore(ABC):
+    """Base class for network weight stores."""
+
+    def load_weights(self, run: TrainedRun, iteration: int) -> Weights:
+        """Load an iteration's weights into the run's model and optimizer.
+
+        Returns:
+            The weights as stored, for their ``extra``.
+
+        Raises:
+            FileNotFoundError: no such run or iteration.
+        """
+        weights = self.retrieve_weights(run.name, iteration)
+        run.model.load_state_dict(weights.model)
+        run.optimizer.load_state_dict(weights.optimizer)
+        return weights
+
+    def load_best(self, run: TrainedRun, dataset: Any, criterion: str) -> Weights:
+        """Load the best weights for a dataset and criterion into the run.
+
+        Returns:
+            The weights as stored, for their ``extra``.
+
+        Raises:
+            FileNotFoundError: there is no such best record, or no such checkpoint.
+        """
+        return self.load_weights(run, self.retrieve_best(run.name, dataset, criterion))
+
+    @abstractmethod
+    def latest_iteration(self, run: str) -> int | None:
+        """The latest iteration with a checkpoint; None without any."""
+
+    @abstractmethod
+    def store_weights(self, run: TrainedRun, iteration: int) -> None:
+        """Store the weights of a run."""
+
+    @abstractmethod
+    def retrieve_weights(self, run: str, iteration: int) -> Weights:
+        """The weights of a run at an iteration.
+
+        Raises:
+            FileNotFoundError: no such run or iteration.
+        """
+
+    @abstractmethod
+    def remove(self, run: str, iteration: int) -> None:
+        """Remove a checkpoint.
+
+        Raises:
+            FileNotFoundError: no such run or iteration.
+        """
+
+    @abstractmethod
+    def retrieve_best(self, run: str, dataset: Any, criterion: str) -> int:
+        """The iteration of the best checkpoint for a dataset (name, or object with a ``name``).
+
+        Raises:
+            FileNotFoundError: there is no such best record.
+        """
