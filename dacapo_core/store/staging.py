@@ -41,6 +41,7 @@ class HostBuffers:
 
     def __init__(self) -> None:
         self._arena = torch.empty(0, dtype=torch.uint8)
+        self._targets: list[_Target] = []
 
     def snapshot(self, state: dict[str, Any], *, borrow: bool = False) -> Snapshot:
         """Copy a state; training may change it at once.
@@ -54,6 +55,11 @@ class HostBuffers:
         Raises:
             UnsavableStateError: a value that would not load back, named by its key.
         """
+        if not borrow:
+            try:
+                return self._snapshot_as_before(state)
+            except _OtherState:
+                self._targets = []
         tensors: list[torch.Tensor] = []
 
         def collect(tensor: torch.Tensor) -> torch.Tensor:
@@ -63,14 +69,39 @@ class HostBuffers:
         map_tensors(state, collect)
         spans = _spans(tensors)
         copied = self._fill([span for span in spans.values() if not (borrow and span.is_whole)])
-        replacements = (
+        copies = [
             _over(spans[_key(tensor)], tensor) if tensor.numel() else _empty_like(tensor)
             for tensor in tensors
-        )
-        return Snapshot(map_tensors(state, lambda _: next(replacements)), copied)
+        ]
+        if not borrow:
+            self._targets = _targets(tensors, copies, spans)
+        following = iter(copies)
+        return Snapshot(map_tensors(state, lambda _: next(following)), copied)
+
+    def _snapshot_as_before(self, state: dict[str, Any]) -> Snapshot:
+        """One pass over a state whose tensors are where they were at the last snapshot.
+
+        Raises:
+            _OtherState: they are not; some may have been copied.
+        """
+        following = iter(self._targets)
+
+        def copied(tensor: torch.Tensor) -> torch.Tensor:
+            target = next(following, None)
+            if target is None or target.source != _signature(tensor):
+                raise _OtherState
+            if target.is_first:
+                target.copy.copy_(tensor)
+            return target.copy
+
+        snapshot = Snapshot(map_tensors(state, copied))
+        if next(following, None) is not None:
+            raise _OtherState
+        return snapshot
 
     def release(self) -> None:
         """Give the memory back."""
+        self._targets = []
         self._arena = torch.empty(0, dtype=torch.uint8)
 
     def _fill(self, spans: list[_Span]) -> list[torch.cuda.Event]:
@@ -103,6 +134,44 @@ class HostBuffers:
             torch.cuda.current_stream(device).wait_event(event)
             events.append(event)
         return events
+
+
+class _OtherState(Exception):
+    """The state is not laid out as the one before."""
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a tensor's copy goes, as long as the tensor stays where it is.
+
+    Attributes:
+        is_first: False for a tensor that an earlier one is tied to.
+    """
+
+    source: tuple[Any, ...]
+    copy: torch.Tensor
+    is_first: bool
+
+
+def _signature(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _targets(
+    tensors: list[torch.Tensor], copies: list[torch.Tensor], spans: dict[_Key, _Span]
+) -> list[_Target]:
+    """The targets of plain host tensors; none when one is on a device, overlaps or has gaps."""
+    seen: set[tuple[Any, ...]] = set()
+    targets = []
+    for tensor, copy in zip(tensors, copies, strict=True):
+        source = _signature(tensor)
+        if tensor.device.type != "cpu" or (
+            tensor.numel() and spans[_key(tensor)].bytes != tensor.nbytes
+        ):
+            return []
+        targets.append(_Target(source, copy, source not in seen))
+        seen.add(source)
+    return targets
 
 
 @dataclass

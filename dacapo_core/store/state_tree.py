@@ -22,6 +22,14 @@ _TENSORS = {torch.Tensor, torch.nn.Parameter}
 _ITEMS_SHOWN = 5
 
 
+class _Refused(Exception):
+    """A value that may not be in a state; its path is put together on the way out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.path: list[Any] = []
+
+
 def map_tensors(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """The state rebuilt with each tensor replaced; containers are new, scalars shared.
 
@@ -30,69 +38,75 @@ def map_tensors(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> A
     Raises:
         UnsavableStateError: a value that would not load back, named by its key.
     """
-    return _mapped(state, change, ())
+    try:
+        return _mapped(state, change)
+    except _Refused as refused:
+        path = "".join(f"[{key!r}]" for key in refused.path)
+        raise UnsavableStateError(f"state{path} {refused}") from None
 
 
-def _mapped(
-    value: Any, change: Callable[[torch.Tensor], torch.Tensor], path: tuple[Any, ...]
-) -> Any:
+def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     kind = type(value)
-    if kind in _TENSORS:
-        return change(_checked(value, path))
     if kind in _SCALARS:
         return value
+    if kind in _TENSORS:
+        return change(_checked(value))
     if kind in _MAPPINGS:
         rebuilt = kind()
-        for key, item in value.items():
-            _check_key(key, path)
-            rebuilt[key] = _mapped(item, change, (*path, key))
-        metadata = getattr(value, "_metadata", None)
-        if metadata is not None:
-            rebuilt._metadata = _mapped(metadata, change, (*path, "_metadata"))
+        key = None
+        try:
+            for key, item in value.items():
+                if type(key) not in _SCALARS:
+                    _check_key(key)
+                rebuilt[key] = _mapped(item, change)
+            metadata = getattr(value, "_metadata", None)
+            if metadata is not None:
+                key = "_metadata"
+                rebuilt._metadata = _mapped(metadata, change)
+        except _Refused as refused:
+            refused.path.insert(0, key)
+            raise
         return rebuilt
     if kind in _SEQUENCES:
-        return kind(_mapped(item, change, (*path, index)) for index, item in enumerate(value))
+        items = []
+        try:
+            for item in value:
+                items.append(_mapped(item, change))
+        except _Refused as refused:
+            refused.path.insert(0, len(items))
+            raise
+        return items if kind is list else tuple(items)
     if kind is set:
         for item in value:
-            _check_key(item, path)
+            _check_key(item)
         return set(value)
-    raise UnsavableStateError(_refusal(value, path))
+    raise _Refused(_refusal(kind))
 
 
-def _checked(tensor: torch.Tensor, path: tuple[Any, ...]) -> torch.Tensor:
+def _checked(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_meta:
-        reason = "is on the meta device: it has no values; materialise the model first"
-    elif tensor.layout != torch.strided or tensor.is_quantized:
-        reason = f"is a {tensor.layout} tensor, quantised or sparse; make it dense first"
-    else:
-        return tensor
-    raise UnsavableStateError(f"state[{_joined(path)}] {reason}")
+        raise _Refused("is on the meta device: it has no values; materialise the model first")
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise _Refused("is a sparse or quantised tensor; make it dense first")
+    return tensor
 
 
-def _check_key(key: Any, path: tuple[Any, ...]) -> None:
-    if type(key) is tuple:
+def _check_key(key: Any) -> None:
+    kind = type(key)
+    if kind is tuple:
         for item in key:
-            _check_key(item, path)
-    elif type(key) not in _SCALARS:
-        raise UnsavableStateError(_refusal(key, path))
+            _check_key(item)
+    elif kind not in _SCALARS:
+        raise _Refused(f"has a key that {_refusal(kind)}")
 
 
-def _refusal(value: Any, path: tuple[Any, ...]) -> str:
-    kind = type(value)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+def _refusal(kind: type) -> str:
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return (
-        f"state[{_joined(path)}] is a {name}, which cannot be loaded back without running "
+        f"is a {module}{kind.__qualname__}, which cannot be loaded back without running "
         "pickled code; store plain numbers, strings, lists, dicts and tensors "
-        "(float(x), str(path), torch.from_numpy(array), tensor.to_dense())"
+        "(float(x), str(path), torch.from_numpy(array))"
     )
-
-
-def _joined(path: tuple[Any, ...]) -> str:
-    return "][".join(repr(key) for key in path)
 
 
 def tensors_of(state: Any) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
