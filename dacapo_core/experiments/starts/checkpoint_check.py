@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dacapo_core.experiments.starts.download_source import DownloadError
 
@@ -37,8 +40,44 @@ def _check_sums(path: Path) -> None:
 
 
 def _check_model(path: Path) -> None:
-    from dacapo_core.store.safe_loading import load_state
-
-    state = load_state(path)
-    if not state:
+    if not isinstance(state_of(path).get("model"), Mapping):
         raise DownloadError("it holds no model")
+
+
+def state_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, mapped into memory.
+
+    Raises:
+        DownloadError: it cannot be loaded, or only by running what it says.
+    """
+    import torch
+
+    from dacapo_core.store.checkpoint_place import CheckpointPlace
+    from dacapo_core.store.errors import NotACheckpointError, StoreError
+    from dacapo_core.store.safe_loading import load_checkpoint
+
+    try:
+        return load_checkpoint(str(path), CheckpointPlace("", 0, str(path))).state
+    except NotACheckpointError:
+        # a model without an optimizer is good enough to start from
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return state if isinstance(state, dict) else {}
+    except StoreError as error:
+        raise DownloadError(str(error)) from error
+
+
+@contextmanager
+def storable(path: Path) -> Iterator[Path]:
+    """A checkpoint as a store has it: with an optimizer, empty if it came with none."""
+    state = state_of(path)
+    if "optimizer" in state:
+        yield path
+        return
+    import torch
+
+    whole = path.with_name(path.name + "~with-optimizer")
+    try:
+        torch.save({**state, "optimizer": {}}, whole)
+        yield whole
+    finally:
+        whole.unlink(missing_ok=True)

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dacapo_core.experiments.starts.checkpoint_check import check_checkpoint
+from dacapo_core.experiments.starts.checkpoint_check import check_checkpoint, storable
 from dacapo_core.experiments.starts.download import Downloaded, Patience, discard, download
 from dacapo_core.experiments.starts.download_source import DownloadError
 from dacapo_core.settings import get_settings
 from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError
+from dacapo_core.store.lease import Lease
 from dacapo_core.store.local_files import write_all
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ def fetch_checkpoint(
             ) from error
         _record(filesystem, setup, iteration, fetched)
         path = layout.checkpoint_path(setup, iteration)
-        with filesystem.replacing(path) as stored, part.open("rb") as file:
+        with (
+            storable(part) as whole,
+            whole.open("rb") as file,
+            filesystem.replacing(path) as stored,
+        ):
             while chunk := file.read(16 << 20):
                 write_all(stored, chunk)
         discard(part)
@@ -86,7 +91,7 @@ def fetch_checkpoint(
 @contextmanager
 def _alone(store: LocalWeightsStore, setup: str, iteration: int) -> Iterator[bool]:
     """Whether the checkpoint is still needed, once no one else fetches for this setup."""
-    lease = store.lease(setup, owner=f"download of {setup}/{iteration}")
+    lease = Lease(store.filesystem, setup, owner=f"download of {setup}/{iteration}")
     waiting = False
     while True:
         try:

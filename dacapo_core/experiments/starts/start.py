@@ -39,6 +39,7 @@ class Start:
         self.criterion = self.config.criterion
         self.name = f"{self.run}/{self.criterion}"
         self._iteration: int | None = None
+        self._store: LocalWeightsStore | None = None
 
     @property
     def channels(self) -> list[str] | None:
@@ -52,9 +53,12 @@ class Start:
         from dacapo_core.store.create_store import create_weights_store
         from dacapo_core.store.local_weights_store import LocalWeightsStore
 
-        if self.config.store_url is None:
-            return create_weights_store()
-        return LocalWeightsStore(self.config.store_url, options_for(self.config.store_url))
+        url = self.config.store_url
+        if self._store is None:
+            self._store = (
+                create_weights_store() if url is None else LocalWeightsStore(url, options_for(url))
+            )
+        return self._store
 
     def iteration(self) -> int:
         """The iteration that the criterion stood for when it was first asked.

@@ -96,7 +96,8 @@ def test_a_published_checkpoint_is_fetched_once_and_matched_by_label(
     assert names_in_iterations(store) == ["1440000"]
     assert store.latest_iteration("setup28") == 1440000
     stored = Path(store.basedir) / "setup28" / "checkpoints" / "iterations" / "1440000"
-    assert stored.read_bytes() == mirror.files[CHECKPOINT]
+    assert (stored.read_bytes() == mirror.files[CHECKPOINT]) is optimizer
+    assert store.retrieve_weights("setup28", 1440000).optimizer is not None
 
 
 def test_the_digest_is_on_record_and_holds_for_the_next_download(
