@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dacapo_core.experiments.training_stats import TrainingStats
+
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
     from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -22,7 +24,8 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     """Bring `run` to the newest of its checkpoints in `store` that verifies.
 
     A run that goes on from there equals one that was never interrupted. Scores and best records
-    past that point are withdrawn: the iterations they judged will be trained anew.
+    past that point are withdrawn: the iterations they judged will be trained anew. The statistics
+    of the iterations before it come back from the store.
 
     Raises:
         ValueError: the checkpoint does not fit the configuration, or lacks part of the state.
@@ -46,6 +49,11 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
         run.load_extra_state(weights.extra)
     run.iteration = newest
     store.withdraw_after(run.name, newest)
+    run.training_stats.iteration_stats[:] = [
+        stats
+        for record in store.training_stats(run.name)
+        for stats in TrainingStats.from_record(record).iteration_stats
+    ]
     return Resumption(newest, _why(newest, stored, exact))
 
 

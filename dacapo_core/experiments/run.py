@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import parameter_groups
+from dacapo_core.experiments.trainers.batches import BatchSource, Sample
 from dacapo_core.experiments.trainers.precision import resolve_precision
 from dacapo_core.experiments.trainers.schedule import learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from dacapo_core.data_parallel import Team
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
     from dacapo_core.experiments.datasplits.datasplit import DataSplit
+    from dacapo_core.experiments.datasplits.patch_sampler import PatchSampler
 
 
 class Run:
@@ -117,6 +120,45 @@ class Run:
     def validation_datasets(self) -> Sequence[RawGTDataset]:
         """The volumes that are held out."""
         return self.datasplit.validate
+
+    @cached_property
+    def sampler(self) -> PatchSampler:
+        """Draws patches from the volumes to train on.
+
+        Raises:
+            ArrayError: the volumes do not fit the network or the task; the message names them.
+        """
+        from dacapo_core.experiments.datasplits.patch_sampler import PatchSampler
+
+        architecture = self.config.architecture_config
+        return PatchSampler(
+            self.datasplit.train,
+            self.task.channels,
+            architecture.input_shape,
+            architecture.output_shape(),
+            architecture.upsampling,
+            augmentation=self.config.trainer_config.augmentation,
+        )
+
+    @cached_property
+    def batch_source(self) -> BatchSource:
+        """The batches of the run, or this process's share of them."""
+        return BatchSource(
+            self._sample,
+            self.config.seed,
+            self.config.batch_size,
+            self.config.trainer_config.gradient_accumulation,
+            self.team.rank if self.team is not None else 0,
+            self.config.trainer_config.processes,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _sample(self, generator: np.random.Generator) -> Sample:
+        patch = self.sampler.batch(generator)
+        target, weight = self.task.create_target(
+            patch.labels[0], patch.mask[0], self.sampler.voxel_size
+        )
+        return patch.raw[0], target, weight
 
     @cached_property
     def training_model(self) -> nn.Module:

@@ -25,9 +25,9 @@ class RunConfig(Configuration):
 
     name: str = Field("demo", description="Name of the run and of its folder in the store.")
     repetition: int = Field(0, ge=0, description="Number of this repetition of the run.")
-    num_iterations: int = Field(120, gt=0, description="Iterations to train for.")
+    num_iterations: int = Field(160, gt=0, description="Iterations to train for.")
     validation_interval: int = Field(
-        24,
+        32,
         gt=0,
         description="Iterations between two validations; each stores a checkpoint. The last "
         "iteration always has one.",

@@ -1,0 +1,67 @@
+"""What can be wrong with a run, found before its first training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from dacapo_core.experiments.run import Run
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+
+
+def check_run(run: Run) -> None:
+    """Open the data, fit it to network and task, and draw the first batch.
+
+    Raises:
+        FileNotFoundError: an array is not there.
+        ValueError: something does not fit; the message names what and says how to make it fit.
+    """
+    _check_devices(run)
+    _check_architecture(run)
+    _check_volumes(run, run.datasplit.train)
+    _check_volumes(run, run.datasplit.validate)
+    _check_validation(run)
+    run.batch_source.batch(run.iteration)
+
+
+def _check_devices(run: Run) -> None:
+    processes = run.config.trainer_config.processes
+    if run.device.type == "cuda" and processes > torch.cuda.device_count():
+        raise ValueError(
+            f"trainer_config.processes is {processes}, and this machine shows "
+            f"{torch.cuda.device_count()} GPUs; each process needs one of its own"
+        )
+
+
+def _check_architecture(run: Run) -> None:
+    architecture = run.config.architecture_config
+    if architecture.fmaps_in != 1:
+        raise ValueError(
+            f"architecture_config.fmaps_in is {architecture.fmaps_in}, and raw data has 1 channel"
+        )
+
+
+def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
+    wanted = run.config.architecture_config.input_shape
+    for dataset in datasets:
+        shape = dataset.raw.shape[-len(wanted) :]
+        if any(size < needed for size, needed in zip(shape, wanted, strict=True)):
+            raise ValueError(
+                f"volume {dataset.name!r}: raw data {dataset.raw.name} of shape "
+                f"{dataset.raw.shape} is smaller than architecture_config.input_shape {wanted}; choose a smaller "
+                "input_shape, or leave the volume out"
+            )
+
+
+def _check_validation(run: Run) -> None:
+    from dacapo_core.experiments.datasplits.patch_sampler import check_channels, check_voxel_sizes
+
+    if run.datasplit.validate:
+        check_voxel_sizes([*run.datasplit.train, *run.datasplit.validate], run.sampler.grid)
+    for dataset in run.datasplit.validate:
+        labelled = [channel for channel in run.task.channels if channel in dataset.channels]
+        check_channels([dataset], labelled or run.task.channels)
