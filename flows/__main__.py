@@ -13,9 +13,11 @@ from typing import Annotated
 
 import typer
 
+from dacapo_core.store.errors import StoreError
 from flows.private_prefect import AlreadyRunningError, private_prefect
 
 FOLDER = Path(".prefect")
+EXPECTED = (AlreadyRunningError, StoreError, ValueError, OSError)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -40,13 +42,11 @@ def finetune(file: ConfigFile, store: StoreUrl = None) -> None:
 
 
 def _run(flow_name: str, file: Path, store: str | None) -> None:
-    from pydantic import ValidationError
-
     from dacapo_core.experiments.run_config import RunConfig
 
     try:
         config = RunConfig.from_file(file)
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:
         raise SystemExit(f"{file}: {error}") from None
     prefect: AbstractContextManager[None] = (
         nullcontext() if os.environ.get("PREFECT_API_URL") else private_prefect(FOLDER.resolve())
@@ -55,8 +55,9 @@ def _run(flow_name: str, file: Path, store: str | None) -> None:
         with prefect:
             flow = getattr(importlib.import_module(f"flows.{flow_name}"), flow_name)
             print(f"\n{flow(config, store=store)}")
-    except AlreadyRunningError as error:
-        raise SystemExit(str(error)) from None
+    except EXPECTED as error:
+        # the flow run's log has the whole traceback
+        raise SystemExit(f"{type(error).__name__}: {error}") from None
 
 
 if __name__ == "__main__":

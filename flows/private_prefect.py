@@ -44,7 +44,8 @@ def private_prefect(folder: Path) -> Iterator[None]:
                 "PREFECT_API_URL": api_url,
                 "PREFECT_HOME": str(folder / "prefect"),
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "PREFECT_LOGGING_LEVEL": "WARNING",
+                # the flow run's log has everything; the terminal has the bar and its notes
+                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             }
             wait_until_ready(api_url)
             _mark_abandoned_runs()

@@ -47,6 +47,9 @@ def begin(run: RunConfig) -> Beginning:
     stored = live.store.run_config(run.name)
     check_unchanged(run, None if stored is None else RunConfig.model_validate(stored))
     live.built = Run(run, get_settings().device)
+    # opens the volumes and checks that they fit the network and the task
+    _ = live.built.sampler
+    wanted = {dataset.name for dataset in live.built.validation_datasets}
     live.store.store_run_config(run.name, run.model_dump(mode="json"))
     found = resume(live.built, live.store)
     live.progress.at(found.iteration)
@@ -61,7 +64,6 @@ def begin(run: RunConfig) -> Beginning:
         for record in live.store.scores(run.name)
         if record.iteration == found.iteration
     }
-    wanted = {dataset.name for dataset in live.run.validation_datasets}
     return Beginning(found.iteration, found.reason, validated=wanted <= judged)
 
 

@@ -17,11 +17,10 @@ from tasks.progress import RunProgress
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
-    from dacapo_core.store.local_weights_store import LocalWeightsStore
-
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.training_stats import TrainingStats
     from dacapo_core.store.lease import Lease
+    from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 
 @dataclass

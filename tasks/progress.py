@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from types import TracebackType
 from typing import Self
@@ -52,8 +53,11 @@ class RunProgress:
 
     def note(self, text: str) -> None:
         """One line that stays: in the flow run's log, and at the terminal where that is quiet."""
-        logger = get_run_logger()
-        if logger.isEnabledFor(20):
-            logger.info(text)
-        else:
+        get_run_logger().info(text)
+        if _log_is_off_the_terminal():
             self._console.print(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+def _log_is_off_the_terminal() -> bool:
+    handlers = logging.getLogger().handlers
+    return all(handler.level > logging.INFO for handler in handlers)
