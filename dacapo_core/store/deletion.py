@@ -31,10 +31,11 @@ from dacapo_core.store.prune_records import (
     new_operation,
     write_operation,
 )
-from dacapo_core.store.run_facts import gather
+from dacapo_core.store.run_facts import RunFacts, gather
 
 BATCH = 1000
 _RENEW_AFTER = 60.0  # seconds
+_LIST_AGAIN_AFTER = 1.0  # seconds
 
 
 @dataclass
@@ -98,15 +99,20 @@ def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> D
     process = ProcessIdentity.current()
     intent = PruneIntent(process=process, renewed=record.time, record=record)
     write_intent(filesystem, run, intent)
-    renewed = time.monotonic()
+    renewed = listed = time.monotonic()
+    facts: RunFacts | None = None
     try:
         waiting = sorted(departures)
         for start in range(0, len(waiting), BATCH):
             if time.monotonic() - renewed > _RENEW_AFTER:
                 intent.renewed, renewed = datetime.now(UTC), time.monotonic()
                 write_intent(filesystem, run, intent)
+            if time.monotonic() - listed > _LIST_AGAIN_AFTER:
+                facts, listed = None, time.monotonic()
+            known = None if facts is None else facts.checkpoints
+            facts = gather(filesystem, run, datetime.now(UTC), known)
             batch = waiting[start : start + BATCH]
-            _delete_batch(filesystem, run, order, departures, batch, done)
+            _delete_batch(filesystem, run, order, departures, batch, facts, done)
     finally:
         if done.deleted:
             finished = record.model_copy(update={"iterations": done.deleted})
@@ -153,9 +159,9 @@ def _delete_batch(
     order: Order,
     departures: Mapping[int, Departure],
     batch: Iterable[int],
+    facts: RunFacts,
     done: Deletion,
 ) -> None:
-    facts = gather(filesystem, run, datetime.now(UTC))
     firm = facts.named() if order.by_hand else facts.never_prunable()
     going: list[int] = []
     for iteration in batch:
@@ -168,7 +174,7 @@ def _delete_batch(
             done.spared[iteration] = firm[iteration]
         elif (now.size, now.stored) != (then.size, then.stored):
             done.spared[iteration] = ["stored again since the plan was made"]
-        elif order.marked_only and now.marked is None:
+        elif order.marked_only and iteration not in facts.notes.marks:
             done.spared[iteration] = ["restored since the plan was made"]
         else:
             going.append(iteration)

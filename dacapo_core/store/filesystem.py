@@ -159,10 +159,14 @@ class StoreFilesystem:
         found: dict[str, bytes] = {}
         if self.is_local:
             for path in wanted:
+                full = self._full(path)
                 try:
-                    found[path] = self.read_bytes(path)
+                    found[path] = local_files.read(full)
                 except FileNotFoundError:
                     continue
+                except OSError:
+                    # again, for an error that says what and where
+                    found[path] = self.read_bytes(path)
             return found
         # not fs.cat: it expands globs in names
         results = self._fs.cat_ranges(

@@ -95,6 +95,20 @@ def file_info(path: str) -> FileInfo:
     return FileInfo(os.path.basename(path), status.st_size, status.st_mtime)
 
 
+def read(path: str) -> bytes:
+    """A small file's content, with as little around it as there can be."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = b""
+        while chunk := os.read(descriptor, 1 << 16):
+            content += chunk
+            if len(chunk) < 1 << 16:
+                break
+        return content
+    finally:
+        os.close(descriptor)
+
+
 class Partial:
     """A file being written under a name of its own, with the umask's mode.
 

@@ -43,13 +43,21 @@ class RunFacts:
         return never_prunable(self.checkpoints, self.named())
 
 
-def gather(filesystem: StoreFilesystem, run: str, now: datetime) -> RunFacts:
+def gather(
+    filesystem: StoreFilesystem,
+    run: str,
+    now: datetime,
+    listed: Mapping[int, StoredCheckpoint] | None = None,
+) -> RunFacts:
     """
+    Args:
+        listed: the checkpoints, where they were listed a moment ago.
+
     Raises:
         DamagedRecordError: a best record cannot be read.
     """
     notes = read_notes(filesystem, run)
-    checkpoints = list_checkpoints(filesystem, run, notes)
+    checkpoints = list_checkpoints(filesystem, run, notes) if listed is None else listed
     best = read_all_best(filesystem, run, checkpoints)
     protected = notes.protections(now)
     if layout.is_published_start(run):
