@@ -52,8 +52,8 @@ def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
         if any(size < needed for size, needed in zip(shape, wanted, strict=True)):
             raise ValueError(
                 f"volume {dataset.name!r}: raw data {dataset.raw.name} of shape "
-                f"{dataset.raw.shape} is smaller than architecture_config.input_shape {wanted}; choose a smaller "
-                "input_shape, or leave the volume out"
+                f"{dataset.raw.shape} is smaller than architecture_config.input_shape {wanted}; "
+                "choose a smaller input_shape, or leave the volume out"
             )
 
 
