@@ -60,4 +60,4 @@ def _orders(
 def _turn(array: NDArray[Any], flips: list[int], order: tuple[int, ...]) -> NDArray[Any]:
     leading = array.ndim - 3
     axes = (*range(leading), *(leading + axis for axis in order))
-    return np.flip(array, flips).transpose(axes)
+    return np.flip(array, tuple(flips)).transpose(axes)

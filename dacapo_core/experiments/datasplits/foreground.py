@@ -62,7 +62,7 @@ def find_foreground(
         _check_raw(dataset, corner, end)
         rng = np.random.default_rng(corner)
         return (
-            _some_points(known.any(0), corner, rng),
+            _some_points(np.any(known, axis=0), corner, rng),
             [_some_points(channel, corner, rng) for channel in foreground],
         )
 

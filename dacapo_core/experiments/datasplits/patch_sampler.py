@@ -159,11 +159,16 @@ def check_channels(datasets: Sequence[RawGTDataset], channels: Sequence[str]) ->
                 f"they label {', '.join(known)}"
             )
     for dataset in datasets:
-        if not set(channels) & set(dataset.channels):
-            raise ArrayError(
-                f"volume {dataset.name!r} labels {', '.join(dataset.channels)}, none of the "
-                f"task's channels {', '.join(channels)}"
-            )
+        check_labels_some(dataset, channels)
+
+
+def check_labels_some(dataset: RawGTDataset, channels: Sequence[str]) -> None:
+    """Refuse a volume that labels none of the channels."""
+    if not set(channels) & set(dataset.channels):
+        raise ArrayError(
+            f"volume {dataset.name!r} labels {', '.join(dataset.channels)}, none of the "
+            f"task's channels {', '.join(channels)}"
+        )
 
 
 def check_voxel_sizes(datasets: Sequence[RawGTDataset], grid: PatchGrid) -> None:

@@ -167,7 +167,7 @@ class RawGTDataset:
 
     def _inside(
         self, begin: Sequence[int], end: Sequence[int]
-    ) -> tuple[Voxels, Voxels, tuple[slice, ...]] | None:
+    ) -> tuple[Voxels, Voxels, tuple[Any, ...]] | None:
         """The part of a box that has labels: in the array's own voxels, and within the box."""
         first = [max(a, b) for a, b in zip(begin, self.begin, strict=True)]
         last = [min(a, b) for a, b in zip(end, self.end, strict=True)]

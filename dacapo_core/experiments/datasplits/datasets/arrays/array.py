@@ -66,6 +66,6 @@ class NumpyArray(Array):
         return self.data[(..., *box(begin, end))]
 
 
-def box(begin: Voxels, end: Voxels) -> tuple[slice, ...]:
+def box(begin: Voxels, end: Voxels) -> tuple[Any, ...]:
     """The slices of a box."""
     return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))

@@ -1,0 +1,136 @@
+"""A volume of any size, predicted tile by tile."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dacapo_core.experiments.architectures import ArchitectureConfig
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
+from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
+
+Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""Raw data of one input shape ``(z, y, x)`` → prediction ``(channels, z, y, x)`` of its output."""
+
+
+MOST_VOXELS = 128**3
+
+
+def evaluation_grid(
+    config: ArchitectureConfig, extent: Sequence[int], most_voxels: int = MOST_VOXELS
+) -> tuple[PatchGrid, Voxels]:
+    """Tiles for a box of `extent` label voxels, and the margin of their outputs to throw away.
+
+    A network with valid padding takes its evaluation shape; its outputs have their context. One
+    with same padding pads with zeros instead, so its tiles grow until they hold the box or
+    `most_voxels`, and overlap by what the network sees around a voxel, up to half a tile.
+    """
+    shape = tuple(config.eval_input_shape)
+    if config.padding == "valid":
+        return PatchGrid.of(shape, config.output_shape(shape), config.upsampling), (0, 0, 0)
+    missing = 3 - config.dims
+    scale = config.upsampling
+    wanted = [-(-size // s) for size, s in zip(extent[missing:], scale, strict=True)]
+    shape = _grow(shape, wanted, config.input_shape_step, most_voxels)
+    margin = [0] * missing
+    for axis in range(config.dims):
+        if shape[axis] >= wanted[axis]:
+            margin.append((shape[axis] - wanted[axis]) // 2 * scale[axis])
+            continue
+        step = config.input_shape_step[axis]
+        seen = -(-_reach(config, axis) // step) * step
+        margin.append(min(seen, shape[axis] // 4 // step * step) * scale[axis])
+    return PatchGrid.of(shape, config.output_shape(shape), scale), as_voxels(margin)
+
+
+def _grow(
+    shape: tuple[int, ...], wanted: Sequence[int], steps: Sequence[int], most_voxels: int
+) -> tuple[int, ...]:
+    """`shape` plus whole steps, evenly along the axes, until it holds what is wanted."""
+    grown, growing = list(shape), True
+    while growing:
+        growing = False
+        for axis, step in enumerate(steps):
+            voxels = math.prod(grown) // grown[axis] * (grown[axis] + step)
+            if grown[axis] < wanted[axis] and voxels <= most_voxels:
+                grown[axis] += step
+                growing = True
+    return tuple(grown)
+
+
+def _reach(config: ArchitectureConfig, axis: int) -> int:
+    """Raw voxels around an output voxel that it depends on, along one axis."""
+
+    def halves(kernels: Sequence[tuple[int, ...]]) -> int:
+        return sum(kernel[axis] // 2 for kernel in kernels)
+
+    reach, factor = halves(config.kernels_down[0]), 1
+    for level, down in enumerate(config.downsample_factors):
+        reach += factor * halves(config.kernels_up[level])
+        factor *= down[axis]
+        # a pooled voxel stands for a whole block
+        reach += factor - 1 + factor * halves(config.kernels_down[level + 1])
+    return reach + halves(config.kernels_upsampled) * len(config.upsample_factors)
+
+
+def tile_begins(
+    grid: PatchGrid, begin: Sequence[int], end: Sequence[int]
+) -> Iterator[tuple[int, ...]]:
+    """First raw voxels of inputs whose outputs together cover the label voxels begin…end."""
+    axes = []
+    for axis in range(3):
+        scale, context, size = grid.scale[axis], grid.context[axis], grid.output_shape[axis]
+        first = (begin[axis] - context) // scale
+        covered = first * scale + context + size
+        # a tile begins at a whole raw voxel, so a step covers at least this much
+        step = max(1, size // scale)
+        starts = [first]
+        while covered < end[axis]:
+            starts.append(starts[-1] + step)
+            covered += step * scale
+        axes.append(starts)
+    return itertools.product(*axes)
+
+
+def predict_volume(
+    dataset: RawGTDataset, grid: PatchGrid, margin: Sequence[int], predict: Predict
+) -> NDArray[Any]:
+    """The prediction ``(channels, z, y, x)`` of a volume's labelled box.
+
+    Beyond the raw data its mirror image serves as context.
+
+    Args:
+        grid: input and output of the network.
+        margin: label voxels at each side of an output that are thrown away; 0 for a network
+            with valid padding, whose outputs have their context already.
+    """
+    inner = PatchGrid(
+        grid.input_shape,
+        as_voxels([n - 2 * m for n, m in zip(grid.output_shape, margin, strict=True)]),
+        grid.scale,
+    )
+    shape = tuple(e - b for b, e in zip(dataset.begin, dataset.end, strict=True))
+    whole: NDArray[Any] | None = None
+    for begin in tile_begins(inner, dataset.begin, dataset.end):
+        tile = predict(dataset.read_raw(*grid.input_box(begin)))
+        tile = tile[
+            (slice(None), *(slice(m, n - m) for m, n in zip(margin, tile.shape[1:], strict=True)))
+        ]
+        if whole is None:
+            whole = np.empty((tile.shape[0], *shape), tile.dtype)
+        first, last = inner.output_box(begin)
+        low = [max(a, b) for a, b in zip(first, dataset.begin, strict=True)]
+        high = [min(a, b) for a, b in zip(last, dataset.end, strict=True)]
+        if any(a >= b for a, b in zip(low, high, strict=True)):
+            continue
+        source = [slice(a - o, b - o) for a, b, o in zip(low, high, first, strict=True)]
+        target = [slice(a - o, b - o) for a, b, o in zip(low, high, dataset.begin, strict=True)]
+        whole[(slice(None), *target)] = tile[(slice(None), *source)]
+    assert whole is not None
+    return whole
