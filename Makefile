@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast campaign bench clean
+.PHONY: help install demo server deploy worker check test test-fast campaign browser clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,12 +32,28 @@ install: $(VENV)/.installed ## the environment in .venv
 demo: $(VENV)/.installed ## train, validate, keep the best and prune, on generated data
 	$(BIN)/python -m flows.demo
 
+server: $(VENV)/.installed ## Prefect's server and pages on http://127.0.0.1:4200
+	$(BIN)/python -m deployments server
+
+deploy: $(VENV)/.installed ## deployments, work pool and automations, brought to what the code says
+	$(BIN)/python -m deployments deploy
+
+worker: $(VENV)/.installed ## a worker that runs one flow at a time
+	$(BIN)/python -m deployments worker
+
 check: $(VENV)/.installed-$(EXTRAS) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(VENV)/.installed-$(EXTRAS) ## all tests (under 15 minutes on 2 cores)
+# Debian's Chromium, for the tests that look at pages; where it cannot be had they are skipped
+browser:
+	@command -v chromium >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
+	|| echo 'no Chromium here: the tests of pages will be skipped'
+
+test: $(VENV)/.installed-$(EXTRAS) browser ## all tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest --durations=10
 
 test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)
