@@ -164,7 +164,7 @@ def _one(
         by = str(record["by"]) if record and record.get("by") else None
         stored = Event(live.stored, "stored", by)
         events = sorted([*events, stored], key=lambda event: event.time)
-        note = facts.notes.marks.get(iteration)
+        note = facts.notes.marks.get(iteration) if live.marked is not None else None
         reasons = facts.never_prunable().get(iteration, [])
         return CheckpointHistory(
             iteration=iteration,

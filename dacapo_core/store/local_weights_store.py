@@ -21,9 +21,13 @@ from dacapo_core.store.checkpoint_files import (
     verify_checkpoint,
 )
 from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
+from dacapo_core.store.iteration_notes import unmark
 from dacapo_core.store.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.prune_plan import PrunePlan
+from dacapo_core.store.pruning import prune
 from dacapo_core.store.reclaiming import remove_checkpoint
 from dacapo_core.store.records_store import RecordsStore
+from dacapo_core.store.retention_policy import RetentionPolicy
 from dacapo_core.store.staging import HostBuffers, Snapshot
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
 
@@ -127,6 +131,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
     ) -> None:
         snapshot.settle()
         commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
+        # stored again, it is no longer the one that was pruned
+        unmark(self.filesystem, run, iteration)
 
     # reading
 
@@ -228,6 +234,37 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         """
         self._writer.wait()
         remove_checkpoint(self.filesystem, run, iteration, force=force)
+
+    def prune(
+        self, run: str, policy: RetentionPolicy, dry_run: bool = False, *, by: str | None = None
+    ) -> PrunePlan:
+        """Prune a run by a policy; what became of each checkpoint, and why.
+
+        The dry run decides the same and writes nothing. What must not go is looked at again at
+        the act. With a grace period checkpoints are only marked; `restore` brings them back and
+        `sweep` deletes them when it is over.
+
+        Args:
+            by: who prunes, for the record; default the user and the host.
+
+        Returns:
+            the plan, with ``kept`` and ``pruned``, iteration → reasons; deletions that failed
+            are in ``failed``.
+
+        Raises:
+            FileNotFoundError: no such run.
+            RetentionError: the policy does not fit the run; nothing was pruned.
+            StoreNotWritableError: nothing was pruned.
+        """
+        self._writer.wait()
+        return prune(
+            self.filesystem,
+            run,
+            policy,
+            verify=partial(self.verify, run),
+            dry_run=dry_run,
+            by=by,
+        )
 
 
 def _checked(run: TrainedRun) -> str:

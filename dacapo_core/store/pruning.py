@@ -11,7 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from dacapo_core.store import layout
+from dacapo_core.store.checkpoint_record import CheckpointRecord
 from dacapo_core.store.deletion import Order, delete_checkpoints
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
@@ -35,7 +38,7 @@ from dacapo_core.store.run_facts import RunFacts, gather
 from dacapo_core.store.scores import ScoresRecord
 from dacapo_core.store.scores_records import read_scores
 
-Verify = Callable[[int], None]
+Verify = Callable[[int], object]
 """Raises DamagedCheckpointError when the checkpoint of an iteration is not whole."""
 
 _MARKS_AT_ONCE = 8
@@ -130,12 +133,28 @@ def _damage(
     try:
         verify(iteration)
     except (DamagedCheckpointError, UnsafeCheckpointError) as error:
+        if _is_of_another_kind(filesystem, run, iteration):
+            return None
         if not dry_run:
             note_damage(filesystem, run, iteration, str(error))
         return str(error)
     except FileNotFoundError:
         return "it is gone"
     return None
+
+
+def _is_of_another_kind(filesystem: StoreFilesystem, run: str, iteration: int) -> bool:
+    """Whether a file is nothing that we or torch's zip format wrote: not known to be damaged."""
+    try:
+        record = filesystem.read_bytes(layout.checkpoint_record_path(run, iteration))
+        CheckpointRecord.model_validate_json(record)
+    except (FileNotFoundError, ValidationError):
+        with (
+            filesystem.local_copy(layout.checkpoint_path(run, iteration)) as path,
+            open(path, "rb") as file,
+        ):
+            return file.read(2) not in (b"PK", b"")
+    return False
 
 
 def _delete(

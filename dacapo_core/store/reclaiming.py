@@ -97,7 +97,8 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
     firm = facts.never_prunable()
     due: dict[int, list[str]] = {}
     for iteration, note in facts.notes.marks.items():
-        if note is None or iteration not in facts.checkpoints:
+        checkpoint = facts.checkpoints.get(iteration)
+        if note is None or checkpoint is None or checkpoint.marked is None:
             continue
         if now < note.reclaim_after:
             done.waiting[iteration] = note.reclaim_after

@@ -18,10 +18,12 @@ from dacapo_core.store import (
     reclaiming,
     run_records,
     scores_records,
+    training_records,
 )
 from dacapo_core.store.filesystem import StoreFilesystem
 from dacapo_core.store.iteration_notes import Pin
 from dacapo_core.store.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.reclaiming import Sweep
 from dacapo_core.store.scores import BestRecord, Judged, ScoresRecord
 
 
@@ -74,6 +76,14 @@ class RecordsStore:
     def start_report(self, run: str) -> dict[str, Any] | None:
         """The loading report of where a run began; None when it began from scratch."""
         return run_records.read_start_report(self.filesystem, run)
+
+    def store_training_stats(self, run: str, iteration: int, stats: Mapping[str, Any]) -> None:
+        """Keep the statistics of a stretch of training that ended with an iteration."""
+        training_records.write_training_stats(self.filesystem, run, iteration, stats)
+
+    def training_stats(self, run: str) -> list[dict[str, Any]]:
+        """The statistics of each stretch of training, by iteration."""
+        return training_records.read_training_stats(self.filesystem, run)
 
     def lease(
         self, run: str, owner: str | None = None, *, time_to_live: timedelta = TIME_TO_LIVE
@@ -145,11 +155,12 @@ class RecordsStore:
         return scores_records.derive_best(self.filesystem, layout.check_run_name(run))
 
     def withdraw_after(self, run: str, iteration: int) -> list[int]:
-        """Discard scores and bests past an iteration, where training resumes.
+        """Discard scores, bests and training statistics past an iteration: training resumes there.
 
         Returns:
             the iterations whose scores were discarded.
         """
+        training_records.withdraw_training_stats(self.filesystem, run, iteration)
         return scores_records.withdraw_scores_after(self.filesystem, run, iteration)
 
     # protection
@@ -211,6 +222,18 @@ class RecordsStore:
             RestoreError: it is gone; says when, why and by whom.
         """
         return reclaiming.restore(self.filesystem, run, iteration, by=by)
+
+    def sweep(self, run: str | None = None, *, by: str | None = None) -> dict[str, Sweep]:
+        """Delete what is past its grace and still may go, and what dead writers left.
+
+        Args:
+            run: only this one; default all runs of the store.
+
+        Returns:
+            run → what was done.
+        """
+        runs = self.runs() if run is None else [run]
+        return {run: reclaiming.sweep_run(self.filesystem, run, by=by) for run in runs}
 
     def history(self, run: str) -> history.RunHistory:
         """What became of each checkpoint that there is or that is on record."""

@@ -81,7 +81,10 @@ def list_checkpoints(
             damaged = damage.what
         marked = None
         if iteration in notes.marks:
-            marked = str(notes.marks[iteration] or "pruned, and its mark cannot be read")
+            note = notes.marks[iteration]
+            # a checkpoint stored after its mark is not the one that was pruned
+            if note is None or file.modified <= note.time.timestamp():
+                marked = str(note or "pruned, and its mark cannot be read")
         found[iteration] = StoredCheckpoint(
             iteration=iteration,
             size=file.size,
