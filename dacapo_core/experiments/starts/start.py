@@ -33,13 +33,23 @@ class Start:
         name: ``<run>/<criterion>``.
     """
 
-    def __init__(self, start_config: StartConfig | Mapping[str, Any] | Any) -> None:
+    def __init__(
+        self,
+        start_config: StartConfig | Mapping[str, Any] | Any,
+        store: LocalWeightsStore | None = None,
+    ) -> None:
+        """
+        Args:
+            start_config: a configuration, a dict, or an object with `run` and `criterion`.
+            store: where to look, unless the configuration names another store; None: in the one
+                of the settings.
+        """
         self.config = self._configuration(start_config)
         self.run = self.config.run
         self.criterion = self.config.criterion
         self.name = f"{self.run}/{self.criterion}"
         self._iteration: int | None = None
-        self._store: LocalWeightsStore | None = None
+        self._store = store if self.config.store_url is None else None
 
     @property
     def channels(self) -> list[str] | None:
@@ -84,12 +94,12 @@ class Start:
             logger.warning("%s cannot be pinned for %s: %s", self.name, child, error)
 
     def unpin(self, child: str) -> None:
-        """Let the checkpoint go, if `child` had pinned it."""
-        from dacapo_core.store.errors import MissingRecordError, StoreNotWritableError
+        """Let the checkpoint go, if it is there and `child` had pinned it."""
+        from dacapo_core.store.errors import StoreNotWritableError
 
         try:
             self.store().unpin(self.run, self.iteration(), child=child)
-        except (MissingRecordError, StoreNotWritableError) as error:
+        except (FileNotFoundError, StoreNotWritableError) as error:
             logger.debug("%s stays as it is: %s", self.name, error)
 
     def initialize_weights(
@@ -114,6 +124,7 @@ class Start:
         """
         from dacapo_core.experiments.starts.loading import prepare_loading
         from dacapo_core.experiments.starts.optimizer_state import matching_optimizer_state
+        from dacapo_core.store.checkpoint_files import read_record
 
         store = self.store()
         iteration = self.iteration()
@@ -138,8 +149,10 @@ class Start:
         report = loading.carry_out()
         if optimizer is not None and self.config.carry_optimizer:
             optimizer.load_state_dict(dict(carried))
+        record = read_record(store.filesystem, self.run, iteration)
         report.iteration = iteration
         report.store_url = str(store.basedir)
+        report.digest = record.digest if record is not None else None
         for line in report.summary().splitlines():
             logger.info(line)
         return report

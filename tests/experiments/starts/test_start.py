@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import xxhash
 
 from dacapo_core.experiments.starts import LoadingReport, Start, StartConfig, StartError
 from dacapo_core.store.errors import DamagedCheckpointError
@@ -143,6 +144,9 @@ def test_channels_come_from_the_stored_run(
     assert report.matched_labels == ["pm"]
     assert torch.equal(model.prediction_head.weight[0], parent.prediction_head.weight[2])
     assert report.store_url == str(store.basedir)
+    assert report.digest == xxhash.xxh3_128_hexdigest(
+        (Path(store.basedir) / "parent" / "checkpoints" / "iterations" / "10").read_bytes()
+    )
     store.store_start_report("child", report.model_dump(mode="json"))
     assert LoadingReport(**store.start_report("child")) == report  # type: ignore[arg-type]
 
@@ -224,6 +228,31 @@ def test_a_damaged_checkpoint_is_refused_and_the_model_untouched(
     with pytest.raises(DamagedCheckpointError, match="parent"):
         Start(StartConfig("parent", "10")).initialize_weights(model)
     assert still_the_same()
+
+
+def test_a_store_that_cannot_be_written_gives_a_start_all_the_same(
+    store: LocalWeightsStore, store_run: Any, make_model: Any, caplog: Any
+) -> None:
+    store_run(store, "parent", 1, ["a"])
+    # nobody, not even root, can write below a file
+    (Path(store.basedir) / "parent" / "records" / "pins").touch()
+    start = Start(StartConfig("parent", "1", channels=["a"]))
+    start.pin("child")
+    assert "cannot be pinned" in caplog.text
+    assert start.initialize_weights(make_model(["a"], 2)).share_loaded == 1
+    start.unpin("child")
+
+
+def test_a_given_store_is_looked_in_unless_another_is_named(
+    store: LocalWeightsStore, store_run: Any, tmp_path: Path
+) -> None:
+    other = LocalWeightsStore(tmp_path / "other")
+    store_run(other, "parent", 5, ["a"])
+    store_run(store, "parent", 6, ["a"])
+    assert Start(StartConfig("parent", "latest"), other).iteration() == 5
+    assert Start(StartConfig("parent", "latest")).iteration() == 6
+    named = StartConfig("parent", "latest", store_url=store.basedir)
+    assert Start(named, other).iteration() == 6
 
 
 def test_a_start_is_pinned_while_a_child_needs_it(store: LocalWeightsStore, store_run: Any) -> None:
