@@ -62,16 +62,29 @@ class RunSummary:
 
     def _checkpoint_lines(self) -> list[str]:
         lines = ["", f"Kept ({readable_bytes(self.bytes_kept)})"]
-        lines += [_reason_line(iteration, why) for iteration, why in sorted(self.kept.items())]
+        lines += [_reason_line(each, why) for each, why in sorted(self.kept.items())]
         if self.pruned:
             lines += ["", f"Pruned ({readable_bytes(self.bytes_freed)} freed)"]
             lines += [_reason_line(each, why) for each, why in sorted(self.pruned.items())]
         return [*lines, "", f"Store: {self.store}"]
 
 
+def gathered(reasons: Sequence[str]) -> list[str]:
+    """``best of val/voi``, ``best of val/dice`` as one reason: ``best of val: voi, dice``."""
+    best: dict[str, list[str]] = {}
+    others = []
+    for reason in reasons:
+        dataset, slash, criterion = reason.removeprefix("best of ").rpartition("/")
+        if reason.startswith("best of ") and slash:
+            best.setdefault(dataset, []).append(criterion)
+        else:
+            others.append(reason)
+    return [f"best of {name}: {', '.join(found)}" for name, found in best.items()] + others
+
+
 def _reason_line(iteration: int, reasons: Sequence[str]) -> str:
     return textwrap.fill(
-        "; ".join(reasons),
+        "; ".join(gathered(reasons)),
         width=100,
         initial_indent=f"  {iteration:>7}  ",
         subsequent_indent=" " * 11,

@@ -9,7 +9,7 @@ from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
 from flows.training_loop import training_loop
 
-DEFAULT_RETENTION = RetentionPolicy(keep_last=2, keep_best=1)
+DEFAULT_RETENTION = RetentionPolicy(keep_last=2)
 
 
 @flow(name="train", flow_run_name="train {run.name}", persist_result=False)

@@ -38,6 +38,7 @@ def begin(run: RunConfig) -> Beginning:
         StoreError: the store cannot be written.
         ValueError: the configuration or its data contradict themselves; the message names where.
     """
+    from dacapo_core.check_run import check_run
     from dacapo_core.experiments.run import Run
     from dacapo_core.resume import resume
     from dacapo_core.settings import get_settings
@@ -47,11 +48,10 @@ def begin(run: RunConfig) -> Beginning:
     stored = live.store.run_config(run.name)
     check_unchanged(run, None if stored is None else RunConfig.model_validate(stored))
     live.built = Run(run, get_settings().device)
-    # opens the volumes and checks that they fit the network and the task
-    _ = live.built.sampler
-    wanted = {dataset.name for dataset in live.built.validation_datasets}
-    live.store.store_run_config(run.name, run.model_dump(mode="json"))
     found = resume(live.built, live.store)
+    if found.iteration < run.num_iterations:
+        check_run(live.built)
+        live.store.store_run_config(run.name, run.model_dump(mode="json"))
     live.progress.at(found.iteration)
     live.progress.note(
         f"{run.name}: {'begins' if found.iteration == 0 else 'resumes'} at iteration "
@@ -64,6 +64,7 @@ def begin(run: RunConfig) -> Beginning:
         for record in live.store.scores(run.name)
         if record.iteration == found.iteration
     }
+    wanted = {dataset.name for dataset in live.run.validation_datasets}
     return Beginning(found.iteration, found.reason, validated=wanted <= judged)
 
 

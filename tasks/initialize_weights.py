@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.live_runs import live_run
 from tasks.pages.loading_page import loading_page
 from tasks.publishing import artifact_key, publisher
-from tasks.start_pins import pin_start, release_start, start_of
+from tasks.start_pins import release_start, start_of
 from tasks.step import step
 
 
@@ -29,9 +29,9 @@ def initialize_weights(run: str) -> float:
         raise ValueError(f"run {run!r} has no start_config")
     # an earlier attempt that was killed before its first checkpoint may have pinned another
     release_start(live)
-    report = start.initialize_weights(live.run.model)
-    if report.iteration is not None:
-        pin_start(live, start, report.iteration)
+    start.pin(run)
+    live.start_pinned = True
+    report = start.initialize_weights(live.run.model, optimizer=live.run.optimizer)
     live.store.store_start_report(run, report.model_dump(mode="json"))
     for line in report.summary().splitlines():
         live.progress.note(f"{run}: {line}")

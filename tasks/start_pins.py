@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tasks.live_runs import LiveRun
@@ -11,31 +10,31 @@ if TYPE_CHECKING:
     from dacapo_core.experiments.starts.start import Start
 
 
-def start_of(live: LiveRun) -> Start | None:
-    """What the run starts from, looked for in the run's own store unless it names another."""
+def start_of(live: LiveRun, iteration: int | None = None) -> Start | None:
+    """What the run starts from, looked for in the run's own store unless it names another.
+
+    Args:
+        iteration: that checkpoint of it, whatever its criterion means by now.
+    """
     config: Any = live.run.config.start_config
     if config is None:
         return None
+    changed: dict[str, Any] = {}
     if config.store_url is None:
-        config = config.model_copy(update={"store_url": live.store.basedir})
-    return config.start_type(config)
-
-
-def pin_start(live: LiveRun, start: Start, iteration: int) -> None:
-    """Keep the start's checkpoint from being pruned."""
-    start.store().pin(start.run, iteration, child=live.name)
-    live.start_pinned = True
+        changed["store_url"] = live.store.basedir
+    if iteration is not None:
+        changed["criterion"] = str(iteration)
+    return config.start_type(config.model_copy(update=changed))
 
 
 def release_start(live: LiveRun) -> None:
-    """Let go of the start; harmless when it is not pinned.
+    """Let go of the start that the loading report names; harmless when it is not pinned.
 
     Called when a checkpoint of the run itself is durable.
     """
     report = live.store.start_report(live.name)
-    start = start_of(live)
-    if start is None or report is None or report.get("iteration") is None:
-        return
-    with suppress(FileNotFoundError):
-        start.store().unpin(start.run, report["iteration"], child=live.name)
+    iteration = None if report is None else report.get("iteration")
+    start = None if iteration is None else start_of(live, iteration)
+    if start is not None:
+        start.unpin(live.name)
     live.start_pinned = False

@@ -27,12 +27,7 @@ def open_store(store: str | None) -> LocalWeightsStore:
 
 @cache
 def _open(url: str) -> LocalWeightsStore:
+    from dacapo_core.experiments.starts.start import options_for
     from dacapo_core.store.local_weights_store import LocalWeightsStore
 
-    settings = get_settings()
-    same_kind = _protocol(url) == _protocol(settings.runs_base_dir)
-    return LocalWeightsStore(url, settings.storage_options if same_kind else None)
-
-
-def _protocol(url: str) -> str:
-    return url.split("://", 1)[0] if "://" in url else "file"
+    return LocalWeightsStore(url, options_for(url))

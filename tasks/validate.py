@@ -26,5 +26,6 @@ def validate(run: str, iteration: int) -> dict[str, float]:
         live.store.store_scores(run, iteration, dataset.name, record)
         records.append(record)
     scores = best_scores(records).get(iteration, {})
-    live.progress.note(f"{run}: iteration {iteration}: {shown_scores(scores)}")
+    overall = {name: score for name, score in scores.items() if "__" not in name}
+    live.progress.note(f"{run}: iteration {iteration}: {shown_scores(overall or scores)}")
     return scores
