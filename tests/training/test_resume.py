@@ -1,0 +1,180 @@
+"""Resume: which checkpoint, why, and that nothing differs from an undisturbed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dacapo_core.experiments.run import Run
+from dacapo_core.resume import resume
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.scores import ScoreEntry, ScoresRecord
+from dacapo_core.train import train_until
+
+EVERYTHING = {"ema_decay": 0.9, "gradient_accumulation": 2, "gradient_clip": 0.5}
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Paths at which two nested states are not equal bit for bit."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = ours.keys() | theirs.keys()
+        return [
+            difference
+            for key in sorted(keys, key=str)
+            for difference in differences(ours.get(key), theirs.get(key), f"{path}/{key}")
+        ]
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        pairs = dict(enumerate(ours)), dict(enumerate(theirs))
+        return differences(*pairs, path)
+    if isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor):
+        return [] if torch.equal(ours, theirs) else [path]
+    return [] if ours == theirs else [path]
+
+
+def whole_state(run: Run) -> dict[str, Any]:
+    return {
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "extra": run.extra_state(),
+    }
+
+
+def store_scores(store: LocalWeightsStore, iteration: int, score: float) -> None:
+    entry = ScoreEntry(parameters={"threshold": 0.5}, scores={"dice": score})
+    record = ScoresRecord(
+        iteration=iteration, dataset="held_out", criteria={"dice": True}, entries=[entry]
+    )
+    store.store_scores("small", iteration, "held_out", record)
+    store.derive_best("small")
+
+
+@pytest.mark.parametrize(
+    "trainer", [{}, EVERYTHING, {"mixed_precision": "bf16"}, {"mixed_precision": "fp16"}]
+)
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(
+    small_config: Any, store: LocalWeightsStore, trainer: dict[str, Any]
+) -> None:
+    config = small_config(trainer=trainer)
+    undisturbed = Run(config)
+    train_until(undisturbed, 12)
+
+    interrupted = Run(config)
+    train_until(interrupted, 5)
+    store.store_weights(interrupted, 5)
+    train_until(interrupted, 7)
+    torch.manual_seed(99)  # what else the process does must not matter
+
+    resumed = Run(config)
+    assert resume(resumed, store).iteration == 5
+    train_until(resumed, 12)
+    assert differences(whole_state(resumed), whole_state(undisturbed)) == []
+    assert differences(whole_state(resumed), whole_state(interrupted)) != []
+
+
+def test_two_runs_in_turns_do_not_disturb_each_other(small_config: Any) -> None:
+    config = small_config(num_workers=0)
+    alone, one, other = Run(config), Run(config), Run(small_config(seed=1))
+    train_until(alone, 4)
+    for until in (1, 2, 3, 4):
+        train_until(one, until)
+        train_until(other, until)
+    assert differences(whole_state(one), whole_state(alone)) == []
+
+
+def test_a_run_without_checkpoints_begins(small_config: Any, store: LocalWeightsStore) -> None:
+    found = resume(Run(small_config()), store)
+    assert found.iteration == 0
+    assert found.reason == "it has no checkpoint yet"
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_what_it_led_to_withdrawn(
+    small_config: Any, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    run = Run(small_config())
+    for until, score in ((4, 0.5), (8, 0.9)):
+        before = run.iteration
+        stats = train_until(run, until)
+        store.store_weights(run, until)
+        store.store_training_stats(run.name, until, stats.record())
+        store_scores(store, until, score)
+        assert stats.iterations == list(range(before + 1, until + 1))
+    assert store.retrieve_best("small", "held_out", "dice") == 8
+    newest = tmp_path / "store" / "small" / "checkpoints" / "iterations" / "8"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+
+    resumed = Run(small_config())
+    found = resume(resumed, store)
+    assert found.iteration == 4
+    assert "damaged: 8" in found.reason
+    assert store.retrieve_best("small", "held_out", "dice") == 4
+    assert [record.iteration for record in store.scores("small")] == [4]
+    assert resumed.training_stats.iterations == [1, 2, 3, 4]
+
+
+def test_when_no_checkpoint_verifies_the_run_begins_and_says_so(
+    small_config: Any, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    run = Run(small_config())
+    train_until(run, 2)
+    store.store_weights(run, 2)
+    path = tmp_path / "store" / "small" / "checkpoints" / "iterations" / "2"
+    path.write_bytes(path.read_bytes()[:100])
+    found = resume(Run(small_config()), store)
+    assert found.iteration == 0
+    assert "none of its checkpoints verifies (2)" in found.reason
+
+
+def test_more_iterations_continue_a_finished_run_on_the_new_schedule(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    run = Run(small_config())
+    train_until(run, 12)
+    store.store_weights(run, 12)
+    longer = Run(small_config(num_iterations=24))
+    resume(longer, store)
+    stats = train_until(longer, 24)
+    assert stats.iterations == list(range(13, 25))
+    assert stats.learning_rates[0] > 0.4 * longer.config.learning_rate
+
+
+def test_weights_without_the_rest_continue_with_a_new_optimizer(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    class DaCapoRun:
+        """What DaCapo's own run has."""
+
+        def __init__(self, run: Run) -> None:
+            self.name, self.model, self.optimizer = run.name, run.model, run.optimizer
+
+    run = Run(small_config(seed=3))
+    train_until(run, 4)
+    store.store_weights(DaCapoRun(run), 4)
+    resumed = Run(small_config())
+    found = resume(resumed, store)
+    assert (found.iteration, resumed.iteration) == (4, 4)
+    assert "the optimizer starts anew" in found.reason
+    assert differences(resumed.model.state_dict(), run.model.state_dict()) == []
+    assert train_until(resumed, 5).iterations == [5]
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    run = Run(small_config())
+    store.store_weights(run, 1)
+    other = small_config(task_config={"type": "one_hot", "channels": ["mito"]})
+    with pytest.raises(ValueError, match=r"checkpoint 1 of run 'small' does not fit"):
+        resume(Run(other), store)
+
+
+def test_averaged_weights_that_are_missing_are_named(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    store.store_weights(Run(small_config()), 1)
+    with pytest.raises(ValueError, match=r"has no averaged weights.*ema_decay is 0\.5"):
+        resume(Run(small_config(trainer={"ema_decay": 0.5})), store)
