@@ -28,7 +28,6 @@ from dacapo_core.experiments.starts.progress import download_progress
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 4 << 20
 # a try that brings fewer bytes counts as failed
 PROGRESS = 1 << 20
 
@@ -136,7 +135,7 @@ def _fetch(source: Source, remote: RemoteFile, target: Path) -> None:
         file.seek(stream.offset)
         file.truncate()
         with download_progress(source.url, remote.size, stream.offset) as advance:
-            while chunk := stream.read(CHUNK):
+            while chunk := stream.read():
                 if file.tell() == 0 and _looks_like_html(chunk):
                     raise DownloadError(
                         f"{source.url} is a web page, not a checkpoint: {chunk[:60]!r}. A log-in "

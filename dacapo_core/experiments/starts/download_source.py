@@ -12,6 +12,10 @@ from typing import Any
 import fsspec
 
 HTTP = ("http", "https")
+# of one answer over HTTP; aiohttp loses what it has buffered when a connection breaks
+PIECE = 256 << 10
+# elsewhere each read is a request
+REQUEST = 16 << 20
 # asks to come again: request timeout, too early, too many requests
 PASSING = (408, 425, 429)
 # this side's disk, not the source
@@ -76,7 +80,7 @@ class Source:
         if not self._http:
             file = self._fs.open(self._path, "rb", cache_type="none")
             file.seek(offset)
-            return Stream(file, offset)
+            return Stream(file, offset, REQUEST)
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -92,18 +96,20 @@ class Source:
                 f"{self.url} was announced with {remote.size:,} bytes and is sent with "
                 f"{offset + length:,}"
             )
-        return Stream(file, offset)
+        return Stream(file, offset, PIECE)
 
 
 class Stream:
-    """A file-like object and where in the file it began."""
+    """A file-like object, where in the file it began, and how much to read of it at once."""
 
-    def __init__(self, file: Any, offset: int) -> None:
+    def __init__(self, file: Any, offset: int, size: int) -> None:
         self._file = file
+        self._size = size
         self.offset = offset
 
-    def read(self, size: int) -> bytes:
-        return self._file.read(size)
+    def read(self) -> bytes:
+        """The next bytes; none at the end."""
+        return self._file.read(self._size)
 
     def __enter__(self) -> Stream:
         return self

@@ -101,7 +101,12 @@ def _check_values(key: str, source: Tensor, to: Tensor) -> None:
         raise StartError(f"{key} has no values (meta device): materialise the model first")
     if source.is_floating_point() != to.is_floating_point():
         raise StartError(f"{key} is {source.dtype} in the checkpoint and {to.dtype} in the model")
-    if source.is_floating_point() and not bool(source.isfinite().all()):
+    # of the two bounds, so that no copy of a large tensor is made
+    if (
+        source.is_floating_point()
+        and source.numel()
+        and not all(bound.isfinite() for bound in source.aminmax())
+    ):
         raise StartError(f"{key} holds values that are not finite: the checkpoint is no start")
 
 

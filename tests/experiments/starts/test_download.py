@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import pty
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -13,10 +17,16 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.experiments.starts.download import CHUNK, Patience, download
+from dacapo_core.experiments.starts.download import Patience, download
 from dacapo_core.experiments.starts.download_source import DownloadError
 
+CHUNK = 4 << 20
 CONTENT = os.urandom(3 * CHUNK + 12345)
+FETCH = (
+    "import sys; from pathlib import Path;"
+    "from dacapo_core.experiments.starts.download import download;"
+    "download(sys.argv[1], Path(sys.argv[2]))"
+)
 QUICK = Patience(attempts=3, stall_seconds=0.5, backoff_seconds=0.01)
 
 
@@ -159,12 +169,7 @@ def test_other_file_systems_serve_too(protocol: str, tmp_path: Path, target: Pat
 @pytest.mark.slow
 def test_a_killed_download_is_gone_on_from(served: str, target: Path, mirror: Any) -> None:
     mirror.seconds_per_chunk = 0.02
-    code = (
-        "import sys; from pathlib import Path;"
-        "from dacapo_core.experiments.starts.download import download;"
-        "download(sys.argv[1], Path(sys.argv[2]))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, served, str(target)])
+    process = subprocess.Popen([sys.executable, "-c", FETCH, served, str(target)])
     deadline = time.monotonic() + 60
     while not (target.exists() and target.stat().st_size > CHUNK):
         assert time.monotonic() < deadline
@@ -177,3 +182,47 @@ def test_a_killed_download_is_gone_on_from(served: str, target: Path, mirror: An
     download(served, target, patience=QUICK)
     assert target.read_bytes() == CONTENT
     assert mirror.gets[-1][1] == f"bytes={size}-"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    served: str, target: Path, mirror: Any, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    mirror.server.socket = context.wrap_socket(mirror.server.socket, server_side=True)
+    with pytest.raises(DownloadError, match=r"(?i)certificate"):
+        download(served.replace("http:", "https:"), target, patience=QUICK)
+    assert not mirror.gets
+    trusting = {**os.environ, "SSL_CERT_FILE": str(certificate)}
+    fetched = subprocess.run(
+        [sys.executable, "-c", FETCH, served.replace("http:", "https:"), str(target)],
+        env=trusting,
+    )
+    assert fetched.returncode == 0
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.slow
+def test_a_bar_for_a_person_and_silence_for_a_log(served: str, target: Path, mirror: Any) -> None:
+    mirror.seconds_per_chunk = 0.005
+    command = [sys.executable, "-c", FETCH, served, str(target)]
+    quiet = subprocess.run(command, capture_output=True)
+    assert quiet.stderr == b""
+    target.unlink()
+    master, terminal = pty.openpty()
+    with subprocess.Popen(command, stderr=terminal, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(terminal)
+        shown = b""
+        # Linux ends a terminal without writers with an error
+        with contextlib.suppress(OSError):
+            while piece := os.read(master, 65536):
+                shown += piece
+    assert process.returncode == 0
+    assert b"MB/s" in shown
+    os.close(master)
