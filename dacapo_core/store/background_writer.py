@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent import futures
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ class BackgroundWriter:
     """
 
     def __init__(self) -> None:
-        self._pending: list[Future[None]] = []
-        self._executor: ThreadPoolExecutor | None = None
+        self._pending: list[futures.Future[None]] = []
+        self._executor: futures.ThreadPoolExecutor | None = None
         self._process = os.getpid()
+        self._taking = threading.Lock()
         # runs at exit too, after the threads have been joined
         self._finalizer = weakref.finalize(self, _report, self._pending)
 
@@ -33,7 +35,7 @@ class BackgroundWriter:
         """
         self.wait()
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
+            self._executor = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
         self._pending.append(self._executor.submit(job))
 
     def wait(self) -> None:
@@ -47,12 +49,19 @@ class BackgroundWriter:
             self._pending.clear()
             self._executor = None
             self._process = os.getpid()
-        while self._pending:
-            try:
-                self._pending[0].result()
-            finally:
-                if self._pending[0].done():
-                    self._pending.pop(0)
+        while True:
+            with self._taking:
+                if not self._pending:
+                    return
+                future = self._pending[0]
+            futures.wait([future])
+            with self._taking:
+                # of several threads that wait, one gets the error
+                is_mine = future in self._pending
+                if is_mine:
+                    self._pending.remove(future)
+            if is_mine:
+                future.result()
 
     def close(self) -> None:
         """Wait for the job in hand and end the thread.
@@ -68,7 +77,7 @@ class BackgroundWriter:
                 self._executor = None
 
 
-def _report(pending: list[Future[None]]) -> None:
+def _report(pending: list[futures.Future[None]]) -> None:
     for future in pending:
         error = future.exception()
         if error is not None:

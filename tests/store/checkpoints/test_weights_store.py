@@ -1,0 +1,537 @@
+"""What a weights store promises, on every backend."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import struct
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    InvalidNameError,
+    LeaseLostError,
+    NotACheckpointError,
+    ProtectedCheckpointError,
+    UnsafeCheckpointError,
+    UnsavableStateError,
+)
+
+FILE = "run/checkpoints/iterations/7"
+RECORD = "run/records/checkpoints/7.json"
+
+
+class TestStoring:
+    def test_what_was_stored_comes_back(self, store: Any, make_run: Any, same: Any) -> None:
+        run = make_run()
+        model, optimizer = run.copy_of_state()
+        store.store_weights(run, 7)
+        weights = store.retrieve_weights("run", 7)
+        assert same(weights.model, model)
+        assert same(weights.optimizer, optimizer)
+        assert weights.extra == {}
+        assert weights.model._metadata == run.model.state_dict()._metadata
+        assert same(store.retrieve_model("run", 7), model)
+
+    def test_another_process_sees_it(self, store: Any, backend: Any, make_run: Any) -> None:
+        store.store_weights(make_run(), 7)
+        assert backend.open().latest_iteration("run") == 7
+
+    def test_the_files_are_where_the_layout_says(
+        self, store: Any, backend: Any, make_run: Any
+    ) -> None:
+        store.store_weights(make_run(), 7)
+        assert backend.files() == {FILE, RECORD}
+
+    def test_the_state_is_the_one_at_the_call(self, store: Any, make_run: Any, same: Any) -> None:
+        run = make_run(width=32)
+        for iteration in (1, 2, 3):
+            model, optimizer = run.copy_of_state()
+            store.store_weights(run, iteration, wait=False)
+            run.step()
+            with torch.no_grad():
+                for parameter in run.model.parameters():
+                    parameter.fill_(-1)
+            weights = store.retrieve_weights("run", iteration)
+            assert same(weights.model, model)
+            assert same(weights.optimizer, optimizer)
+
+    def test_a_process_reads_its_own_writes(self, store: Any, make_run: Any) -> None:
+        run = make_run()
+        store.store_weights(run, 7, wait=False)
+        assert store.latest_iteration("run") == 7
+        store.store_weights(run, 8, wait=False)
+        assert store.iterations("run") == [7, 8]
+        store.store_weights(run, 9, wait=False)
+        store.remove("run", 9)
+        assert store.iterations("run") == [7, 8]
+
+    def test_storing_again_replaces(self, store: Any, make_run: Any, same: Any) -> None:
+        run = make_run()
+        store.store_weights(run, 7)
+        run.step()
+        store.store_weights(run, 7)
+        assert same(store.retrieve_weights("run", 7).model, run.model.state_dict())
+        assert store.verify("run", 7).record
+
+    @pytest.mark.parametrize("wait", [True, False])
+    def test_every_kind_of_tensor_comes_back(
+        self, store: Any, make_state_run: Any, same: Any, wait: bool
+    ) -> None:
+        big = torch.arange(1000.0)
+        array = np.arange(6.0)
+        state = {
+            "bfloat16": torch.randn(3).bfloat16(),
+            "half": torch.randn(3).half(),
+            "bool": torch.tensor([True, False]),
+            "int64": torch.tensor(7),
+            "complex": torch.randn(2, dtype=torch.complex64).conj(),
+            "empty": torch.empty(0, 3),
+            "part": big[10:20],
+            "strided": big.view(10, 100)[::2, ::5],
+            "transposed": torch.randn(3, 4).t(),
+            "channels_last": torch.randn(1, 2, 3, 4, 5).to(memory_format=torch.channels_last_3d),
+            "expanded": torch.tensor(2.0).expand(5),
+            "two_dtypes": big.view(torch.int32),
+            "parameter": torch.nn.Parameter(torch.randn(2)),
+            "array": torch.from_numpy(array),
+            "part_of_array": torch.from_numpy(array[:3]),
+        }
+        store.store_weights(make_state_run(state), 7, wait=wait)
+        found = store.retrieve_model("run", 7)
+        assert same(found, {key: value.detach() for key, value in state.items()})
+        assert found["channels_last"].stride() == state["channels_last"].stride()
+
+    def test_a_part_of_a_large_tensor_is_stored_alone(
+        self, store: Any, backend: Any, make_state_run: Any
+    ) -> None:
+        store.store_weights(make_state_run({"w": torch.zeros(1_000_000)[:10]}), 7, wait=False)
+        store.wait()
+        assert len(backend.read(FILE)) < 10_000
+
+    @pytest.mark.parametrize("wait", [True, False])
+    def test_tied_tensors_stay_tied_and_are_stored_once(
+        self, store: Any, backend: Any, make_state_run: Any, wait: bool
+    ) -> None:
+        tied = torch.randn(10_000)
+        for iteration in (6, 7):
+            run = make_state_run({"a": tied, "b": tied, "c": tied[:5]})
+            store.store_weights(run, iteration, wait=wait)
+        model = store.retrieve_model("run", 7)
+        model["a"][0] = 42
+        assert model["b"][0] == model["c"][0] == 42
+        assert len(backend.read(FILE)) < 50_000
+
+    def test_extra_state_comes_back(self, store: Any, make_run: Any, same: Any) -> None:
+        run = make_run()
+        extra = {
+            "random": torch.get_rng_state(),
+            "scaler": {"scale": 65536.0, "growth": 2000},
+            "seen": [1, (2, "x"), None, True],
+            "name": "ema",
+            "raw": b"\x00\xff",
+        }
+        run.extra_state = lambda: extra
+        store.store_weights(run, 7)
+        assert same(store.retrieve_weights("run", 7).extra, extra)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            np.float64(0.5),
+            np.arange(3),
+            Path("data"),
+            lambda x: x,
+            np.random.RandomState(0).get_state(),
+            torch.ones(2, device="meta"),
+            torch.eye(3).to_sparse(),
+        ],
+        ids=["np.float64", "array", "Path", "lambda", "numpy_rng", "meta", "sparse"],
+    )
+    def test_what_would_not_load_back_is_refused_by_key(
+        self, store: Any, backend: Any, make_run: Any, value: Any
+    ) -> None:
+        run = make_run()
+        store.store_weights(run, 6)
+        run.extra_state = lambda: {"outer": [0, {"inner": value}]}
+        with pytest.raises(UnsavableStateError, match=r"\['extra'\]\['outer'\]\[1\]\['inner'\]"):
+            store.store_weights(run, 7)
+        del run.extra_state
+        assert store.latest_iteration("run") == 6
+        store.store_weights(run, 7)
+        assert store.latest_iteration("run", verified=True) == 7
+        assert not [file for file in backend.files() if ".partial" in file]
+
+    def test_a_model_on_meta_is_refused(self, store: Any, make_run: Any) -> None:
+        run = make_run()
+        run.model = torch.nn.Linear(2, 2, device="meta")
+        with pytest.raises(UnsavableStateError, match="'weight'.*meta"):
+            store.store_weights(run, 7)
+
+    def test_not_a_run_is_refused(self, store: Any) -> None:
+        with pytest.raises(TypeError, match="no name"):
+            store.store_weights({"model": {}}, 7)
+
+    def test_a_checkpoint_that_may_not_be_committed_is_never_seen(
+        self, store: Any, backend: Any, make_run: Any
+    ) -> None:
+        run = make_run()
+        with store.lease("run") as lease:
+            store.store_weights(run, 6)
+            files = backend.files()
+            # another process took the run over
+            taken = backend.read(f"run/records/lease/{lease.epoch}.json")
+            backend.write(f"run/records/lease/{lease.epoch + 1}.json", taken)
+            with pytest.raises(LeaseLostError):
+                store.store_weights(run, 7)
+            assert {f for f in backend.files() if "lease" not in f} == {
+                f for f in files if "lease" not in f
+            }
+
+    def test_an_error_in_the_background_comes_with_the_next_call(
+        self, store: Any, backend: Any, make_run: Any
+    ) -> None:
+        run = make_run()
+        # no checkpoint fits where a lease is lost between the call and the commit
+        lease = store.lease("run")
+        lease.acquire()
+        checks = iter([None, LeaseLostError("lost")])
+
+        def check() -> None:
+            error = next(checks, None)
+            if error is not None:
+                raise error
+
+        lease.check = check
+        store.store_weights(run, 7, wait=False)
+        with pytest.raises(LeaseLostError):
+            store.store_weights(run, 8)
+        store.store_weights(run, 9)
+        assert store.iterations("run") == [9]
+        lease.check = lambda: None
+        lease.release()
+
+    def test_two_threads_store_and_read(self, store: Any, make_run: Any, same: Any) -> None:
+        problems: list[BaseException] = []
+
+        def train(name: str) -> None:
+            try:
+                run = make_run(name, seed=len(name))
+                for iteration in range(4):
+                    model, _ = run.copy_of_state()
+                    store.store_weights(run, iteration, wait=bool(iteration % 2))
+                    run.step()
+                    assert same(store.retrieve_weights(name, iteration).model, model)
+            except BaseException as problem:
+                problems.append(problem)
+
+        threads = [threading.Thread(target=train, args=(name,)) for name in ("a", "bb")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not problems
+        assert store.iterations("a") == store.iterations("bb") == [0, 1, 2, 3]
+
+
+class TestFinding:
+    def test_a_missing_run_has_no_latest(self, store: Any) -> None:
+        assert store.latest_iteration("run") is None
+        assert store.latest_iteration("run", verified=True) is None
+        assert store.iterations("run") == []
+        assert store.runs() == []
+
+    def test_what_is_missing_is_file_not_found(self, store: Any, make_run: Any) -> None:
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify, store.remove):
+            with pytest.raises(FileNotFoundError, match="7"):
+                method("run", 7)
+        store.store_weights(make_run(), 5)
+        with pytest.raises(FileNotFoundError, match="latest 5"):
+            store.retrieve_weights("run", 7)
+        with pytest.raises(FileNotFoundError):
+            store.load_weights(make_run(), 7)
+        with pytest.raises(FileNotFoundError):
+            store.load_best(make_run(), "val", "dice")
+
+    def test_only_canonical_decimals_are_iterations(
+        self, store: Any, backend: Any, make_run: Any
+    ) -> None:
+        run = make_run()
+        for iteration in (0, 5, 10):
+            store.store_weights(run, iteration)
+        for name in ("5.tmp", ".DS_Store", "007", "1_000", "٣", "tmpab12", "99 ", "20/x", "-3"):
+            backend.write(f"run/checkpoints/iterations/{name}", b"")
+        assert store.iterations("run") == [0, 5, 10]
+        assert store.latest_iteration("run") == 10
+
+    @pytest.mark.parametrize("name", ["../evil", "/etc", "", ".", ".hidden", "a/b", "a\\b", "x\n"])
+    def test_a_name_that_leaves_its_folder_is_refused(
+        self, store: Any, backend: Any, make_run: Any, name: str
+    ) -> None:
+        with pytest.raises(InvalidNameError):
+            store.store_weights(make_run(name), 7)
+        for method in (store.retrieve_weights, store.verify, store.remove):
+            with pytest.raises(InvalidNameError):
+                method(name, 7)
+        with pytest.raises(InvalidNameError):
+            store.latest_iteration(name)
+        assert backend.files() == set()
+
+    @pytest.mark.parametrize("iteration", [-1, True, "7", 7.0, None, "../8"])
+    def test_an_iteration_that_is_none_is_refused(
+        self, store: Any, backend: Any, make_run: Any, iteration: Any
+    ) -> None:
+        with pytest.raises(InvalidNameError, match="iteration"):
+            store.store_weights(make_run(), iteration)
+        with pytest.raises(InvalidNameError, match="iteration"):
+            store.retrieve_weights("run", iteration)
+        assert backend.files() == set()
+
+    def test_names_are_never_globbed(self, store: Any, make_run: Any) -> None:
+        store.store_weights(make_run("a[1]*"), 7)
+        store.store_weights(make_run("a1"), 8)
+        assert store.runs() == ["a1", "a[1]*"]
+        assert store.iterations("a[1]*") == [7]
+        store.remove("a[1]*", 7)
+        assert store.iterations("a[1]*") == []
+        assert store.iterations("a1") == [8]
+
+    def test_loading_into_a_run(self, store: Any, make_run: Any, same: Any) -> None:
+        trained, other = make_run(seed=1), make_run(seed=2)
+        store.store_weights(trained, 7)
+        store.load_weights(other, 7)
+        assert same(other.model.state_dict(), trained.model.state_dict())
+        assert same(other.optimizer.state_dict(), trained.optimizer.state_dict())
+        store.store_best("run", 7, "val", "dice")
+        third = make_run(seed=3)
+        store.load_best(third, "val", "dice")
+        assert same(third.model.state_dict(), trained.model.state_dict())
+
+    def test_removing(self, store: Any, backend: Any, make_run: Any) -> None:
+        run = make_run()
+        for iteration in (6, 7, 8):
+            store.store_weights(run, iteration)
+        store.store_best("run", 7, "val", "dice")
+        store.remove("run", 6)
+        with pytest.raises(ProtectedCheckpointError, match="val"):
+            store.remove("run", 7)
+        assert store.iterations("run") == [7, 8]
+        store.remove("run", 7, force=True)
+        assert store.iterations("run") == [8]
+        with pytest.raises(FileNotFoundError):
+            store.retrieve_best("run", "val", "dice")
+        assert RECORD not in backend.files()
+
+
+class TestDamage:
+    """Bytes that are not those that were written."""
+
+    @pytest.fixture
+    def written(self, store: Any, backend: Any, make_run: Any) -> bytes:
+        run = make_run(width=16)
+        store.store_weights(run, 6)
+        store.store_weights(run, 7)
+        return backend.read(FILE)
+
+    @pytest.mark.parametrize(
+        "damage",
+        ["truncated", "cut_short", "empty", "noise", "model", "optimizer", "structure", "zeroed"],
+    )
+    def test_is_named_and_passed_over(
+        self, store: Any, backend: Any, written: bytes, damage: str
+    ) -> None:
+        bad = bytearray(written)
+        model, optimizer = tensor_offsets(written, 0), tensor_offsets(written, -8)
+        if damage == "truncated":
+            bad = bad[: len(bad) // 2]
+        elif damage == "cut_short":
+            bad = bad[:-1]
+        elif damage == "empty":
+            bad = bytearray()
+        elif damage == "noise":
+            bad = bytearray(b"not a zip" * 1000)
+        elif damage == "model":
+            bad[model] ^= 1
+        elif damage == "optimizer":
+            bad[optimizer] ^= 1
+        elif damage == "structure":
+            at = bytes(bad).index(struct.pack(">d", 0.01))  # the learning rate in the pickle
+            bad[at + 4] ^= 1
+        elif damage == "zeroed":
+            bad[model : model + 4096] = bytes(min(4096, len(bad) - model))
+        backend.write(FILE, bytes(bad))
+        for method in (store.retrieve_weights, store.verify):
+            with pytest.raises(DamagedCheckpointError) as caught:
+                method("run", 7)
+            assert (caught.value.run, caught.value.iteration) == ("run", 7)
+            assert str(caught.value.path).endswith(FILE)
+            assert caught.value.expected != caught.value.found
+            for part in ("'run'", "checkpoint 7", caught.value.expected, caught.value.found):
+                assert str(part) in str(caught.value)
+        assert store.latest_iteration("run") == 7
+        assert store.latest_iteration("run", verified=True) == 6
+        assert backend.read(FILE) == bytes(bad)
+
+    def test_of_the_optimizer_leaves_the_model_usable(
+        self, store: Any, backend: Any, written: bytes, same: Any
+    ) -> None:
+        model = store.retrieve_model("run", 6)
+        bad = bytearray(written)
+        bad[tensor_offsets(written, -8)] ^= 1
+        backend.write(FILE, bytes(bad))
+        assert same(store.retrieve_model("run", 7), model)
+        bad[tensor_offsets(written, 0)] ^= 1
+        backend.write(FILE, bytes(bad))
+        with pytest.raises(DamagedCheckpointError):
+            store.retrieve_model("run", 7)
+
+    def test_is_not_looked_for_when_told_so(self, store: Any, backend: Any, written: bytes) -> None:
+        bad = bytearray(written)
+        bad[tensor_offsets(written, 0)] ^= 1
+        backend.write(FILE, bytes(bad))
+        assert store.retrieve_weights("run", 7, verify=False).model
+        assert store.retrieve_model("run", 7, verify=False)
+
+    def test_outside_the_tensors_is_found_by_verify(
+        self, store: Any, backend: Any, written: bytes
+    ) -> None:
+        bad = bytearray(written)
+        bad[bytes(bad).rindex(b"serialization_id") - 1] ^= 1
+        backend.write(FILE, bytes(bad))
+        with pytest.raises(DamagedCheckpointError):
+            store.verify("run", 7)
+
+    def test_a_record_of_another_file_is_not_held_against_it(
+        self, store: Any, backend: Any, written: bytes
+    ) -> None:
+        backend.write(FILE, backend.read("run/checkpoints/iterations/6"))
+        assert not store.verify("run", 7).record
+        backend.write(RECORD, b"{")
+        assert not store.verify("run", 7).record
+        assert store.verify("run", 6).record
+
+    @pytest.mark.parametrize("content", ["a list", "no optimizer", "a tensor", "other zip"])
+    def test_a_zip_that_is_no_checkpoint(self, store: Any, backend: Any, content: str) -> None:
+        objects = {
+            "a list": [1, 2],
+            "no optimizer": {"model": {"w": torch.ones(2)}},
+            "a tensor": torch.ones(2),
+        }
+        if content == "other zip":
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w") as archive:
+                archive.writestr("readme.txt", "hello")
+            data = buffer.getvalue()
+        else:
+            data = saved(objects[content])
+        backend.write(FILE, data)
+        error = DamagedCheckpointError if content == "other zip" else NotACheckpointError
+        with pytest.raises(error, match="checkpoint 7"):
+            store.retrieve_weights("run", 7)
+
+    def test_without_digests_the_zip_is_asked(self, store: Any, backend: Any) -> None:
+        state = {"model": {"w": torch.randn(1000)}, "optimizer": {"m": torch.randn(1000)}}
+        whole = saved(state)
+        backend.write(FILE, whole)
+        assert store.verify("run", 7).against == "zip checksums"
+        bad = bytearray(whole)
+        bad[tensor_offsets(whole, 1)] ^= 1
+        backend.write(FILE, bytes(bad))
+        assert store.retrieve_model("run", 7)
+        with pytest.raises(DamagedCheckpointError):
+            store.retrieve_weights("run", 7)
+        bad[bytes(bad).index(b"optimizer")] ^= 1
+        backend.write(FILE, bytes(bad))
+        with pytest.raises(DamagedCheckpointError):
+            store.retrieve_model("run", 7)
+
+
+class TestSafety:
+    def test_code_is_refused_by_its_name_and_not_run(
+        self, store: Any, backend: Any, tmp_path: Path
+    ) -> None:
+        trace = tmp_path / "ran"
+
+        class Bomb:
+            def __reduce__(self) -> Any:
+                import os
+
+                return os.system, (f"touch {trace}",)
+
+        backend.write(FILE, saved({"model": {"w": torch.ones(1)}, "optimizer": Bomb()}))
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify):
+            with pytest.raises(UnsafeCheckpointError, match=r"(posix|os|nt)\.system") as caught:
+                method("run", 7)
+            assert len(caught.value.globals) == 1
+        assert store.latest_iteration("run", verified=True) is None
+        assert not trace.exists()
+
+    def test_the_environment_cannot_switch_it_off(
+        self, store: Any, backend: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        backend.write(FILE, saved({"model": {"w": print}, "optimizer": {}}))
+        with pytest.raises(UnsafeCheckpointError, match="print"):
+            store.retrieve_weights("run", 7)
+
+    def test_a_raw_pickle_is_not_a_checkpoint(self, store: Any, backend: Any) -> None:
+        backend.write(FILE, pickle.dumps({"model": {}, "optimizer": {}}))
+        with pytest.raises(DamagedCheckpointError):
+            store.retrieve_weights("run", 7)
+
+
+class TestRecord:
+    def test_says_what_was_stored(self, store: Any, backend: Any, make_run: Any) -> None:
+        import xxhash
+
+        run = make_run()
+        store.store_weights(run, 7)
+        record = json.loads(backend.read(RECORD))
+        data = backend.read(FILE)
+        assert record["iteration"] == 7
+        assert record["bytes"] == len(data)
+        assert record["digest"] == xxhash.xxh3_128_hexdigest(data)
+        assert record["torch"] == torch.__version__
+        assert record["by"]
+        run.optimizer.zero_grad()
+        run.optimizer.step()
+        store.store_weights(run, 8)
+        later = json.loads(backend.read("run/records/checkpoints/8.json"))
+        assert later["parts"].keys() == {"model", "optimizer"}
+        assert later["nonce"] != record["nonce"]
+
+    def test_equal_weights_have_equal_digests(
+        self, store: Any, backend: Any, make_run: Any
+    ) -> None:
+        run = make_run()
+        for iteration in (7, 8):
+            store.store_weights(run, iteration)
+        first, second = (
+            json.loads(backend.read(f"run/records/checkpoints/{i}.json")) for i in (7, 8)
+        )
+        assert first["parts"] == second["parts"]
+        assert first["digest"] != second["digest"]
+
+
+def saved(obj: Any) -> bytes:
+    """As torch.save writes it, checksums and all: DaCapo's way."""
+    buffer = io.BytesIO()
+    torch.save(obj, buffer)
+    return buffer.getvalue()
+
+
+def tensor_offsets(data: bytes, number: int) -> int:
+    """Where the bytes of one of a checkpoint's tensors begin."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = [info for info in archive.infolist() if "/data/" in info.filename]
+    header = entries[number].header_offset
+    name, extra = struct.unpack("<HH", data[header + 26 : header + 30])
+    return header + 30 + name + extra
