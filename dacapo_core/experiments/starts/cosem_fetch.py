@@ -53,7 +53,7 @@ def fetch_checkpoint(
         url = f"{get_settings().cosem_url.rstrip('/')}/{setup}/{iteration}"
         logger.info("fetching %s into %s", url, store.basedir)
         filesystem = store.filesystem
-        known = sha256 or _recorded(filesystem, setup, iteration).get("sha256")
+        known = sha256 or recorded_download(filesystem, setup, iteration).get("sha256")
         part = _part_path(filesystem, setup, iteration)
         try:
             fetched = download(
@@ -136,7 +136,7 @@ def _record(filesystem: StoreFilesystem, setup: str, iteration: int, fetched: Do
     filesystem.write_bytes(_record_path(setup, iteration), json.dumps(record, indent=1).encode())
 
 
-def _recorded(filesystem: StoreFilesystem, setup: str, iteration: int) -> dict[str, Any]:
+def recorded_download(filesystem: StoreFilesystem, setup: str, iteration: int) -> dict[str, Any]:
     """What an earlier download of the same checkpoint left on record."""
     try:
         record = json.loads(filesystem.read_bytes(_record_path(setup, iteration)))

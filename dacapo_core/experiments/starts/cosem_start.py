@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from dacapo_core.experiments.starts.cosem_start_config import CosemStartConfig
+    from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,12 @@ class CosemStart(Start):
             setup.voxel_size_output,
         )
         return super().initialize_weights(model, new_head, optimizer=optimizer)
+
+    def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:
+        from dacapo_core.experiments.starts.cosem_fetch import recorded_download
+
+        digest = recorded_download(store.filesystem, self.run, iteration).get("sha256")
+        return None if digest is None else f"sha256:{digest}"
 
     @staticmethod
     def _configuration(start_config: Any) -> CosemStartConfig:

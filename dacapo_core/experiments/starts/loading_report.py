@@ -45,9 +45,7 @@ class LoadingReport(BaseModel):
     criterion: str = Field("", description="How the checkpoint was chosen.")
     iteration: int | None = Field(None, description="The iteration that was loaded.")
     store_url: str = Field("", description="The store it came from.")
-    digest: str | None = Field(
-        None, description="xxh3_128 of the checkpoint, where one is recorded."
-    )
+    digest: str | None = Field(None, description="The checkpoint's digest, where one is recorded.")
     policy: Literal["matching", "strict"] = "matching"
     floor: float = Field(0.9, description="Share of the body below which a start is an error.")
     loaded: dict[str, Shape] = Field(

@@ -124,7 +124,6 @@ class Start:
         """
         from dacapo_core.experiments.starts.loading import prepare_loading
         from dacapo_core.experiments.starts.optimizer_state import matching_optimizer_state
-        from dacapo_core.store.checkpoint_files import read_record
 
         store = self.store()
         iteration = self.iteration()
@@ -149,13 +148,18 @@ class Start:
         report = loading.carry_out()
         if optimizer is not None and self.config.carry_optimizer:
             optimizer.load_state_dict(dict(carried))
-        record = read_record(store.filesystem, self.run, iteration)
         report.iteration = iteration
         report.store_url = str(store.basedir)
-        report.digest = record.digest if record is not None else None
+        report.digest = self._digest(store, iteration)
         for line in report.summary().splitlines():
             logger.info(line)
         return report
+
+    def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:
+        from dacapo_core.store.checkpoint_files import read_record
+
+        record = read_record(store.filesystem, self.run, iteration)
+        return None if record is None else f"xxh3_128:{record.digest}"
 
     @staticmethod
     def _configuration(start_config: Any) -> StartConfig:

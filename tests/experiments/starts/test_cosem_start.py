@@ -33,9 +33,9 @@ CHECK = (
 
 
 def network(setup: str, seed: int, channels: list[str] | None = None) -> Model:
-    """The published network of a setup, a hundredth as wide."""
+    """The published network of a setup, a twelfth as wide."""
     torch.manual_seed(seed)
-    config = cosem_architecture(setup, (198, 198, 198), num_fmaps=2)
+    config = cosem_architecture(setup, (198, 198, 198), num_fmaps=1)
     labels = channels or list(CATALOGUE[setup].channels)
     return Model(config.build(), torch.nn.Conv3d(config.fmaps_out, len(labels), 1), labels)
 
@@ -91,6 +91,7 @@ def test_a_published_checkpoint_is_fetched_once_and_matched_by_label(
     assert report.body_share_loaded == 1
     assert report.new_labels == ["golgi"]
     assert not report.left_over
+    assert report.digest == f"sha256:{hashlib.sha256(mirror.files[CHECKPOINT]).hexdigest()}"
     start.check()
     assert len(mirror.gets) == 1
     assert names_in_iterations(store) == ["1440000"]
@@ -290,9 +291,9 @@ def test_a_checkpoint_of_cellmap_models_own_network(store: LocalWeightsStore, mi
 
     parameters = dict(vars(importlib.import_module("cellmap_models.pytorch.cosem.setup28.model")))
     parameters |= {
-        "feature_widths_down": [2, 12, 72, 432],
-        "feature_widths_up": [12, 12, 72, 432],
-        "final_feature_width": 12,
+        "feature_widths_down": [1, 6, 36, 216],
+        "feature_widths_up": [6, 6, 36, 216],
+        "final_feature_width": 6,
     }
     torch.manual_seed(5)
     theirs = cellmap.Architecture(SimpleNamespace(**parameters)).state_dict()

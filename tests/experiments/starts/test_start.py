@@ -144,9 +144,8 @@ def test_channels_come_from_the_stored_run(
     assert report.matched_labels == ["pm"]
     assert torch.equal(model.prediction_head.weight[0], parent.prediction_head.weight[2])
     assert report.store_url == str(store.basedir)
-    assert report.digest == xxhash.xxh3_128_hexdigest(
-        (Path(store.basedir) / "parent" / "checkpoints" / "iterations" / "10").read_bytes()
-    )
+    file = Path(store.basedir) / "parent" / "checkpoints" / "iterations" / "10"
+    assert report.digest == f"xxh3_128:{xxhash.xxh3_128_hexdigest(file.read_bytes())}"
     store.store_start_report("child", report.model_dump(mode="json"))
     assert LoadingReport(**store.start_report("child")) == report  # type: ignore[arg-type]
 
