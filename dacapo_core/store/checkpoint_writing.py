@@ -13,6 +13,7 @@ import xxhash
 from torch.utils.serialization import config as serialization
 
 from dacapo_core.store.checkpoint_index import DIGEST_BYTES, INDEX_KEY, new_index
+from dacapo_core.store.local_files import write_all
 from dacapo_core.store.state_tree import storages_of
 
 _CHUNK = 1 << 20
@@ -47,7 +48,13 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
     writer = _DigestingWriter(file, storages, index["digests"])
     # torch's checksum is slow, and torch does not check it on reading
     with serialization.patch({"save.compute_crc32": False}):  # type: ignore[attr-defined]
-        torch.save({**state, INDEX_KEY: index}, writer)  # type: ignore[arg-type]
+        try:
+            torch.save({**state, INDEX_KEY: index}, writer)  # type: ignore[arg-type]
+        except RuntimeError:
+            # torch's own, about the zip that could not be ended; say what came first
+            if writer.error is not None:
+                raise writer.error from None
+            raise
     writer.finish()
     return WrittenCheckpoint(
         writer.bytes, writer.whole.hexdigest(), nonce, part_digests(state, index["digests"])
@@ -79,6 +86,7 @@ class _DigestingWriter:
         self._sizes = {size for _, size in self._rows.values()} | {digests.nbytes}
         self._digests = digests.numpy()
         self._filled = 0
+        self.error: OSError | None = None
         self._gathered = bytearray()
         self.whole = xxhash.xxh3_128()
         self.bytes = 0
@@ -131,9 +139,11 @@ class _DigestingWriter:
         # pieces that stay in the processor's cache from the write to the digests
         for start in range(0, len(view), _CHUNK):
             piece = view[start : start + _CHUNK]
-            rest = piece
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            try:
+                write_all(self._file, piece)
+            except OSError as error:
+                self.error = error
+                raise
             self.whole.update(piece)
             if part is not None:
                 part.update(piece)

@@ -1,0 +1,304 @@
+"""What a store on this machine's file system promises beyond the others."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dacapo_core.store.errors import StoreFullError, StoreNotWritableError
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+TRAINER = """
+import sys
+from types import SimpleNamespace
+import torch
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+store = LocalWeightsStore(sys.argv[1])
+megabytes, wait = int(sys.argv[2]), sys.argv[3] == "wait"
+weights = torch.zeros(megabytes * 250_000)
+run = SimpleNamespace(
+    name="run",
+    model=SimpleNamespace(state_dict=lambda: {"w": weights}),
+    optimizer=SimpleNamespace(state_dict=lambda: {}),
+)
+"""
+
+
+def start(code: str, *arguments: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAINER + code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+STORE_FOR_EVER = """
+iteration = store.latest_iteration("run") or 0
+print("ready", flush=True)
+while True:
+    iteration += 1
+    weights.fill_(iteration)
+    store.store_weights(run, iteration, wait=wait)
+    if wait:
+        print(iteration, flush=True)
+"""
+
+
+def kill_at_random(basedir: Path, seed: int, mode: str) -> list[int]:
+    """Store in another process until it is killed; the iterations it said were durable."""
+    process = start(STORE_FOR_EVER, basedir, 20, mode)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(random.Random(seed).uniform(0.05, 0.6))
+    process.send_signal(signal.SIGKILL)
+    output, _ = process.communicate()
+    return [int(line) for line in output.split()]
+
+
+def check_after_kill(basedir: Path, durable: list[int]) -> None:
+    store = LocalWeightsStore(basedir)
+    there = store.iterations("run")
+    assert set(durable) <= set(there)
+    for iteration in there:
+        assert store.verify("run", iteration).against == "digests"
+        assert set(store.retrieve_model("run", iteration)["w"].tolist()) == {float(iteration)}
+    store.sweep("run")
+    partial = basedir / "run/checkpoints/.partial"
+    assert not partial.exists() or not list(partial.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["wait", "background"])
+def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path, mode: str) -> None:
+    for seed in range(3):
+        check_after_kill(tmp_path, kill_at_random(tmp_path, seed, mode))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_fifty_kills_leave_whole_checkpoints(tmp_path: Path) -> None:
+    for seed in range(50):
+        mode = "wait" if seed % 2 else "background"
+        durable = kill_at_random(tmp_path / str(seed), seed, mode)
+        check_after_kill(tmp_path / str(seed), durable)
+
+
+@pytest.mark.slow
+def test_what_a_dead_writer_left_is_swept_and_a_living_ones_is_not(
+    local_store: LocalWeightsStore, make_run: Any
+) -> None:
+    local_store.store_weights(make_run(), 7)
+    partial = Path(local_store.basedir) / "run/checkpoints/.partial"
+    writing = start(
+        """
+with store.filesystem.replacing("run/checkpoints/iterations/8") as file:
+    file.write(b"half")
+    print("writing", flush=True)
+    sys.stdin.read()
+""",
+        local_store.basedir,
+        0,
+        "wait",
+    )
+    try:
+        assert writing.stdout is not None
+        assert writing.stdout.readline() == "writing\n"
+        local_store.sweep("run")
+        assert len(list(partial.iterdir())) == 1
+        assert local_store.iterations("run") == [7]
+    finally:
+        writing.kill()
+        writing.communicate()
+    local_store.sweep("run")
+    assert list(partial.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_interpreters_exit_loses_nothing(tmp_path: Path) -> None:
+    process = start("store.store_weights(run, 3, wait=False)", tmp_path, 100, "background")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert LocalWeightsStore(tmp_path).latest_iteration("run", verified=True) == 3
+
+
+@pytest.mark.slow
+def test_a_loss_at_the_interpreters_exit_is_said(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "run/checkpoints/iterations/3"
+    in_the_way.mkdir(parents=True)
+    process = start("store.store_weights(run, 3, wait=False)", tmp_path, 1, "background")
+    _, errors = process.communicate()
+    assert "a checkpoint was lost" in errors
+    assert str(in_the_way) in errors
+
+
+def test_an_error_in_the_background_comes_with_the_next_call(
+    local_store: LocalWeightsStore, make_run: Any
+) -> None:
+    run = make_run()
+    in_the_way = Path(local_store.basedir) / "run/checkpoints/iterations/7"
+    in_the_way.mkdir(parents=True)
+    local_store.store_weights(run, 7, wait=False)
+    with pytest.raises(StoreNotWritableError, match="iterations/7"):
+        local_store.store_weights(run, 8)
+    local_store.store_weights(run, 7, wait=False)
+    with pytest.raises(StoreNotWritableError):
+        local_store.wait()
+    local_store.wait()
+    local_store.store_weights(run, 9)
+    assert local_store.iterations("run") == [9]
+    assert local_store.latest_iteration("run") == 9
+
+
+def test_files_have_the_umasks_mode(local_store: LocalWeightsStore, make_run: Any) -> None:
+    before = os.umask(0o002)
+    try:
+        local_store.store_weights(make_run(), 7)
+    finally:
+        os.umask(before)
+    for path in Path(local_store.basedir).rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o775 if path.is_dir() else 0o664), path
+
+
+def test_a_relative_basedir_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_run: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = LocalWeightsStore("runs")
+    monkeypatch.chdir("/")
+    store.store_weights(make_run(), 7)
+    assert (tmp_path / "runs/run/checkpoints/iterations/7").is_file()
+
+
+def test_a_folder_named_like_an_iteration_is_none(
+    local_store: LocalWeightsStore, make_run: Any
+) -> None:
+    local_store.store_weights(make_run(), 7)
+    (Path(local_store.basedir) / "run/checkpoints/iterations/9").mkdir()
+    assert local_store.latest_iteration("run") == 7
+    assert local_store.iterations("run") == [7]
+
+
+def test_changing_what_was_retrieved_changes_no_file(
+    local_store: LocalWeightsStore, make_run: Any
+) -> None:
+    local_store.store_weights(make_run(), 7)
+    for tensor in local_store.retrieve_model("run", 7).values():
+        tensor.zero_()
+    local_store.verify("run", 7)
+
+
+def test_retrieved_tensors_outlive_their_checkpoint(
+    local_store: LocalWeightsStore, make_run: Any, same: Any
+) -> None:
+    run = make_run()
+    model, _ = run.copy_of_state()
+    local_store.store_weights(run, 7)
+    retrieved = local_store.retrieve_model("run", 7)
+    run.step()
+    local_store.store_weights(run, 7)
+    local_store.remove("run", 7)
+    assert same(retrieved, model)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's /proc")
+def test_the_model_alone_leaves_the_optimizers_pages_alone(
+    local_store: LocalWeightsStore, make_state_run: Any
+) -> None:
+    model, optimizer = torch.randn(1_000_000), torch.randn(8_000_000)
+    local_store.store_weights(make_state_run({"w": model}, {"m": optimizer}), 7)
+    retrieved = local_store.retrieve_model("run", 7)
+    path = local_store.filesystem.local_path("run/checkpoints/iterations/7")
+    assert model.nbytes <= resident(path) < model.nbytes + 1_000_000
+    assert torch.equal(retrieved["w"], model)
+    whole = local_store.retrieve_weights("run", 7)
+    assert resident(path) >= optimizer.nbytes
+    del whole
+
+
+def resident(path: str) -> int:
+    """Bytes of a file's mappings that this process has touched."""
+    total = 0
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            inside = line.endswith(path)
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB, really mounted."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_full_disk_loses_nothing(small_disk: Path, make_state_run: Any, wait: bool) -> None:
+    store = LocalWeightsStore(small_disk)
+    store.store_weights(make_state_run({"w": torch.ones(500_000)}), 6)
+    with pytest.raises(StoreFullError, match="no space"):
+        store.store_weights(make_state_run({"w": torch.ones(900_000)}), 7, wait=wait)
+        store.wait()
+    assert store.iterations("run") == [6]
+    assert store.latest_iteration("run", verified=True) == 6
+    store.store_weights(make_state_run({"w": torch.ones(100_000)}), 8, wait=wait)
+    assert store.latest_iteration("run", verified=True) == 8
+
+
+def test_a_file_where_a_folder_must_be(tmp_path: Path, make_run: Any) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(StoreNotWritableError, match="run"):
+        LocalWeightsStore(tmp_path).store_weights(make_run(), 7)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o500)
+    code = """
+import os
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    store.store_weights(run, 3)
+except OSError as error:
+    print(type(error).__name__, error)
+"""
+    for folder in (*tmp_path.parents, tmp_path):
+        if folder.stat().st_uid == os.geteuid() and folder.name.startswith("pytest-"):
+            folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    process = start(code, closed, 1, "wait")
+    output, errors = process.communicate()
+    assert output.startswith("StoreNotWritableError cannot write"), errors
+    assert str(closed) in output
+    assert "permission" in output.lower()
+    assert list(closed.iterdir()) == []
