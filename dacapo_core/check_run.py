@@ -58,10 +58,12 @@ def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
 
 
 def _check_validation(run: Run) -> None:
-    from dacapo_core.experiments.datasplits.patch_sampler import check_channels, check_voxel_sizes
+    from dacapo_core.experiments.datasplits.patch_sampler import (
+        check_labels_some,
+        check_voxel_sizes,
+    )
 
     if run.datasplit.validate:
         check_voxel_sizes([*run.datasplit.train, *run.datasplit.validate], run.sampler.grid)
     for dataset in run.datasplit.validate:
-        labelled = [channel for channel in run.task.channels if channel in dataset.channels]
-        check_channels([dataset], labelled or run.task.channels)
+        check_labels_some(dataset, run.task.channels)
