@@ -29,7 +29,7 @@ def evaluation_grid(
 
     A network with valid padding takes its evaluation shape; its outputs have their context. One
     with same padding pads with zeros instead, so its tiles grow until they hold the box or
-    `most_voxels`, and overlap by what the network sees around a voxel, up to half a tile.
+    `most_voxels`, and overlap by what the network sees around a voxel, three quarters at most.
     """
     shape = tuple(config.eval_input_shape)
     if config.padding == "valid":
@@ -45,7 +45,8 @@ def evaluation_grid(
             continue
         step = config.input_shape_step[axis]
         seen = -(-_reach(config, axis) // step) * step
-        margin.append(min(seen, shape[axis] // 4 // step * step) * scale[axis])
+        most = shape[axis] * 3 // 8 // step * step
+        margin.append(min(seen, most) * scale[axis])
     return PatchGrid.of(shape, config.output_shape(shape), scale), as_voxels(margin)
 
 
