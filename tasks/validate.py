@@ -13,9 +13,8 @@ def validate(run: str, iteration: int) -> dict[str, float]:
     Returns:
         ``<dataset>/<criterion>`` → the best score over the post-processing parameters.
     """
-    from dacapo_core.validate import validate_iteration
-
     from dacapo_core.store.scores import best_scores, shown_scores
+    from dacapo_core.validate import validate_iteration
 
     live = live_run(run)
     live.progress.phase("validating")

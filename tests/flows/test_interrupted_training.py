@@ -82,25 +82,23 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, str]]:
-    return {}
-
-
+@pytest.mark.parametrize(
+    "kills", [1, pytest.param(6, marks=[pytest.mark.campaign, pytest.mark.timeout(1200)])]
+)
 def test_killed_anywhere_and_restarted_it_keeps_the_same_checkpoints(
-    tmp_path: Path, tiny: RunConfig
+    tmp_path: Path, tiny: RunConfig, kills: int
 ) -> None:
-    config = tiny.model_copy(update={"num_iterations": 12})
+    config = tiny.model_copy(update={"num_iterations": 6 * kills})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
     finish(start(whole, config))
 
     pick = random.Random(20260320)
-    for checkpoints in (1, 2):
+    for _ in range(kills):
         process = start(broken, config)
-        wait_for_checkpoints(broken, checkpoints)
-        time.sleep(pick.uniform(0, 0.5))
+        wait_for_checkpoints(broken, 1)
+        time.sleep(pick.uniform(0, 0.5 if kills == 1 else 8))
         process.kill()
         process.communicate()
     said = finish(start(broken, config))
