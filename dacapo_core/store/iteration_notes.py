@@ -210,6 +210,13 @@ def note_damage(filesystem: StoreFilesystem, run: str, iteration: int, what: str
     filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
 
 
+def forget_damage(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """A verification found the checkpoint whole; harmless when none was noted."""
+    path = layout.damaged_path(run, iteration)
+    if filesystem.exists(path):
+        _delete(filesystem, path)
+
+
 def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:
     layout.check_run_name(run)
     if child is not None:

@@ -1,0 +1,280 @@
+"""The commands that change a store: best, pin, unpin, remove, prune, restore, sweep."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dacapo_core.command_line.looking import Iteration, RunName
+from dacapo_core.command_line.opening import FAILED, USAGE, Where, exit_codes
+from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
+
+if TYPE_CHECKING:
+    from dacapo_core.store.prune_plan import PrunePlan
+    from dacapo_core.store.records_store import RecordsStore
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (best, pin, unpin, remove, prune, restore, sweep):
+        app.command()(command)
+
+
+def best(
+    context: typer.Context,
+    run: RunName,
+    iteration: Annotated[int | None, typer.Argument(metavar="[ITERATION")] = None,
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET")] = None,
+    criterion: Annotated[str | None, typer.Argument(metavar="CRITERION]")] = None,
+    derive: Annotated[bool, typer.Option(help="Derive all anew from the scores.")] = False,
+) -> None:
+    """List the best checkpoints of a run, or set the best of a dataset and criterion."""
+    where: Where = context.obj
+    with exit_codes():
+        store = where.records()
+        if iteration is not None:
+            if dataset is None or criterion is None or derive:
+                typer.echo("dacapo-store: give RUN, or RUN ITERATION DATASET CRITERION", err=True)
+                raise typer.Exit(USAGE)
+            store.store_best(run, iteration, dataset, criterion)
+        elif derive:
+            store.derive_best(run)
+        _show_best(where, store, run)
+
+
+def _show_best(where: Where, store: RecordsStore, run: str) -> None:
+    records = store.best_records(run)
+    there = set(store.iterations(run))
+    if where.json:
+        rows = [
+            {
+                "dataset": dataset,
+                "criterion": criterion,
+                **record.model_dump(mode="json"),
+                "exists": record.iteration in there,
+            }
+            for (dataset, criterion), record in records.items()
+        ]
+        show_json({"run": run, "best": rows})
+        return
+    show_table(
+        f"{run}: best",
+        ["dataset", "criterion", "iteration>", "score>", "parameters"],
+        [
+            [
+                dataset,
+                criterion,
+                f"{record.iteration}{'' if record.iteration in there else ' (gone)'}",
+                "–" if record.score is None else f"{record.score:.4g}",
+                ", ".join(f"{key}={value}" for key, value in (record.parameters or {}).items()),
+            ]
+            for (dataset, criterion), record in records.items()
+        ],
+    )
+
+
+def pin(
+    context: typer.Context,
+    run: RunName,
+    iteration: Iteration,
+    why: Annotated[str | None, typer.Option(help="For whoever asks later.")] = None,
+) -> None:
+    """Keep a checkpoint until it is unpinned."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.process_identity import this_person
+
+        where.records().pin(run, iteration, why=why, by=this_person())
+        _said(where, {"run": run, "pinned": iteration}, f"{run}/{iteration} is pinned")
+
+
+def unpin(
+    context: typer.Context,
+    run: RunName,
+    iteration: Iteration,
+    child: Annotated[
+        str | None, typer.Option(help="The pin of this run, which started from it.")
+    ] = None,
+) -> None:
+    """Let a pinned checkpoint be pruned again."""
+    where: Where = context.obj
+    with exit_codes():
+        where.records().unpin(run, iteration, child=child)
+        _said(where, {"run": run, "unpinned": iteration}, f"{run}/{iteration} is not pinned")
+
+
+def remove(
+    context: typer.Context,
+    run: RunName,
+    iteration: Iteration,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a best or pinned one; what names it goes too.")
+    ] = False,
+) -> None:
+    """Delete one checkpoint for good."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.reclaiming import remove_checkpoint
+
+        remove_checkpoint(where.records().filesystem, run, iteration, force=force)
+        _said(where, {"run": run, "removed": iteration}, f"{run}/{iteration} is removed")
+
+
+def prune(
+    context: typer.Context,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...")] = None,
+    all_runs: Annotated[bool, typer.Option("--all", help="All runs of the store.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show the plan.")] = False,
+    keep_last: Annotated[int | None, typer.Option(help="Keep the newest N.")] = None,
+    keep_every: Annotated[int | None, typer.Option(help="Keep multiples of N.")] = None,
+    keep_best: Annotated[
+        int | None, typer.Option(help="Keep the best N of each dataset and criterion.")
+    ] = None,
+    criterion: Annotated[
+        list[str] | None,
+        typer.Option(help="For --keep-best: `dice` or `dataset/dice`; may be repeated."),
+    ] = None,
+    keep_hourly: Annotated[int | None, typer.Option(help="Keep one of each of N hours.")] = None,
+    keep_daily: Annotated[int | None, typer.Option(help="Keep one of each of N days.")] = None,
+    keep_weekly: Annotated[int | None, typer.Option(help="Keep one of each of N weeks.")] = None,
+    max_total_size: Annotated[str | None, typer.Option(help="Limit a run, as `200GB`.")] = None,
+    keep: Annotated[
+        list[int] | None, typer.Option(help="Keep this iteration; may be repeated.")
+    ] = None,
+    minimum_age: Annotated[str | None, typer.Option(help="Prune nothing younger, `7d`.")] = None,
+    grace: Annotated[
+        str | None, typer.Option(help="Only mark; a sweep deletes after this time, `7d`.")
+    ] = None,
+) -> None:
+    """Prune runs by a policy, and say of each checkpoint why it is kept or pruned."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.retention import RetentionPolicy
+
+        if bool(runs) == all_runs:
+            typer.echo("dacapo-store: name the runs, or give --all", err=True)
+            raise typer.Exit(USAGE)
+        given = {
+            "keep_last": keep_last,
+            "keep_every": keep_every,
+            "keep_best": keep_best,
+            "criteria": criterion or None,
+            "keep_hourly": keep_hourly,
+            "keep_daily": keep_daily,
+            "keep_weekly": keep_weekly,
+            "max_total_size": max_total_size,
+            "pins": keep or None,
+            "minimum_age": minimum_age,
+            "grace": grace,
+        }
+        policy = RetentionPolicy.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        )
+        store = where.weights()
+        plans = [store.prune(run, policy, dry_run=dry_run) for run in runs or store.runs()]
+        now = datetime.now(UTC)
+        if where.json:
+            show_json({"store": store.basedir, "plans": [_plan_json(plan, now) for plan in plans]})
+        else:
+            for plan in plans:
+                _show_plan(plan, now)
+        if any(plan.failed for plan in plans):
+            raise typer.Exit(FAILED)
+
+
+def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
+    return {
+        "run": plan.run,
+        "dry_run": plan.dry_run,
+        "checkpoints": plan.table(now),
+        "bytes_kept": plan.bytes_kept,
+        "bytes_freed": plan.bytes_freed,
+        "grace_seconds": None if plan.grace is None else plan.grace.total_seconds(),
+        "failed": plan.failed,
+        "notes": plan.notes,
+        "operation": plan.operation,
+    }
+
+
+def _show_plan(plan: PrunePlan, now: datetime) -> None:
+    from dacapo_core.store.retention_policy import shown_duration
+    from dacapo_core.store.scores import shown_scores
+
+    verb = "would keep" if plan.dry_run else "kept"
+    title = (
+        f"{plan.run}: {verb} {len(plan.kept)} ({readable_size(plan.bytes_kept)}), "
+        f"{'prune' if plan.dry_run else 'pruned'} {len(plan.pruned)} "
+        f"({readable_size(plan.bytes_freed)})"
+    )
+    rows = [
+        [
+            str(row["iteration"]),
+            row["decision"],
+            "; ".join(row["reasons"]),
+            shown_scores(row["scores"]),
+            readable_size(row["bytes"]),
+            readable_age(row["age_seconds"]),
+        ]
+        for row in plan.table(now)
+    ]
+    columns = ["iteration>", "kept or pruned", "reasons", "scores", "size>", "age>"]
+    show_table(title, columns, rows)
+    if plan.grace is not None and plan.pruned:
+        typer.echo(
+            f"Pruned ones can be restored for {shown_duration(plan.grace)}; "
+            "then `dacapo-store sweep` deletes them."
+        )
+    for note in plan.notes:
+        typer.echo(f"Note: {note}")
+    for iteration, error in plan.failed.items():
+        typer.echo(f"dacapo-store: {plan.run}/{iteration}: {error}", err=True)
+
+
+def restore(context: typer.Context, run: RunName, iteration: Iteration) -> None:
+    """Bring back a checkpoint that was pruned and is within its grace period."""
+    where: Where = context.obj
+    with exit_codes():
+        restored = where.records().restore(run, iteration)
+        _said(
+            where,
+            {"run": run, "iteration": iteration, "restored": restored},
+            f"{run}/{iteration} is back" if restored else f"{run}/{iteration} was not pruned",
+        )
+
+
+def sweep(
+    context: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: all runs.")] = None,
+) -> None:
+    """Delete what is past its grace period, and what dead writers left."""
+    where: Where = context.obj
+    with exit_codes():
+        swept = where.records().sweep(run)
+        if where.json:
+            show_json(swept)
+        for name, done in swept.items():
+            if where.json:
+                continue
+            typer.echo(
+                f"{name}: {len(done.reclaimed)} checkpoints deleted "
+                f"({readable_size(done.bytes_freed)}), {len(done.waiting)} within their grace "
+                f"period, {len(done.left_overs)} left-overs removed"
+            )
+            for iteration, reasons in done.reclaimed.items():
+                typer.echo(f"  deleted {iteration}: {'; '.join(reasons)}")
+            for iteration, reasons in done.protected.items():
+                typer.echo(f"  stays {iteration}: {'; '.join(reasons)}")
+        for name, done in swept.items():
+            for iteration, error in done.failed.items():
+                typer.echo(f"dacapo-store: {name}/{iteration}: {error}", err=True)
+        if any(done.failed for done in swept.values()):
+            raise typer.Exit(FAILED)
+
+
+def _said(where: Where, value: dict[str, object], sentence: str) -> None:
+    if where.json:
+        show_json(value)
+    else:
+        typer.echo(sentence)

@@ -1,0 +1,269 @@
+"""The commands that only look: ls, show, verify, pins, history, why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dacapo_core.command_line.opening import DAMAGED, Where, exit_codes
+from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
+
+if TYPE_CHECKING:
+    from dacapo_core.store.history import CheckpointHistory
+    from dacapo_core.store.records_store import RecordsStore
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
+Iteration = Annotated[int, typer.Argument(metavar="ITERATION", help="Iteration of the checkpoint.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (ls, show, verify, pins, history, why):
+        app.command()(command)
+
+
+def ls(
+    context: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: all runs.")] = None,
+) -> None:
+    """List the runs of a store, or the checkpoints of a run."""
+    where: Where = context.obj
+    with exit_codes():
+        store = where.records()
+        if run is None:
+            _list_runs(where, store)
+        else:
+            _list_checkpoints(where, store, run)
+
+
+def _list_runs(where: Where, store: RecordsStore) -> None:
+    from dacapo_core.store.iteration_notes import IterationNotes
+    from dacapo_core.store.run_facts import list_checkpoints
+
+    now = datetime.now(UTC)
+    rows: list[dict[str, Any]] = []
+    for name in store.runs():
+        found = list_checkpoints(store.filesystem, name, IterationNotes())
+        latest = found[max(found)] if found else None
+        rows.append(
+            {
+                "run": name,
+                "checkpoints": len(found),
+                "latest": None if latest is None else latest.iteration,
+                "bytes": sum(checkpoint.size for checkpoint in found.values()),
+                "age_seconds": None if latest is None else (now - latest.stored).total_seconds(),
+            }
+        )
+    if where.json:
+        show_json({"store": store.basedir, "runs": rows})
+        return
+    show_table(
+        f"{store.basedir}: {len(rows)} runs",
+        ["run", "checkpoints>", "latest>", "size>", "age>"],
+        [
+            [
+                row["run"],
+                str(row["checkpoints"]),
+                "–" if row["latest"] is None else str(row["latest"]),
+                readable_size(row["bytes"]),
+                "–" if row["age_seconds"] is None else readable_age(row["age_seconds"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _list_checkpoints(where: Where, store: RecordsStore, run: str) -> None:
+    live = [c for c in store.history(run).checkpoints.values() if c.fate != "pruned"]
+    if where.json:
+        show_json({"store": store.basedir, "run": run, "checkpoints": [_row(c) for c in live]})
+        return
+    show_table(f"{run}: {len(live)} checkpoints", _COLUMNS, [_cells(c) for c in reversed(live)])
+
+
+_COLUMNS = ["iteration>", "state", "size>", "age>", "best for", "scores", "why"]
+
+
+def _row(checkpoint: CheckpointHistory) -> dict[str, Any]:
+    return {
+        "iteration": checkpoint.iteration,
+        "fate": checkpoint.fate,
+        "reasons": list(checkpoint.reasons),
+        "bytes": checkpoint.size,
+        "stored": checkpoint.stored,
+        "best_for": list(checkpoint.best_for),
+        "scores": checkpoint.scores,
+        "damaged": checkpoint.damaged,
+        "pruned": checkpoint.pruned,
+        "pruned_by": checkpoint.pruned_by,
+        "restorable_until": checkpoint.restorable_until,
+    }
+
+
+def _cells(checkpoint: CheckpointHistory) -> list[str]:
+    from dacapo_core.store.scores import shown_scores
+
+    age = "–"
+    if checkpoint.stored is not None:
+        age = readable_age((datetime.now(UTC) - checkpoint.stored).total_seconds())
+    return [
+        str(checkpoint.iteration),
+        "damaged" if checkpoint.damaged else checkpoint.fate,
+        readable_size(checkpoint.size),
+        age,
+        ", ".join(checkpoint.best_for),
+        shown_scores(checkpoint.scores),
+        "; ".join(checkpoint.reasons),
+    ]
+
+
+def show(context: typer.Context, run: RunName, iteration: Iteration) -> None:
+    """Show what is in a checkpoint: keys, shapes, types, and its record."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.checkpoint_files import read_record
+        from dacapo_core.store.state_tree import tensors_of
+
+        store = where.weights()
+        weights = store.retrieve_weights(run, iteration, verify=False)
+        record = read_record(store.filesystem, run, iteration)
+        tensors = [
+            ("/".join(map(str, path)), str(tensor.dtype).removeprefix("torch."), [*tensor.shape])
+            for path, tensor in tensors_of(vars(weights))
+        ]
+        if where.json:
+            rows = [{"key": key, "dtype": dtype, "shape": shape} for key, dtype, shape in tensors]
+            show_json({"run": run, "iteration": iteration, "record": record, "tensors": rows})
+            return
+        show_table(
+            f"{run}/{iteration}: {len(tensors)} tensors",
+            ["key", "type", "shape"],
+            [[key, dtype, " × ".join(map(str, shape))] for key, dtype, shape in tensors],
+        )
+        if record is None:
+            typer.echo("no record: written by DaCapo, or stored elsewhere")
+        else:
+            typer.echo(
+                f"{readable_size(record.bytes)}, stored {record.stored:%Y-%m-%d %H:%M:%S} UTC by "
+                f"{record.by}, torch {record.torch}, xxh3 {record.digest}"
+            )
+
+
+def verify(
+    context: typer.Context,
+    run: RunName,
+    iterations: Annotated[
+        list[int] | None, typer.Argument(metavar="[ITERATION]...", help="Default: all.")
+    ] = None,
+) -> None:
+    """Read checkpoints and compare them with their digests; exits with 4 when one is damaged."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.errors import (
+            DamagedCheckpointError,
+            MissingCheckpointError,
+            StoreNotWritableError,
+            UnsafeCheckpointError,
+        )
+        from dacapo_core.store.iteration_notes import forget_damage, note_damage
+
+        store = where.weights()
+        found: dict[int, str | None] = {}
+        wanted = iterations or store.iterations(run)
+        if not wanted:
+            raise MissingCheckpointError(f"run {run!r} has no checkpoints in {store.basedir}")
+        for iteration in wanted:
+            try:
+                compared = store.verify(run, iteration)
+            except (DamagedCheckpointError, UnsafeCheckpointError) as error:
+                found[iteration] = str(error)
+            else:
+                found[iteration] = None
+            try:
+                if found[iteration] is None:
+                    forget_damage(store.filesystem, run, iteration)
+                else:
+                    note_damage(store.filesystem, run, iteration, str(found[iteration]))
+            except StoreNotWritableError:
+                pass  # a reader may verify too
+            if not where.json:
+                said = found[iteration] or f"whole, by its {compared.against}"
+                typer.echo(f"{run}/{iteration}: {said}")
+        if where.json:
+            show_json(
+                {
+                    "run": run,
+                    "damaged": {i: what for i, what in found.items() if what},
+                    "whole": [i for i, what in found.items() if not what],
+                }
+            )
+        if any(found.values()):
+            raise typer.Exit(DAMAGED)
+
+
+def pins(context: typer.Context, run: RunName) -> None:
+    """List what is pinned, by hand or by runs that start from it."""
+    where: Where = context.obj
+    with exit_codes():
+        found = where.records().pins(run)
+        if where.json:
+            show_json({"run": run, "pins": found})
+            return
+        rows = [
+            [str(iteration), str(pin), pin.by or "–", f"{pin.time:%Y-%m-%d %H:%M}"]
+            for iteration, several in found.items()
+            for pin in several
+        ]
+        show_table(f"{run}: {len(rows)} pins", ["iteration>", "why", "by", "since (UTC)"], rows)
+
+
+def history(context: typer.Context, run: RunName) -> None:
+    """List all checkpoints of a run that are there or are on record as gone."""
+    where: Where = context.obj
+    with exit_codes():
+        found = where.records().history(run)
+        if where.json:
+            show_json(
+                {
+                    "run": run,
+                    "checkpoints": [_row(c) for c in found.checkpoints.values()],
+                    "operations": found.operations,
+                    "damaged_records": list(found.damaged_records),
+                }
+            )
+            return
+        checkpoints = list(found.checkpoints.values())
+        show_table(f"{run}: history", _COLUMNS, [_cells(c) for c in reversed(checkpoints)])
+        for path in found.damaged_records:
+            typer.echo(f"cannot be read: {path}")
+
+
+def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
+    """Say what became of a checkpoint, why, and whether it can be brought back."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.errors import MissingCheckpointError
+
+        checkpoint = where.records().history(run).checkpoints.get(iteration)
+        if checkpoint is None:
+            raise MissingCheckpointError(
+                f"run {run!r} has no checkpoint of iteration {iteration}, and none is on record: "
+                "it was never stored, or it was deleted without this software"
+            )
+        if where.json:
+            show_json(
+                {
+                    "run": run,
+                    "answer": checkpoint.answer(run),
+                    **_row(checkpoint),
+                    "events": list(checkpoint.events),
+                }
+            )
+            return
+        typer.echo(checkpoint.answer(run))
+        for event in checkpoint.events:
+            by = f" by {event.by}" if event.by else ""
+            reasons = f" ({'; '.join(event.reasons)})" if event.reasons else ""
+            typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event.what}{by}{reasons}")

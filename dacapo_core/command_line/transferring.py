@@ -1,0 +1,77 @@
+"""The commands that take checkpoints elsewhere: cp, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dacapo_core.command_line.looking import Iteration, RunName
+from dacapo_core.command_line.opening import FAILED, Where, exit_codes
+from dacapo_core.command_line.output import readable_size, show_json
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(cp)
+    app.command()(export)
+
+
+def cp(
+    context: typer.Context,
+    run: RunName,
+    to: Annotated[str, typer.Argument(metavar="STORE", help="Path or URL to copy to.")],
+    name: Annotated[str | None, typer.Option("--as", help="Name of the run there.")] = None,
+    iteration: Annotated[
+        list[int] | None, typer.Option(help="Only this one; may be repeated.")
+    ] = None,
+    to_storage_options: Annotated[
+        str | None, typer.Option(help="Options of the target's file system, JSON.")
+    ] = None,
+) -> None:
+    """Copy a run to another store, with records, scores and best; each copy is verified."""
+    where: Where = context.obj
+    with exit_codes():
+        from dacapo_core.store.copying import copy_run
+
+        options = to_storage_options or where.storage_options
+        source, target = where.records(), Where(to, options, where.json).weights()
+        copied = []
+        for copy in copy_run(source, target, run, name=name, iterations=iteration or None):
+            target.verify(name or run, copy)
+            copied.append(copy)
+            if not where.json:
+                typer.echo(f"{name or run}/{copy} is in {target.basedir}")
+        if where.json:
+            show_json({"store": target.basedir, "run": name or run, "iterations": copied})
+
+
+def export(
+    context: typer.Context,
+    run: RunName,
+    iteration: Iteration,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new local file.")],
+) -> None:
+    """Write the model's weights alone, as a plain state dict that torch.load reads."""
+    where: Where = context.obj
+    with exit_codes():
+        import os
+
+        import torch
+
+        if file.exists():
+            typer.echo(f"dacapo-store: {file} exists; it is not overwritten", err=True)
+            raise typer.Exit(FAILED)
+        model = where.weights().retrieve_model(run, iteration)
+        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            torch.save(dict(model), beside)
+            os.link(beside, file)
+        finally:
+            beside.unlink(missing_ok=True)
+        size = file.stat().st_size
+        if where.json:
+            show_json({"run": run, "iteration": iteration, "file": str(file), "bytes": size})
+        else:
+            typer.echo(f"{file}: {len(model)} tensors, {readable_size(size)}")

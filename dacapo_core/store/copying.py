@@ -1,0 +1,124 @@
+"""Copying a run, with all that is known of it, from one store to another."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+
+from dacapo_core.store import layout
+from dacapo_core.store.errors import MissingCheckpointError, StoreError
+from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.records_store import RecordsStore
+
+
+class CopyConflictError(StoreError, FileExistsError):
+    """The target holds another checkpoint of the same name; nothing was copied."""
+
+
+def copy_run(
+    source: RecordsStore,
+    target: RecordsStore,
+    run: str,
+    *,
+    name: str | None = None,
+    iterations: Iterable[int] | None = None,
+) -> Iterator[int]:
+    """Copy checkpoints, then their records, scores, configuration and best records.
+
+    What the target has already is not copied again, so a copy that was cut off goes on. Best
+    records come last. Pins, leases and what was pruned stay behind.
+
+    Args:
+        name: of the run in the target; default the same.
+        iterations: only these; default all. Bests of others are left out.
+
+    Yields:
+        each iteration once it is there.
+
+    Raises:
+        MissingCheckpointError: no such run or iteration.
+        CopyConflictError: the target has another checkpoint of the same name.
+    """
+    name = layout.check_run_name(name or run)
+    there = source.iterations(run)
+    wanted = sorted(there if iterations is None else set(iterations))
+    missing = sorted(set(wanted) - set(there))
+    if missing or not there:
+        raise MissingCheckpointError(
+            f"run {run!r} has no checkpoint "
+            + (f"of iteration {', '.join(map(str, missing))} " if missing else "")
+            + f"in {source.basedir}"
+        )
+    present = _present(source.filesystem, target.filesystem, run, name, wanted)
+    for iteration in wanted:
+        if iteration not in present:
+            _copy_file(
+                source.filesystem,
+                layout.checkpoint_path(run, iteration),
+                target.filesystem,
+                layout.checkpoint_path(name, iteration),
+            )
+        _copy_record(
+            source.filesystem,
+            layout.checkpoint_record_path(run, iteration),
+            target.filesystem,
+            layout.checkpoint_record_path(name, iteration),
+        )
+        yield iteration
+    for path, new in (
+        (layout.run_config_path(run), layout.run_config_path(name)),
+        (layout.start_report_path(run), layout.start_report_path(name)),
+    ):
+        _copy_record(source.filesystem, path, target.filesystem, new)
+    for record in source.scores(run):
+        target.store_scores(name, record.iteration, record.dataset, record)
+    for (dataset, criterion), best in source.best_records(run).items():
+        if best.iteration in wanted:
+            target.store_best(
+                name,
+                best.iteration,
+                dataset,
+                criterion,
+                score=best.score,
+                parameters=best.parameters,
+            )
+
+
+def _present(
+    source: StoreFilesystem, target: StoreFilesystem, run: str, name: str, wanted: Iterable[int]
+) -> set[int]:
+    """Those that the target has already, byte for byte as far as size and record tell."""
+    ours = {file.name: file.size for file in source.list_files(layout.iterations_folder(run))}
+    theirs = {file.name: file.size for file in target.list_files(layout.iterations_folder(name))}
+    both = [iteration for iteration in wanted if str(iteration) in theirs]
+    said = source.read_many(layout.checkpoint_record_path(run, i) for i in both)
+    heard = target.read_many(layout.checkpoint_record_path(name, i) for i in both)
+    for iteration in both:
+        mine = said.get(layout.checkpoint_record_path(run, iteration))
+        yours = heard.get(layout.checkpoint_record_path(name, iteration))
+        same_size = ours[str(iteration)] == theirs[str(iteration)]
+        if not same_size or (yours is not None and mine != yours):
+            raise CopyConflictError(
+                f"{target.url(layout.checkpoint_path(name, iteration))} is another checkpoint; "
+                "copy under another name"
+            )
+    return set(both)
+
+
+def _copy_file(source: StoreFilesystem, path: str, target: StoreFilesystem, new_path: str) -> None:
+    with (
+        source.local_copy(path) as local,
+        open(local, "rb") as content,
+        target.replacing(new_path) as file,
+    ):
+        shutil.copyfileobj(content, file, 1 << 22)
+
+
+def _copy_record(
+    source: StoreFilesystem, path: str, target: StoreFilesystem, new_path: str
+) -> None:
+    try:
+        content = source.read_bytes(path)
+    except FileNotFoundError:
+        return
+    target.write_bytes(new_path, content)

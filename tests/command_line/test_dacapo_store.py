@@ -1,0 +1,304 @@
+"""dacapo-store, as a person or a script types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dacapo_core.command_line.dacapo_store import main
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.scores import ScoresRecord
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+class TinyRun:
+    name = "run"
+
+    def __init__(self) -> None:
+        self.model = torch.nn.Linear(2, 2)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalWeightsStore:
+    store = LocalWeightsStore(tmp_path / "store")
+    run = TinyRun()
+    for iteration, dice in ((1000, 0.5), (2000, 0.8), (3000, 0.7), (4000, 0.6), (5000, None)):
+        store.store_weights(run, iteration)
+        record = ScoresRecord.model_validate(
+            {
+                "iteration": iteration,
+                "dataset": "val",
+                "criteria": {"dice": True},
+                "entries": [{"parameters": {"threshold": 0.4}, "scores": {"dice": dice}}],
+            }
+        )
+        store.store_scores("run", iteration, "val", record)
+    store.derive_best("run")
+    return store
+
+
+@pytest.fixture
+def dacapo_store(
+    store: LocalWeightsStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Command:
+    """Runs the command in this process; its exit code, output and errors."""
+    monkeypatch.setenv("DACAPO_RUNS_BASE_DIR", store.basedir)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dacapo-store", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return call
+
+
+def test_the_question_at_two_in_the_morning(dacapo_store: Command) -> None:
+    """Why is iteration 4000 gone, and can I have it back?"""
+    dacapo_store("prune", "run", "--keep-last", "1", "--keep-best", "2", "--grace", "7d")
+    code, out, _ = dacapo_store("why", "run", "4000")
+    assert code == 0
+    assert "was pruned on" in out
+    assert "not among the last 1; not among the best 2 of val/dice (place 3, 0.6)" in out
+    assert "It can be brought back: dacapo-store restore run 4000" in out
+    assert dacapo_store("restore", "run", "4000")[:2] == (0, "run/4000 is back\n")
+    assert "is in the store" in dacapo_store("why", "run", "4000")[1]
+
+    assert dacapo_store("prune", "run", "--keep-last", "1")[0] == 0
+    code, out, _ = dacapo_store("why", "run", "4000")
+    assert code == 0
+    assert "was deleted on" in out
+    assert "It cannot be brought back." in out
+    code, _, err = dacapo_store("restore", "run", "4000")
+    assert code == 3
+    assert "deleted (prune) on" in err
+    code, _, err = dacapo_store("why", "run", "4001")
+    assert code == 3
+    assert "none is on record" in err
+
+
+def test_a_dry_run_shows_the_table_and_changes_nothing(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    arguments = ("prune", "run", "--keep-best", "1", "--keep-every", "3000")
+    code, out, _ = dacapo_store(*arguments, "--dry-run")
+    assert code == 0
+    assert out.splitlines()[0].startswith("run: would keep 3 (")
+    for word in ("iteration", "kept or pruned", "reasons", "scores", "size", "age"):
+        assert word in out
+    (row,) = [line for line in out.splitlines() if line.strip().startswith("4000")]
+    assert "pruned" in row
+    assert "no multiple of 3000; not among the best 1 of val/dice (place 3, 0.6)" in row
+    assert "val/dice 0.6" in row
+    assert store.iterations("run") == [1000, 2000, 3000, 4000, 5000]
+
+    plan = json.loads(dacapo_store(*arguments, "--dry-run", "--json")[1])["plans"][0]
+    done = json.loads(dacapo_store(*arguments, "--json")[1])["plans"][0]
+    for key in ("bytes_kept", "bytes_freed"):
+        assert plan[key] == done[key]
+    decided = [(row["iteration"], row["decision"], row["reasons"]) for row in plan["checkpoints"]]
+    assert decided == [
+        (row["iteration"], row["decision"], row["reasons"]) for row in done["checkpoints"]
+    ]
+    kept = {iteration for iteration, decision, _ in decided if decision == "kept"}
+    assert kept == set(store.iterations("run")) == {2000, 3000, 5000}
+
+
+def test_listing(dacapo_store: Command, tmp_path: Path) -> None:
+    code, out, _ = dacapo_store("ls")
+    assert code == 0
+    assert "1 runs" in out
+    code, out, _ = dacapo_store("ls", "run")
+    (row,) = [line for line in out.splitlines() if line.strip().startswith("2000")]
+    assert "val/dice 0.8" in row
+    assert "best of val/dice" in row
+    listed = json.loads(dacapo_store("ls", "run", "--json")[1])
+    assert [c["iteration"] for c in listed["checkpoints"]] == [1000, 2000, 3000, 4000, 5000]
+    empty = json.loads(dacapo_store("--json", "ls", "--store", str(tmp_path / "new"))[1])
+    assert empty["runs"] == []
+
+
+def test_show_lists_keys_shapes_and_the_record(dacapo_store: Command) -> None:
+    _, out, _ = dacapo_store("show", "run", "1000")
+    assert "model/weight" in out
+    assert "2 × 2" in out
+    assert "xxh3" in out
+    shown = json.loads(dacapo_store("show", "run", "1000", "--json")[1])
+    assert {"key": "model/bias", "dtype": "float32", "shape": [2]} in shown["tensors"]
+    assert shown["record"]["iteration"] == 1000
+
+
+def test_verify_names_what_is_damaged_and_the_list_remembers(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    assert dacapo_store("verify", "run")[0] == 0
+    file = Path(store.basedir, "run/checkpoints/iterations/3000")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-50])
+    code, out, _ = dacapo_store("verify", "run")
+    assert code == 4
+    assert "run/2000: whole" in out
+    assert "run/3000: whole" not in out
+    assert json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
+    file.write_bytes(whole)
+    assert dacapo_store("verify", "run", "3000")[0] == 0
+    assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
+
+
+def test_best_is_listed_and_set(dacapo_store: Command, store: LocalWeightsStore) -> None:
+    assert dacapo_store("best", "run", "4000", "val", "voi")[0] == 0
+    assert store.retrieve_best("run", "val", "voi") == 4000
+    best = json.loads(dacapo_store("best", "run", "--json")[1])["best"]
+    assert [(b["criterion"], b["iteration"], b["score"]) for b in best] == [
+        ("dice", 2000, 0.8),
+        ("voi", 4000, None),
+    ]
+    code, _, err = dacapo_store("best", "run", "9", "val", "voi")
+    assert code == 3
+    assert "no checkpoint of iteration 9" in err
+    assert dacapo_store("best", "run", "4000")[0] == 2
+
+
+def test_pins(dacapo_store: Command, store: LocalWeightsStore) -> None:
+    assert dacapo_store("pin", "run", "1000", "--why", "figure 3")[0] == 0
+    assert "pinned: figure 3" in dacapo_store("pins", "run")[1]
+    dacapo_store("prune", "run", "--keep-last", "1")
+    assert store.iterations("run") == [1000, 2000, 5000]
+    assert dacapo_store("unpin", "run", "1000")[0] == 0
+    code, _, err = dacapo_store("unpin", "run", "1000")
+    assert (code, "not pinned" in err) == (3, True)
+
+
+def test_remove_and_sweep(dacapo_store: Command, store: LocalWeightsStore) -> None:
+    code, _, err = dacapo_store("remove", "run", "2000")
+    assert code == 5
+    assert "best of val/dice" in err
+    assert dacapo_store("remove", "run", "2000", "--force")[0] == 0
+    assert dacapo_store("remove", "run", "2000")[0] == 3
+    dacapo_store("prune", "run", "--keep-last", "1", "--grace", "1s")
+    assert "3 within their grace period" in dacapo_store("sweep")[1]
+    subprocess.run(["sleep", "1.1"], check=True)
+    code, out, _ = dacapo_store("sweep", "run")
+    assert code == 0
+    assert "3 checkpoints deleted" in out
+    assert store.iterations("run") == [5000]
+    gone = json.loads(dacapo_store("history", "run", "--json")[1])["checkpoints"]
+    assert [(c["iteration"], c["fate"]) for c in gone] == [
+        (1000, "pruned"),
+        (2000, "pruned"),
+        (3000, "pruned"),
+        (4000, "pruned"),
+        (5000, "kept"),
+    ]
+
+
+def test_cp_takes_everything_along_and_goes_on_where_it_stopped(
+    dacapo_store: Command, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    target = tmp_path / "other"
+    store.store_run_config("run", {"name": "run"})
+    arguments = ("cp", "run", str(target), "--as", "copy")
+    assert dacapo_store(*arguments, "--iteration", "1000")[0] == 0
+    code, out, _ = dacapo_store(*arguments)
+    assert code == 0
+    assert "copy/5000 is in" in out
+    copy = LocalWeightsStore(target)
+    assert copy.iterations("copy") == store.iterations("run")
+    assert copy.best_records("copy") == store.best_records("run")
+    assert copy.scores("copy") == store.scores("run")
+    assert copy.run_config("copy") == {"name": "run"}
+    for iteration in copy.iterations("copy"):
+        assert copy.verify("copy", iteration).record
+
+    store.store_weights(TinyRun(), 1000)
+    code, _, err = dacapo_store(*arguments)
+    assert code == 1
+    assert "is another checkpoint" in err
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+def test_any_store_url(dacapo_store: Command, s3_server: Any) -> None:
+    url, options = s3_server.new_bucket() + "/s", json.dumps(s3_server.storage_options)
+    assert dacapo_store("cp", "run", url, "--to-storage-options", options)[0] == 0
+    where = ("--store", url, "--storage-options", options)
+    assert dacapo_store("verify", "run", *where)[0] == 0
+    assert dacapo_store("prune", "run", "--keep-last", "1", *where)[0] == 0
+    listed = json.loads(dacapo_store("ls", "run", "--json", *where)[1])
+    assert [c["iteration"] for c in listed["checkpoints"]] == [2000, 5000]
+    assert "was deleted on" in dacapo_store("why", "run", "4000", *where)[1]
+
+
+def test_export_writes_the_weights_alone(
+    dacapo_store: Command, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pt"
+    assert dacapo_store("export", "run", "2000", str(file))[0] == 0
+    loaded = torch.load(file, weights_only=True)
+    assert loaded.keys() == {"weight", "bias"}
+    expected = store.retrieve_weights("run", 2000).model
+    assert all(torch.equal(loaded[key], expected[key]) for key in loaded)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["weights.pt"]
+    code, _, err = dacapo_store("export", "run", "2000", str(file))
+    assert code == 1
+    assert "not overwritten" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("ls", "missing"), 3, "no run 'missing'"),
+        (("prune", "missing", "--keep-last", "1"), 3, "no run 'missing'"),
+        (("ls", "a/../evil"), 2, "slash"),
+        (("prune", "run"), 2, "would keep nothing"),
+        (("prune", "--keep-last", "1"), 2, "name the runs, or give --all"),
+        (("prune", "run", "--keep-last", "0"), 2, "keep_last"),
+        (("prune", "run", "--keep-last", "1", "--grace", "soon"), 2, "grace"),
+        (("prune", "run", "--keep-last", "1", "--criterion", "dice"), 2, "without keep_best"),
+        (("prune", "run", "--keep-best", "1", "--criterion", "dise"), 5, "'dise'"),
+        (("show", "run", "7"), 3, "7"),
+        (("verify", "run", "7"), 3, "7"),
+        (("ls", "--storage-options", "{"), 2, "not JSON"),
+        (("frobnicate",), 2, "frobnicate"),
+        (("ls", "--store", "s4://bucket/x"), 1, "s4"),
+    ],
+)
+def test_errors_say_what_and_exit_with_their_kind(
+    dacapo_store: Command, store: LocalWeightsStore, arguments: Any, code: int, message: str
+) -> None:
+    found, out, err = dacapo_store(*arguments)
+    assert found == code, err
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert store.iterations("run") == [1000, 2000, 3000, 4000, 5000]
+
+
+def test_the_installed_command_starts_without_torch(store: LocalWeightsStore) -> None:
+    script = (
+        "import sys; sys.argv = ['dacapo-store', 'ls', 'run', '--store', sys.argv[1]]\n"
+        "from dacapo_core.command_line.dacapo_store import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'prefect', 's3fs'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, store.basedir], capture_output=True, text=True, check=True
+    )
+    assert "5 checkpoints" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+    installed = Path(sys.executable).with_name("dacapo-store")
+    helped = subprocess.run([installed, "--help"], capture_output=True, text=True, check=True)
+    assert "Exit codes" in helped.stdout
