@@ -262,12 +262,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_loses_nothing(small_disk: Path, make_state_run: Any, wait: bool) -> None:
     store = LocalWeightsStore(small_disk)
     store.store_weights(make_state_run({"w": torch.ones(500_000)}), 6)
-    with pytest.raises(StoreFullError, match="no space"):
-        store.store_weights(make_state_run({"w": torch.ones(900_000)}), 7, wait=wait)
+
+    def store_and_wait(count: int, iteration: int) -> None:
+        store.store_weights(make_state_run({"w": torch.ones(count)}), iteration, wait=wait)
         store.wait()
+
+    with pytest.raises(StoreFullError, match="no space"):
+        store_and_wait(900_000, 7)
     assert store.iterations("run") == [6]
     assert store.latest_iteration("run", verified=True) == 6
-    store.store_weights(make_state_run({"w": torch.ones(100_000)}), 8, wait=wait)
+    store_and_wait(100_000, 8)
     assert store.latest_iteration("run", verified=True) == 8
 
 
