@@ -18,7 +18,7 @@ def slice_picture(
     dataset: RawGTDataset,
     channels: Sequence[str],
     prediction: NDArray[Any],
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[float, float] | None = None,
 ) -> bytes:
     """Raw data, and for each channel truth above prediction, of the slice with most foreground.
 
@@ -27,7 +27,8 @@ def slice_picture(
         channels: of `prediction`, in order.
         prediction: ``(channels, z, y, x)`` of the volume's labelled box; see
             ``dacapo_core.validate.predict``.
-        value_range: prediction values drawn black and white.
+        value_range: prediction values drawn black and white. Default: -1 and 1 for signed
+            predictions such as distances, else 0 and 1.
 
     Returns:
         a PNG of at most 256 pixels of the volume along each side.
@@ -51,7 +52,7 @@ def slice_picture(
         panel.set_axis_off()
     axes[0, 0].imshow(raw, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     axes[0, 0].set_title(f"raw, z = {z - dataset.begin[0]}", fontsize=8)
-    low, high = value_range
+    low, high = value_range or (-1.0 if prediction.min() < 0 else 0.0, 1.0)
     for index, channel in enumerate(channels):
         shown = np.where(known[index, 0], truth[index, 0].astype(float), 0.5)
         axes[0, index + 1].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -7,8 +7,8 @@ of endoplasmic reticulum (``er``). Then blur, noise and a slow drift of intensit
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -234,16 +234,21 @@ class _Volume:
     def __init__(self, config: SyntheticDataSplitConfig, index: int) -> None:
         self.config = config
         self.index = index
+        self._lock = threading.Lock()
+        self._data: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
 
-    @cached_property
+    @property
     def data(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        return generate(
-            np.random.default_rng([self.config.seed, self.index]),
-            self.config.shape,
-            self.config.voxel_size,
-            label_scale=self.config.label_scale,
-            noise=self.config.noise,
-        )
+        with self._lock:
+            if self._data is None:
+                self._data = generate(
+                    np.random.default_rng([self.config.seed, self.index]),
+                    self.config.shape,
+                    self.config.voxel_size,
+                    label_scale=self.config.label_scale,
+                    noise=self.config.noise,
+                )
+            return self._data
 
 
 class _Part(Array):
