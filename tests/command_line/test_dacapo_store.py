@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,9 +28,9 @@ class TinyRun:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalWeightsStore:
-    store = LocalWeightsStore(tmp_path / "store")
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = LocalWeightsStore(tmp_path_factory.mktemp("filled"))
     run = TinyRun()
     for iteration, dice in ((1000, 0.5), (2000, 0.8), (3000, 0.7), (4000, 0.6), (5000, None)):
         store.store_weights(run, iteration)
@@ -43,7 +44,13 @@ def store(tmp_path: Path) -> LocalWeightsStore:
         )
         store.store_scores("run", iteration, "val", record)
     store.derive_best("run")
-    return store
+    return Path(store.basedir)
+
+
+@pytest.fixture
+def store(filled: Path, tmp_path: Path) -> LocalWeightsStore:
+    shutil.copytree(filled, tmp_path / "store", symlinks=True)
+    return LocalWeightsStore(tmp_path / "store")
 
 
 @pytest.fixture
