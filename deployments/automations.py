@@ -50,7 +50,7 @@ def zombie_runs_crash() -> AutomationCore:
 def validate_when_best_moves(deployment: UUID) -> AutomationCore:
     """An example of an automation of your own: when the best of a run moves, run a deployment.
 
-    The event's payload names iteration, dataset, criterion, score and store.
+    The event's payload names the iteration, what it is best for, with scores, and the store.
     """
     return AutomationCore(
         name="dacapo: example, act when the best moves",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
+from tasks.pages.wording import gathered, readable_bytes, readable_score, readable_seconds
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
@@ -67,19 +67,6 @@ class RunSummary:
             lines += ["", f"Pruned ({readable_bytes(self.bytes_freed)} freed)"]
             lines += [_reason_line(each, why) for each, why in sorted(self.pruned.items())]
         return [*lines, "", f"Store: {self.store}"]
-
-
-def gathered(reasons: Sequence[str]) -> list[str]:
-    """``best of val/voi``, ``best of val/dice`` as one reason: ``best of val: voi, dice``."""
-    best: dict[str, list[str]] = {}
-    others = []
-    for reason in reasons:
-        dataset, slash, criterion = reason.removeprefix("best of ").rpartition("/")
-        if reason.startswith("best of ") and slash:
-            best.setdefault(dataset, []).append(criterion)
-        else:
-            others.append(reason)
-    return [f"best of {name}: {', '.join(found)}" for name, found in best.items()] + others
 
 
 def _reason_line(iteration: int, reasons: Sequence[str]) -> str:

@@ -17,7 +17,6 @@ from tasks.stores import open_store
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
-
     from dacapo_core.store.prune_plan import PrunePlan
 
 
@@ -62,5 +61,5 @@ def _publish(run: str, store: LocalWeightsStore, plan: PrunePlan) -> None:
     publisher.page(
         artifact_key(page, run),
         pruning_page(run, history, store_url=store.basedir),
-        f"{readable_bytes(plan.bytes_kept)} kept, {readable_bytes(plan.bytes_freed)} freed",
+        f"Checkpoints of {run}: {readable_bytes(plan.bytes_kept)} kept",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.live_runs import LiveRun, live_run
 from tasks.pages.run_report import RunReport, report_page
-from tasks.publishing import artifact_key, publisher
+from tasks.publishing import artifact_key, events_path, page_path, publisher
 from tasks.step import step
 
 
@@ -49,4 +49,13 @@ def read_report(live: LiveRun) -> RunReport:
             f"{dataset}/{criterion}": (best.iteration, best.score)
             for (dataset, criterion), best in live.store.best_records(live.name).items()
         },
+        links=_links(live),
     )
+
+
+def _links(live: LiveRun) -> dict[str, str]:
+    links = {"Checkpoints, kept and pruned": page_path("pruning", live.name)}
+    if live.run.config.start_config is not None:
+        links["What was loaded from its start"] = page_path("start", live.name)
+    links["Events of this run"] = events_path(live.name)
+    return links

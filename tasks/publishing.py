@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -93,3 +94,13 @@ def artifact_key(page: str, run: str) -> str:
     if plain == run:
         return f"{page}-{plain}"
     return f"{page}-{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
+
+
+def page_path(page: str, run: str) -> str:
+    """Where the UI shows all versions of a run's page."""
+    return f"/v2/artifacts/key/{artifact_key(page, run)}"
+
+
+def events_path(run: str) -> str:
+    """Where the UI shows the events of a run alone."""
+    return "/v2/events?" + urlencode({"resource": json.dumps([f"dacapo.run.{run}"])})

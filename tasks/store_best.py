@@ -12,22 +12,19 @@ def store_best(run: str, store: str | None = None) -> dict[str, int]:
     """Derive the best of every dataset and criterion from all scores of the run.
 
     Scores may come late and in any order, from validators on other machines: the answer is the
-    same.
+    same. One event says of which an iteration became the best.
 
     Returns:
         ``<dataset>/<criterion>`` → iteration, of the pointers that moved.
     """
     opened = open_store(store)
     moved: dict[str, int] = {}
+    scores: dict[int, dict[str, float | None]] = {}
     for (dataset, criterion), record in opened.derive_best(run).items():
         moved[f"{dataset}/{criterion}"] = record.iteration
+        scores.setdefault(record.iteration, {})[f"{dataset}/{criterion}"] = record.score
+    for iteration, best_for in scores.items():
         emit_checkpoint_event(
-            "best",
-            run,
-            iteration=record.iteration,
-            dataset=dataset,
-            criterion=criterion,
-            score=record.score,
-            store=opened.basedir,
+            "best", run, iteration=iteration, best_for=best_for, store=opened.basedir
         )
     return moved

@@ -10,7 +10,8 @@ from html import escape
 from dacapo_core.store.history import CheckpointHistory
 from tasks.pages.wording import readable_bytes, readable_seconds
 
-WIDTH, MARGIN = 760, 54
+WIDTH, MARGIN, HEADROOM = 760, 54, 22
+MOST_DOTS = 60
 FATE_COLOURS = {"kept": "#2563eb", "marked": "#d97706", "pruned": "#cbd5e1"}
 LINE_COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2")
 INK, PALE = "#1e293b", "#e2e8f0"
@@ -54,21 +55,21 @@ def line_chart(
     x_title: str,
     marks: Mapping[str, float] | None = None,
 ) -> bytes:
-    """One line a name over a common x; ``marks`` names the x of a star on a line.
-
-    Lines with the same values as an earlier one still get their entry in the legend.
-    """
+    """One line a name over a common, whole-numbered x; ``marks`` names the x of a line's star."""
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return _svg(30, [_text(10, 20, "nothing to draw yet")])
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
     y_low, y_high = min(y for _, y in points), max(y for _, y in points)
     frame = _Frame(x_low, x_high, y_low, y_high)
-    shapes = frame.axes([f"{y:.3g}" for y in frame.y_ticks()], [f"{x:g}" for x in frame.x_ticks()])
+    shapes = frame.axes(
+        [f"{y:.3g}" for y in frame.y_ticks()], [f"{x:.0f}" for x in frame.x_ticks()]
+    )
     for index, (name, curve) in enumerate(curves.items()):
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         shapes.append(_polyline([frame.place(x, y) for x, y in curve], colour))
-        shapes += [_dot(*frame.place(x, y), colour) for x, y in curve]
+        if len(curve) <= MOST_DOTS:
+            shapes += [_dot(*frame.place(x, y), colour) for x, y in curve]
         mark = (marks or {}).get(name)
         for x, y in curve:
             if x == mark:
@@ -106,11 +107,11 @@ class _Frame:
     def __init__(self, x_low: float, x_high: float, y_low: float, y_high: float) -> None:
         self.x_low, self.x_span = x_low, (x_high - x_low) or 1.0
         self.y_low, self.y_span = y_low, (y_high - y_low) or 1.0
-        self.height = 190
+        self.height = 200
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         across = MARGIN + (x - self.x_low) / self.x_span * (WIDTH - MARGIN - 20)
-        down = 12 + (1 - (y - self.y_low) / self.y_span) * (self.height - 12)
+        down = HEADROOM + (1 - (y - self.y_low) / self.y_span) * (self.height - HEADROOM)
         return round(across, 1), round(down, 1)
 
     def x_ticks(self) -> list[float]:

@@ -9,7 +9,13 @@ from dacapo_core.store.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
 from tasks.pages.score_charts import score_charts
-from tasks.pages.wording import markdown_table, readable_age, readable_bytes, readable_score
+from tasks.pages.wording import (
+    gathered,
+    markdown_table,
+    readable_age,
+    readable_bytes,
+    readable_score,
+)
 
 MOST_ROWS = 300
 
@@ -28,11 +34,11 @@ def pruning_table(history: Sequence[CheckpointHistory], now: datetime) -> list[d
         {
             "iteration": str(each.iteration),
             "fate": each.fate,
-            "why": "; ".join(each.reasons),
+            "size": readable_bytes(each.size),
+            "why": "; ".join(gathered(each.reasons)),
             "scores": ", ".join(
                 f"{name} {readable_score(score)}" for name, score in each.scores.items()
             ),
-            "size": readable_bytes(each.size),
             "age": readable_age(each.stored, now),
             "pruned": _when(each.pruned),
             "by": each.pruned_by or "",
@@ -107,7 +113,7 @@ def _fate_table(history: Sequence[CheckpointHistory], *, pruned: bool = False) -
         (
             each.iteration,
             *([each.fate, _when(each.pruned), each.pruned_by or "–"] if pruned else []),
-            "; ".join(each.reasons),
+            "; ".join(gathered(each.reasons)),
             readable_bytes(each.size),
         )
         for each in newest[:MOST_ROWS]

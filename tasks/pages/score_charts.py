@@ -23,7 +23,8 @@ def score_charts(
             criteria.setdefault(criterion, {})[name] = curves[name]
     marks = {name: float(iteration) for name, iteration in best.items()}
     charts = [
-        markdown_picture(f"{criterion} by iteration", line_chart(lines, "iteration", marks))
+        f"### {criterion}\n\n"
+        + markdown_picture(f"{criterion} by iteration", line_chart(lines, "iteration", marks))
         for criterion, lines in criteria.items()
     ]
     return "\n\n".join(charts) or "Nothing has been scored yet."

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 

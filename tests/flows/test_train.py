@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dacapo_core.store.local_weights_store import LocalWeightsStore
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.errors import LeaseHeldError
+from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from flows.train import train
 from tasks.begin import RunConfigChangedError, check_unchanged

@@ -7,15 +7,16 @@ import re
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
-from tasks.pages.checkpoint_history import CheckpointFate, disk_use, score_curves, total_bytes
+from dacapo_core.store.history import CheckpointHistory
+from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.pruning_page import MOST_ROWS, pruning_page, pruning_table
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def fate(iteration: int, what: str = "kept", **values: object) -> CheckpointFate:
-    known = {"size": 100, "stored_at": START + timedelta(minutes=iteration)} | values
-    return CheckpointFate(iteration, what, **known)  # type: ignore[arg-type]
+def fate(iteration: int, what: str = "kept", **values: object) -> CheckpointHistory:
+    known = {"size": 100, "stored": START + timedelta(minutes=iteration)} | values
+    return CheckpointHistory(iteration, what, **known)  # type: ignore[arg-type]
 
 
 HISTORY = [
@@ -23,7 +24,7 @@ HISTORY = [
         10,
         "pruned",
         reasons=["not among the last 1"],
-        pruned_at=START + timedelta(minutes=25),
+        pruned=START + timedelta(minutes=25),
         pruned_by="flow run a",
         scores={"val/dice": 0.5},
     ),
@@ -82,7 +83,7 @@ def test_names_cannot_break_table_or_picture() -> None:
 def test_a_run_without_checkpoints_has_a_page() -> None:
     page = pruning_page("new", [], store_url="s")
     assert "Nothing has been scored yet." in page
-    assert len(pictures(page)) == 3
+    assert len(pictures(page)) == 2
 
 
 def test_disk_use_rises_with_stores_and_falls_with_prunes() -> None:
@@ -92,7 +93,7 @@ def test_disk_use_rises_with_stores_and_falls_with_prunes() -> None:
 
 
 def test_disk_use_leaves_out_what_is_unknown() -> None:
-    assert disk_use([fate(1, size=None), fate(2, stored_at=None)]) == []
+    assert disk_use([fate(1, size=None), fate(2, stored=None)]) == []
 
 
 def test_score_curves_are_in_order_of_iteration() -> None:
