@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ def fetch_checkpoint(
     iteration: int,
     *,
     sha256: str | None = None,
+    damaged: bool = False,
     patience: Patience | None = None,
 ) -> None:
     """See that ``<setup>/checkpoints/iterations/<iteration>`` is in the store.
@@ -42,13 +43,22 @@ def fetch_checkpoint(
     Fetched from the settings' `cosem_url` if it is not. Of several callers, in one process or on
     several machines, one fetches and the others wait for it; if it dies, another goes on.
 
+    Args:
+        sha256: the file's digest, where known; else the one of an earlier download, if any.
+        damaged: the one in the store is damaged: put another in its place.
+        patience: with the mirror.
+
     Raises:
         DownloadError: it could not be fetched or is not what it should be; nothing is stored.
     """
-    if iteration in store.iterations(setup):
+
+    def there() -> bool:
+        return not damaged and iteration in store.iterations(setup)
+
+    if there():
         return
-    with _alone(store, setup, iteration) as needed:
-        if not needed:
+    with _alone(store, setup, iteration, there):
+        if there():
             return
         url = f"{get_settings().cosem_url.rstrip('/')}/{setup}/{iteration}"
         logger.info("fetching %s into %s", url, store.basedir)
@@ -89,8 +99,10 @@ def fetch_checkpoint(
 
 
 @contextmanager
-def _alone(store: LocalWeightsStore, setup: str, iteration: int) -> Iterator[bool]:
-    """Whether the checkpoint is still needed, once no one else fetches for this setup."""
+def _alone(
+    store: LocalWeightsStore, setup: str, iteration: int, there: Callable[[], bool]
+) -> Iterator[None]:
+    """Wait until no one else fetches for this setup, or the checkpoint is there."""
     lease = Lease(store.filesystem, setup, owner=f"download of {setup}/{iteration}")
     waiting = False
     while True:
@@ -98,15 +110,15 @@ def _alone(store: LocalWeightsStore, setup: str, iteration: int) -> Iterator[boo
             lease.acquire()
             break
         except LeaseHeldError as held:
-            if iteration in store.iterations(setup):
-                yield False
+            if there():
+                yield
                 return
             if not waiting:
                 logger.info("%s/%s is being fetched by another: %s", setup, iteration, held)
             waiting = True
             time.sleep(0.5)
     try:
-        yield iteration not in store.iterations(setup)
+        yield
     finally:
         lease.release()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dacapo_core.experiments.starts.cosem_catalogue import cosem_iteration, cosem_setup
 from dacapo_core.experiments.starts.loading_report import LoadingReport
 from dacapo_core.experiments.starts.start import Start, as_configuration
+from dacapo_core.store.errors import DamagedCheckpointError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,9 +53,18 @@ class CosemStart(Start):
         Raises:
             DownloadError: it could not be fetched, or is not what it should be.
         """
+        self._fetch()
+
+    def _fetch(self, damaged: bool = False) -> None:
         from dacapo_core.experiments.starts.cosem_fetch import fetch_checkpoint
 
-        fetch_checkpoint(self.store(), self.run, self.iteration(), sha256=self.config.sha256)
+        fetch_checkpoint(
+            self.store(),
+            self.run,
+            self.iteration(),
+            sha256=self.config.sha256,
+            damaged=damaged,
+        )
 
     def initialize_weights(
         self,
@@ -64,6 +74,8 @@ class CosemStart(Start):
         optimizer: Optimizer | None = None,
     ) -> LoadingReport:
         """Fetch the checkpoint if need be, load it into `model` and say what was loaded.
+
+        One in the store that is damaged is fetched again.
 
         The outputs are signed distances squashed by tanh: foreground is above 0.
 
@@ -79,7 +91,13 @@ class CosemStart(Start):
             setup.voxel_size_input,
             setup.voxel_size_output,
         )
-        return super().initialize_weights(model, new_head, optimizer=optimizer)
+        try:
+            return super().initialize_weights(model, new_head, optimizer=optimizer)
+        except DamagedCheckpointError as error:
+            # DaCapo keeps what it got of a broken download
+            logger.warning("%s; fetching it again", error)
+            self._fetch(damaged=True)
+            return super().initialize_weights(model, new_head, optimizer=optimizer)
 
     def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:
         from dacapo_core.experiments.starts.cosem_fetch import recorded_download

@@ -104,7 +104,8 @@ class Mirror:
 
     `faults` holds what the next GETs suffer, one each; `always` what all of them do. A fault is
     (kind, number): "cut" and "reset" end the answer after that many bytes, "stall" stops there,
-    "status" answers with it, "announce" gives it as length, "html" sends a page.
+    "status" answers with it, "announce" gives it as length, "unannounced" ends after that many
+    without having said a length, "html" sends a page.
     """
 
     def __init__(self) -> None:
@@ -163,7 +164,8 @@ class Mirror:
         else:
             request.send_response(200)
         length = number if kind == "announce" and body else len(content) - start
-        request.send_header("Content-Length", str(length))
+        if kind != "unannounced" or not body:
+            request.send_header("Content-Length", str(length))
         request.send_header("ETag", self.etag)
         if kind == "html" and number:
             request.send_header("Content-Type", "text/html; charset=utf-8")
@@ -172,7 +174,7 @@ class Mirror:
             self.send(request, content[start:], kind, number)
 
     def send(self, request: BaseHTTPRequestHandler, content: bytes, kind: str, most: int) -> None:
-        if kind in ("cut", "reset", "stall", "announce"):
+        if kind in ("cut", "reset", "stall", "announce", "unannounced"):
             content = content[:most]
         try:
             for begin in range(0, len(content), 1 << 16):
@@ -185,7 +187,7 @@ class Mirror:
         if kind == "reset":
             linger = struct.pack("ii", 1, 0)
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        if kind in ("cut", "reset", "stall", "announce"):
+        if kind in ("cut", "reset", "stall", "announce", "unannounced"):
             request.close_connection = True
             request.connection.close()
 

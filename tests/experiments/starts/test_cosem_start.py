@@ -174,6 +174,20 @@ def test_what_is_no_checkpoint_is_refused_and_nothing_is_stored(
     assert names_in_iterations(store) == ["1440000"]
 
 
+@pytest.mark.parametrize("change", [lambda content: content[:5000], flipped])
+def test_what_a_broken_download_of_dacapos_left_is_fetched_again(
+    change: Any, store: LocalWeightsStore, mirror: Any, parent: Model
+) -> None:
+    stored = Path(store.basedir) / "setup28" / "checkpoints" / "iterations" / "1440000"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(change(mirror.files[CHECKPOINT]))
+    model = network("setup28", 2)
+    report = CosemStart(CosemStartConfig("setup28", "1440000")).initialize_weights(model)
+    assert report.share_loaded == 1
+    assert torch.equal(model.prediction_head.weight, parent.prediction_head.weight)
+    assert stored.read_bytes() == mirror.files[CHECKPOINT]
+
+
 def test_a_mirror_without_the_file_says_where_to_look(
     store: LocalWeightsStore, mirror: Any
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_missing_file_is_not_asked_for_again(mirror: Any, target: Path) -> Non
         (("status", 403), "403", 1),
         (("stall", 0), "3 attempts", None),
         (("cut", 1000), "3 attempts", None),
+        (("unannounced", 1000), "3 attempts.*bytes", None),
         (("html", 0), "web page", 1),
         (("html", 1), "web page", 0),
         (("announce", 1000), "announced", 1),

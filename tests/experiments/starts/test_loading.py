@@ -301,6 +301,22 @@ def test_what_is_no_start_is_refused_and_the_model_untouched(
     assert still_the_same()
 
 
+def test_a_head_on_other_feature_maps_is_said_with_both_shapes(make_model: Any) -> None:
+    state = dict(make_model(seed=1).state_dict())
+    state["prediction_head.weight"] = torch.ones(2, 7, 1, 1, 1)
+    model = make_model(seed=2)
+    before = model.prediction_head.bias.detach().clone()
+    report = load_matching(model, state, source_labels=["mito", "er"])
+    kept = report.reinitialised["prediction_head.weight"]
+    assert (kept.reason, kept.shape, kept.source_shape) == (
+        "shape differs",
+        (2, 4, 1, 1, 1),
+        (2, 7, 1, 1, 1),
+    )
+    assert report.new_labels == ["mito", "er"]
+    assert torch.equal(model.prediction_head.bias, before)
+
+
 def test_a_model_without_values_is_refused(make_model: Any) -> None:
     state = make_model(seed=1).state_dict()
     with pytest.raises(StartError, match="meta"):

@@ -210,6 +210,8 @@ def test_what_is_not_there_is_named_and_the_model_untouched(
         Start(StartConfig(run, criterion)).initialize_weights(model)
     assert all(word in str(raised.value) for word in words)
     assert still_the_same()
+    with pytest.raises(error):
+        Start(StartConfig(run, criterion)).iteration()
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_model_untouched(
