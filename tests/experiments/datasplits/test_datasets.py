@@ -101,10 +101,23 @@ def test_errors_name_both_arrays() -> None:
         RawGTDataset("v", RAW, labels(truth), mask=small)
     with pytest.raises(ArrayError, match="small has shape"):
         ConcatLabels({"a": first, "b": small})
+    with pytest.raises(ArrayError, match="moved has shape"):
+        ConcatLabels({"a": first, "b": NumpyArray("moved", truth, (8.0,) * 3, (16.0, 0.0, 0.0))})
     with pytest.raises(ArrayError, match="truth has 2 channels, and 1 are named"):
         ChannelLabels(NumpyArray("truth", np.ones((2, 4, 4, 4)), (8.0,) * 3), ["mito"])
     with pytest.raises(ArrayError, match="floats holds float64, not integer labels"):
         GroupedLabels(NumpyArray("floats", np.ones((4, 4, 4)), (8.0,) * 3), {"a": [1]}, None, [])
+
+
+def test_an_axis_of_one_channel_is_no_channel_axis() -> None:
+    one = NumpyArray("one", np.ones((1, 4, 4, 4), np.uint8), (8.0,) * 3)
+    grouped = GroupedLabels(one, {"a": [1]}, None, [])
+    for truth in (ConcatLabels({"a": one}), grouped, ChannelLabels(one, ["a"])):
+        dataset = RawGTDataset("v", one, truth, mask=one)
+        assert dataset.read_raw((0, 0, 0), (4, 3, 2)).shape == (4, 3, 2)
+        labels, known = dataset.read_labels((0, 0, 0), (4, 3, 2), ["a"])
+        assert labels.shape == known.shape == (1, 4, 3, 2)
+        assert labels.all()
 
 
 def test_nan_in_raw_is_met_with_its_place() -> None:

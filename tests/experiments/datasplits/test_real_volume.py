@@ -33,6 +33,11 @@ def example(volume: Path, iterations: int) -> RunConfig:
     )
 
 
+def test_the_example_is_a_valid_configuration() -> None:
+    config = RunConfig.from_file(EXAMPLE)
+    assert config.task_config.channels == ["membranes", "mitochondria"]
+
+
 def test_sections_are_parted_into_training_and_validation(volume: Path) -> None:
     run = Run(example(volume, 1), "cpu")
     (train,), (held_out,) = run.datasplit.train, run.datasplit.validate
@@ -47,13 +52,13 @@ def test_sections_are_parted_into_training_and_validation(volume: Path) -> None:
 
 @pytest.mark.slow
 def test_a_short_run_beats_the_threshold_on_held_out_sections(volume: Path) -> None:
-    run = Run(example(volume, 100), "cpu")
+    run = Run(example(volume, 60), "cpu")
     (held_out,) = run.validation_datasets
     channels = run.task.channels
     raw = held_out.read_raw((0, 0, 0), held_out.raw.shape)
     dark = raw[16:] < threshold_otsu(raw)
     truth, _ = held_out.read_labels(held_out.begin, held_out.end, channels)
-    train_until(run, 100)
+    train_until(run, 60)
     record = validate_iteration(run, held_out)
     for index, channel in enumerate(channels):
         overlap = np.logical_and(dark, truth[index]).sum()

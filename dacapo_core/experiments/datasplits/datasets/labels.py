@@ -61,15 +61,16 @@ class ConcatLabels(Labels):
         for array in arrays.values():
             check_no_channel_axis(array)
             same = np.allclose(array.voxel_size, first.voxel_size, rtol=1e-3)
+            same &= np.allclose(array.offset, first.offset, atol=min(first.voxel_size) / 2)
             if array.shape != first.shape or not same:
                 raise ArrayError(
-                    f"{array.name} has shape {array.shape} and voxel size {array.voxel_size}, "
-                    f"{first.name} has {first.shape} and {first.voxel_size}; the channels of one "
-                    "ground truth share one grid"
+                    f"{array.name} has shape {array.shape}, voxel size {array.voxel_size} and "
+                    f"offset {array.offset}, {first.name} has {first.shape}, {first.voxel_size} "
+                    f"and {first.offset}; the channels of one ground truth share one grid"
                 )
 
     def read(self, begin: Voxels, end: Voxels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        labels = np.stack([array.read(begin, end) != 0 for array in self.arrays.values()])
+        labels = np.stack([read_volume(a, begin, end) != 0 for a in self.arrays.values()])
         return labels, np.ones(labels.shape[1:], bool)
 
 
@@ -95,7 +96,7 @@ class GroupedLabels(Labels):
         self._checked: set[int] = set()
 
     def read(self, begin: Voxels, end: Voxels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        values = self.array.read(begin, end)
+        values = read_volume(self.array, begin, end)
         self._check_values(values)
         known = ~np.isin(values, self.unlabelled)
         labels = np.stack([self._foreground(values, ids) for ids in self.groupings.values()])
@@ -104,7 +105,7 @@ class GroupedLabels(Labels):
     def read_instances(self, channel: str, begin: Voxels, end: Voxels) -> NDArray[Any] | None:
         if self.groupings.get(channel) != []:
             return None
-        values = self.array.read(begin, end)
+        values = read_volume(self.array, begin, end)
         return np.where(self._foreground(values, []), values, 0)
 
     def _foreground(self, values: NDArray[Any], ids: list[int]) -> NDArray[np.bool_]:
@@ -133,3 +134,9 @@ def check_no_channel_axis(array: Array) -> None:
             f"{array.name} has a channel axis of {array.num_channels}; "
             "one array of z, y, x is wanted here"
         )
+
+
+def read_volume(array: Array, begin: Voxels, end: Voxels) -> NDArray[Any]:
+    """A box ``(z, y, x)`` of an array of at most one channel."""
+    data = array.read(begin, end)
+    return data[0] if data.ndim == 4 else data

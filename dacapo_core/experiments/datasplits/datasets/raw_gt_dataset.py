@@ -20,6 +20,7 @@ from dacapo_core.experiments.datasplits.datasets.labels import (
     GroupedLabels,
     Labels,
     check_no_channel_axis,
+    read_volume,
 )
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset_config import RawGTDatasetConfig
 
@@ -81,9 +82,7 @@ class RawGTDataset:
         """
         inner_begin = [min(max(b, 0), n - 1) for b, n in zip(begin, self.raw.shape, strict=True)]
         inner_end = [max(min(e, n), 1) for e, n in zip(end, self.raw.shape, strict=True)]
-        data = self.raw.read(as_voxels(inner_begin), as_voxels(inner_end))
-        if data.ndim == 4:
-            data = data[0]
+        data = read_volume(self.raw, as_voxels(inner_begin), as_voxels(inner_end))
         values = data.astype(np.float32)
         if data.dtype.kind == "f" and not np.isfinite(values).all():
             first = np.argwhere(~np.isfinite(values))[0] + inner_begin
@@ -119,8 +118,7 @@ class RawGTDataset:
         first, last, target = inner
         labels, labelled = self.labels.read(first, last)
         if self.mask is not None:
-            mask = self.mask.read(*self._mask_box(first, last))
-            labelled = labelled & (mask.reshape(labelled.shape) != 0)
+            labelled = labelled & (read_volume(self.mask, *self._mask_box(first, last)) != 0)
         for index, channel in enumerate(channels):
             if channel in self.channels:
                 foreground[(index, *target)] = labels[self.channels.index(channel)] & labelled

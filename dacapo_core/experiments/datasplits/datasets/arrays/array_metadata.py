@@ -43,7 +43,9 @@ class ArrayMetadata:
 
 
 def read_metadata(
-    attributes: Mapping[str, Any], group_attributes: Mapping[str, Any], path_in_group: str
+    attributes: Mapping[str, Any],
+    group_attributes: Mapping[str, Any] | None = None,
+    path_in_group: str = "",
 ) -> ArrayMetadata:
     """What the array's own attributes say, else what the OME-Zarr group around it says.
 
@@ -53,7 +55,7 @@ def read_metadata(
     own = _from_transform(attributes) or _from_keys(attributes)
     if own is not None and own.voxel_size is not None:
         return own
-    ome = _from_ome(group_attributes, path_in_group)
+    ome = _from_ome(group_attributes or {}, path_in_group)
     return ome or own or ArrayMetadata()
 
 

@@ -76,8 +76,10 @@ def open_zarr(config: ZarrArrayConfig) -> ZarrArray:
     array = _open(config)
     path = PurePosixPath(config.dataset.strip("/") or PurePosixPath(name).name)
     try:
-        group, inside = _group_around(config, name, path)
-        metadata = read_metadata(dict(array.attrs), group, inside)
+        metadata = read_metadata(dict(array.attrs))
+        if metadata.voxel_size is None and config.voxel_size is None:
+            group, inside = _group_around(config, name, path)
+            metadata = read_metadata(dict(array.attrs), group, inside)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArrayError(f"{name}: attributes that cannot be understood: {error}") from error
     return ZarrArray(
