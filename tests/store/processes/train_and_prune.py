@@ -67,6 +67,10 @@ def work(url: str, options: dict[str, Any], log: int) -> None:
 def main() -> None:
     arguments = json.loads(sys.argv[1])
     torch.set_num_threads(1)
+    # what torch and others import on first use is imported before the workers are forked
+    warm, run = LocalWeightsStore("memory://warm"), TinyRun()
+    warm.store_weights(run, 1)
+    warm.load_weights(run, 1)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     log = os.open(arguments["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for _ in sys.stdin:
