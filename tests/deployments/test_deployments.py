@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 
-DEPLOYMENTS = ["train/default", "train/weekly", "validate/checkpoint", "prune/nightly"]
+DEPLOYMENTS = [
+    "train/default",
+    "train/weekly",
+    "finetune/cosem",
+    "validate/checkpoint",
+    "prune/nightly",
+]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 TINY: dict[str, Any] = {
