@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 class Run:
     """Model, optimizer and everything else that training changes (DaCapo's ``Run``).
 
-    Weights are initialised from ``config.seed``; a start is loaded into ``model`` afterwards.
+    Weights are initialised from the seed; a start is loaded into ``model`` afterwards.
 
     Attributes:
+        seed: the configuration's, for this repetition.
         iteration: how many iterations are done.
         skipped_in_a_row: how many of the last of them changed nothing, see `TrainingStep`.
         training_stats: the iterations of this process.
@@ -47,10 +48,11 @@ class Run:
         self.skipped_in_a_row = 0
         self.training_stats = TrainingStats(config.batch_size)
         self.team: Team | None = None
+        self.seed = config.seed + config.repetition
         self.task = config.task_config.build()
         self._random_state: dict[str, torch.Tensor] = {}
         with self._fork_random_state():
-            torch.manual_seed(config.seed)
+            torch.manual_seed(self.seed)
             model = self.task.create_model(config.architecture_config)
             self._random_state = self._read_random_state()
         trainer = config.trainer_config
@@ -145,7 +147,7 @@ class Run:
         """The batches of the run, or this process's share of them."""
         return BatchSource(
             self._sample,
-            self.config.seed,
+            self.seed,
             self.config.batch_size,
             self.config.trainer_config.gradient_accumulation,
             self.team.rank if self.team is not None else 0,

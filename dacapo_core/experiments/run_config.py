@@ -24,7 +24,9 @@ class RunConfig(Configuration):
     """
 
     name: str = Field("demo", description="Name of the run and of its folder in the store.")
-    repetition: int = Field(0, ge=0, description="Number of this repetition of the run.")
+    repetition: int = Field(
+        0, ge=0, description="Number of this repetition of the run; it is added to seed."
+    )
     num_iterations: int = Field(160, gt=0, description="Iterations to train for.")
     validation_interval: int = Field(
         32,

@@ -37,6 +37,14 @@ def test_each_iteration_is_reported_once_and_the_loss_falls(small_config: Any) -
     assert run.training_stats.samples_per_second > 0
 
 
+def test_a_repetition_differs_and_can_be_repeated(small_config: Any) -> None:
+    losses = [
+        train_until(Run(small_config(repetition=repetition)), 2).losses for repetition in (0, 1, 1)
+    ]
+    assert losses[0] != losses[1]
+    assert losses[1] == losses[2]
+
+
 def test_training_until_where_it_is_does_nothing(small_config: Any) -> None:
     run = Run(small_config())
     train_until(run, 2)
