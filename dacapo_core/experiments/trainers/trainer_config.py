@@ -35,12 +35,13 @@ class TrainerConfig(Configuration):
         1,
         ge=1,
         description="Into how many parts a batch is split, one after the other: the same result "
-        "with less memory.",
+        "with less memory. Only BatchNorm notices: it sees each part alone.",
     )
     processes: int = Field(
         1,
         ge=1,
-        description="Processes, one GPU each, that share each batch: the same result sooner.",
+        description="Processes, one GPU each, that share each batch: the same result sooner. Only "
+        "BatchNorm notices: it sees each share alone.",
     )
     mixed_precision: Literal["auto", "off", "bf16", "fp16"] = Field(
         "auto",
