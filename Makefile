@@ -27,6 +27,15 @@ $(VENV)/.installed-$(EXTRAS): $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
 
+# peers that tests compare with: cellmap-models asks for torchvision and imports it nowhere,
+# dacapo-ml can share no environment with Prefect 3; where one cannot be had its tests are skipped
+$(VENV)/.peers: $(VENV)/.installed-test tests/peers/build_dacapo.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'cellmap-models==0.2.4' \
+	|| echo 'no cellmap-models here: the tests against it will be skipped'
+	$(BIN)/python tests/peers/build_dacapo.py .venv-dacapo \
+	|| echo 'no dacapo-ml here: the tests against it will be skipped'
+	@touch $@
+
 install: $(VENV)/.installed ## the environment in .venv
 
 demo: $(VENV)/.installed ## train, validate, keep the best and prune, on generated data
@@ -53,7 +62,7 @@ browser:
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
 	|| echo 'no Chromium here: the tests of pages will be skipped'
 
-test: $(VENV)/.installed-$(EXTRAS) browser ## all tests (under 15 minutes on 2 cores)
+test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser ## all tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest --durations=10
 
 test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)

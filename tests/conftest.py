@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,27 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder shared/ beside the project: real stores and volumes are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dacapo_python() -> Path:
+    """A Python with the real dacapo-ml 0.3.5: ``$DACAPO_PEER_PYTHON``, or one built here.
+
+    It can share no environment with Prefect 3.
+    """
+    named = os.environ.get("DACAPO_PEER_PYTHON")
+    if named:
+        return Path(named)
+    folder = REPOSITORY / ".venv-dacapo"
+    built = subprocess.run(
+        [sys.executable, REPOSITORY / "tests/peers/build_dacapo.py", folder],
+        capture_output=True,
+        text=True,
+    )
+    if built.returncode:
+        reason = (built.stderr.strip() or "no message").splitlines()[-1]
+        pytest.skip(f"dacapo-ml 0.3.5 cannot be installed: {reason}")
+    return folder / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -76,8 +98,6 @@ def free_ports(count: int) -> list[int]:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3-compatible server (SeaweedFS), loopback only, telemetry off."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[test]'")
-    import sys
-
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
     if weed is None:
         pytest.skip("the S3 test server is not installed: pip install '.[test]'")

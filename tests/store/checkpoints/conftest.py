@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -176,22 +173,3 @@ def make_state_run() -> type[StateRun]:
 @pytest.fixture
 def same() -> Callable[[Any, Any], bool]:
     return equal
-
-
-@pytest.fixture(scope="session")
-def dacapo_python() -> Path:
-    """A Python with the real dacapo-ml 0.3.5: ``$DACAPO_PEER_PYTHON``, or one built here."""
-    named = os.environ.get("DACAPO_PEER_PYTHON")
-    if named:
-        return Path(named)
-    repository = Path(__file__).resolve().parents[3]
-    folder = repository / ".venv-dacapo"
-    built = subprocess.run(
-        [sys.executable, repository / "tests/peers/build_dacapo.py", folder],
-        capture_output=True,
-        text=True,
-    )
-    if built.returncode:
-        reason = (built.stderr.strip() or "no message").splitlines()[-1]
-        pytest.skip(f"dacapo-ml 0.3.5 cannot be installed: {reason}")
-    return folder / "bin" / "python"
