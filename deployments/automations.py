@@ -18,6 +18,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 HEARTBEATS_MISSED_AFTER = timedelta(seconds=90)
+RESTART_AFTER = (timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10))
 
 
 def zombie_runs_crash() -> AutomationCore:
@@ -45,6 +46,49 @@ def zombie_runs_crash() -> AutomationCore:
             )
         ],
     )
+
+
+def crashed_runs_restart() -> list[AutomationCore]:
+    """A training flow run that crashed is scheduled again: thrice at most, each time later.
+
+    It resumes from the newest checkpoint that verifies. One that failed by an error of its own,
+    or was cancelled, is left alone.
+    """
+    return [
+        AutomationCore(
+            name=f"dacapo: restart a crashed run, attempt {attempts + 1}",
+            description=f"Schedules a training run again {delay.total_seconds():.0f} s after its "
+            f"crash number {attempts}.",
+            trigger=EventTrigger(
+                after={"prefect.flow-run.Crashed"},
+                expect={"prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry"},
+                match=ResourceSpecification(
+                    {
+                        "prefect.resource.id": ["prefect.flow-run.*"],
+                        "prefect.run-count": [str(attempts)],
+                    }
+                ),
+                match_related=ResourceSpecification(
+                    {
+                        "prefect.resource.id": ["prefect.tag.training"],
+                        "prefect.resource.role": ["tag"],
+                    }
+                ),
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=delay,
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    name="AwaitingRetry",
+                    state=StateType.SCHEDULED,
+                    message=f"It crashed; attempt {attempts + 1} resumes from the store.",
+                )
+            ],
+        )
+        for attempts, delay in enumerate(RESTART_AFTER, start=1)
+    ]
 
 
 def validate_when_best_moves(deployment: UUID) -> AutomationCore:
@@ -92,7 +136,7 @@ def shipped() -> list[AutomationCore]:
     """
     with get_client(sync_client=True) as client:
         judge = client.read_deployment_by_name("validate/checkpoint")
-    return [zombie_runs_crash(), validate_when_best_moves(judge.id)]
+    return [zombie_runs_crash(), *crashed_runs_restart(), validate_when_best_moves(judge.id)]
 
 
 def apply(automations: Sequence[AutomationCore]) -> list[str]:

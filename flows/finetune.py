@@ -10,6 +10,7 @@ from dacapo_core.experiments.starts import StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
+from flows.scheduled_names import with_scheduled_name
 from flows.train import DEFAULT_RETENTION
 from flows.training_loop import training_loop
 
@@ -54,6 +55,7 @@ def finetune(
     Raises:
         ValueError: the run has no start_config.
     """
+    run = with_scheduled_name(run)
     start = run.start_config
     if start is None:
         raise ValueError(

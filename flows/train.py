@@ -7,6 +7,7 @@ from prefect import flow
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
+from flows.scheduled_names import with_scheduled_name
 from flows.training_loop import training_loop
 
 DEFAULT_RETENTION = RetentionPolicy(keep_last=2)
@@ -24,8 +25,9 @@ def train(
     that says so. At most one process trains a run: a second one is refused and told who has it.
 
     Args:
-        run: Everything about the run. Without it, a small net on generated data.
+        run: Everything about the run. Without it, a small net on generated data. "{scheduled}" in
+            its name becomes the time that the flow run was scheduled for.
         store: Path or URL of the weights store. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
     """
-    return training_loop(run, store, retention)
+    return training_loop(with_scheduled_name(run), store, retention)
