@@ -108,10 +108,9 @@ def main() -> None:
         "plan alone (dry run)": lambda f: timed(plan, f),
         "prune, with re-check, verification and record": lambda f: timed(prune, f),
     }
-    try:
-        import lightning.fabric.plugins.io
-
-        ways["Lightning's remove_checkpoint, checkpoints alone"] = lambda f: timed(remove_with_lightning, f)
+    if importlib.util.find_spec("lightning") is not None:
+        name = "Lightning's remove_checkpoint, checkpoints alone"
+        ways[name] = lambda f: timed(remove_with_lightning, f)
     if peer:
         count = arguments.checkpoints
         ways["DaCapo's remove, checkpoints alone"] = lambda f: dacapo(peer, f, count)
