@@ -5,19 +5,12 @@ On the Prefect server that ``PREFECT_API_URL`` names, else on a private one in `
 
 from __future__ import annotations
 
-import importlib
-import os
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dacapo_core.store.errors import StoreError
-from flows.private_prefect import AlreadyRunningError, private_prefect
-
-FOLDER = Path(".prefect")
-EXPECTED = (AlreadyRunningError, StoreError, ValueError, OSError)
+from flows.foreground import run_in_foreground
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -41,23 +34,14 @@ def finetune(file: ConfigFile, store: StoreUrl = None) -> None:
     _run("finetune", file, store)
 
 
-def _run(flow_name: str, file: Path, store: str | None) -> None:
+def _run(flow: str, file: Path, store: str | None) -> None:
     from dacapo_core.experiments.run_config import RunConfig
 
     try:
         config = RunConfig.from_file(file)
     except ValueError as error:
         raise SystemExit(f"{file}: {error}") from None
-    prefect: AbstractContextManager[None] = (
-        nullcontext() if os.environ.get("PREFECT_API_URL") else private_prefect(FOLDER.resolve())
-    )
-    try:
-        with prefect:
-            flow = getattr(importlib.import_module(f"flows.{flow_name}"), flow_name)
-            print(f"\n{flow(config, store=store)}")
-    except EXPECTED as error:
-        # the flow run's log has the whole traceback
-        raise SystemExit(f"{type(error).__name__}: {error}") from None
+    print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
 
 
 if __name__ == "__main__":

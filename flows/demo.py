@@ -8,40 +8,31 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flows.private_prefect import AlreadyRunningError, private_prefect
+from flows.foreground import run_in_foreground
 
 FOLDER = Path("demo")
 
 
-def main() -> int:
-    """Run the demonstration; 0 when the run is complete."""
+def main() -> None:
+    """Run the demonstration and say what came of it."""
     folder = FOLDER.resolve()
     print("Starting Prefect …", file=sys.stderr, flush=True)
-    try:
-        with private_prefect(folder):
-            from dacapo_core.experiments.run_config import RunConfig
-            from flows.train import train
-
-            summary = train(RunConfig(), store=str(folder / "runs"))
-    except AlreadyRunningError as error:
-        print(error, file=sys.stderr)
-        return 1
+    summary = run_in_foreground("train", folder, store=str(folder / "runs"))
     print(f"\n{summary}\n\n{what_to_type_next(summary.run)}")
-    return 0
 
 
 def what_to_type_next(run: str) -> str:
     """The commands that follow on from the demonstration."""
-    return "\n".join(
-        [
-            "What to type next",
-            f"  .venv/bin/dacapo-store ls {run} --store {FOLDER}/runs    its checkpoints",
-            "  make demo                                     again: it says that all is done",
-            "  .venv/bin/python -m flows train my_run.yaml   a run of your own",
-            "  .venv/bin/python -m deployments server        Prefect's pages and schedules",
-        ]
-    )
+    commands = {
+        f".venv/bin/dacapo-store show {run} --store {FOLDER}/runs": "its checkpoints",
+        "make demo": "again: it says that all is done",
+        ".venv/bin/python -m flows train my_run.yaml": "a run of your own",
+        "make server": "Prefect's pages, schedules and workers",
+    }
+    width = max(len(command) for command in commands)
+    lines = [f"  {command:<{width}}  {what}" for command, what in commands.items()]
+    return "\n".join(["What to type next", *lines])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -63,12 +63,12 @@ def training_loop(run: RunConfig, store: str | None, retention: RetentionPolicy)
 
 
 def _train_and_store(current: LiveRun, stop: int) -> int:
-    """Train until ``stop`` and store; after SIGTERM, store what there is and let Prefect end."""
+    """Train until ``stop`` and store; asked to stop, store what there is and let Prefect end."""
     before = current.run.iteration
     reached = train_until(current.name, stop)
     if reached > before:
         store_weights(current.name, reached)
-    if current.termination.is_set():
+    if current.termination is not None:
         settle(current.name, reached)
         deliver_termination(current)
     return reached

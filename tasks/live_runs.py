@@ -10,7 +10,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from tasks.progress import RunProgress
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
 class LiveRun:
     """A run between its first and its last task in this process.
 
-    ``stretch``: the iterations since the last checkpoint.
+    ``termination`` is the signal that asked it to stop; ``stretch`` is the iterations since the
+    last checkpoint.
     """
 
     name: str
     store: LocalWeightsStore
     lease: Lease | None
     progress: RunProgress
-    termination: threading.Event = field(default_factory=threading.Event)
+    termination: int | None = None
     built: Run | None = None
     stretch: TrainingStats | None = None
     start_pinned: bool = False
@@ -120,23 +122,30 @@ def _registered(live: LiveRun) -> Iterator[None]:
 
 @contextmanager
 def termination_deferred(live: LiveRun) -> Iterator[None]:
-    """Note a SIGTERM in ``live.termination`` instead of raising from it in the middle of a step.
+    """Note SIGTERM and Ctrl-C in ``live.termination`` instead of raising in the middle of a step.
 
-    ``deliver_termination`` raises it afterwards. Only a main thread can do this; elsewhere
-    signals keep their way.
+    ``deliver_termination`` raises it afterwards; asked a second time, it raises at once. Only a
+    main thread can do this; elsewhere signals keep their way.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: live.termination.set())
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if live.termination is not None:
+            raise KeyboardInterrupt
+        live.termination = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def deliver_termination(live: LiveRun) -> None:
-    """Raise the SIGTERM that was deferred, if there was one, for Prefect to handle."""
-    if live.termination.is_set():
-        live.termination.clear()
-        signal.raise_signal(signal.SIGTERM)
+    """Raise the signal that was deferred, if there was one, for Prefect to handle."""
+    if live.termination is not None:
+        number, live.termination = live.termination, None
+        signal.raise_signal(number)

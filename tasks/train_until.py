@@ -17,10 +17,10 @@ class _Terminated(Exception):
 
 @step("train {run} until {iteration}")
 def train_until(run: str, iteration: int) -> int:
-    """Train until ``iteration``, or until SIGTERM asks to stop.
+    """Train until ``iteration``, or until SIGTERM or Ctrl-C asks to stop.
 
     Returns:
-        The iteration reached; less than asked only after SIGTERM, with the state whole.
+        The iteration reached; less than asked only after SIGTERM or Ctrl-C, with the state whole.
     """
     from dacapo_core.train import train_until as train
 
@@ -30,7 +30,7 @@ def train_until(run: str, iteration: int) -> int:
 
     def on_iteration(stats: TrainingIterationStats) -> None:
         live.progress.at(stats.iteration, f"loss {stats.loss:.4f} · {stats.time:.2f} s")
-        if live.termination.is_set():
+        if live.termination is not None:
             raise _Terminated
 
     with termination_deferred(live):

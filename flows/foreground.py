@@ -1,0 +1,45 @@
+"""A flow in this process, for a person at a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dacapo_core.store.errors import StoreError
+from flows.private_prefect import AlreadyRunningError, private_prefect
+
+if TYPE_CHECKING:
+    from flows.run_summary import RunSummary
+
+EXPECTED = (AlreadyRunningError, StoreError, ValueError, OSError)
+INTERRUPTED = 130
+
+
+def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> RunSummary:
+    """Run ``flows.<flow>.<flow>`` here and return what it came to.
+
+    What a person can put right leaves the process with one line; the flow run's log has the
+    whole traceback.
+
+    Args:
+        folder: of the private Prefect server; None uses the server of ``PREFECT_API_URL``, and
+            a private one in ``.prefect`` where that is not set.
+    """
+    prefect: AbstractContextManager[None]
+    if folder is None and os.environ.get("PREFECT_API_URL"):
+        prefect = nullcontext()
+    else:
+        prefect = private_prefect((folder or Path(".prefect")).resolve())
+    try:
+        with prefect:
+            called = getattr(importlib.import_module(f"flows.{flow}"), flow)
+            summary: RunSummary = called(**parameters)
+            return summary
+    except EXPECTED as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from None
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues from the last checkpoint.")
+        raise SystemExit(INTERRUPTED) from None
