@@ -125,6 +125,30 @@ def test_a_start_can_freeze_the_backbone_first_and_slow_it_after(small_config: A
     assert 0 < moved < 1e-6 * (weights(head) - before[1]).abs().max() * 100
 
 
+def test_batch_norm_of_a_frozen_backbone_waits_too(small_config: Any) -> None:
+    network = {
+        "input_shape": (12, 12, 12),
+        "padding": "same",
+        "batch_norm": True,
+        "num_fmaps": 2,
+        "fmaps_out": 2,
+        "downsample_factors": [(2, 2, 2)],
+    }
+    start = {"type": "run", "run": "other", "criterion": "latest", "freeze_iterations": 4}
+    run = Run(small_config(architecture_config=network, start_config=start))
+
+    def statistics() -> torch.Tensor:
+        return torch.cat([buffer.detach().flatten().float() for buffer in run.model.buffers()])
+
+    before = statistics()
+    train_until(run, 2)
+    validate_iteration(run, run.validation_datasets[0])
+    train_until(run, 4)
+    assert torch.equal(statistics(), before)
+    train_until(run, 5)
+    assert not torch.equal(statistics(), before)
+
+
 def test_channels_last_computes_the_same(small_config: Any) -> None:
     runs = [Run(small_config(trainer={"channels_last": last})) for last in (False, True)]
     kernel = runs[1].model.prediction_head.weight

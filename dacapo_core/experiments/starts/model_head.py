@@ -70,8 +70,18 @@ def parameter_groups(
 
 
 def freeze_backbone(model: nn.Module, frozen: bool) -> None:
-    """Keep the backbone as it is, or train it again. A frozen parameter gets no gradient."""
+    """Keep the backbone as it is, or train it again. A frozen parameter gets no gradient.
+
+    BatchNorm in a frozen backbone uses its statistics and leaves them alone. Calling ``train()``
+    on the model undoes that, so freeze anew after it.
+    """
     for _, parameter in split_parameters(model)[0]:
         parameter.requires_grad_(not frozen)
         if frozen:
             parameter.grad = None
+    inner = unwrap(model)
+    prefix = head_prefix(inner)
+    for name, module in inner.named_modules():
+        of_the_head = bool(prefix) and f"{name}.".startswith(prefix)
+        if getattr(module, "running_mean", None) is not None and not of_the_head:
+            module.train(model.training and not frozen)

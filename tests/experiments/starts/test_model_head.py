@@ -66,3 +66,25 @@ def test_a_frozen_backbone_stays_and_the_head_learns(make_model: Any) -> None:
     assert not model.state_dict()["architecture.unet.1.up.1.weight"].equal(
         before["architecture.unet.1.up.1.weight"]
     )
+
+
+def test_a_frozen_backbone_keeps_its_batch_norm_statistics(make_model: Any) -> None:
+    model = make_model(batch_norm=True)
+    model.prediction_head = nn.Sequential(model.prediction_head, nn.BatchNorm3d(2))
+
+    def moved() -> set[str]:
+        before = {name: value.clone() for name, value in model.named_buffers()}
+        model(torch.randn(2, 1, 20, 20, 20))
+        return {
+            name.split(".")[0]
+            for name, value in model.named_buffers()
+            if not value.equal(before[name])
+        }
+
+    freeze_backbone(model, True)
+    assert moved() == {"prediction_head"}
+    freeze_backbone(model, False)
+    assert moved() == {"architecture", "prediction_head"}
+    model.eval()
+    freeze_backbone(model, False)
+    assert moved() == set()
