@@ -15,7 +15,7 @@ from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.filesystem import StoreFilesystem
 from dacapo_core.store.prune_intents import read_intents
-from dacapo_core.store.prune_records import OperationRecord, read_operations
+from dacapo_core.store.prune_records import DELETING, OperationRecord, read_operations
 from dacapo_core.store.run_facts import RunFacts, gather
 from dacapo_core.store.scores import best_scores, shown_scores
 from dacapo_core.store.scores_records import read_scores
@@ -28,7 +28,6 @@ _SAID = {
     "restore": "restored",
     "reclaim": "deleted, its grace period was over",
     "remove": "removed by hand",
-    "withdraw": "scores withdrawn",
 }
 
 
@@ -180,24 +179,22 @@ def _one(
             damaged=live.damaged,
             events=events,
         )
-    last = next(
-        op
-        for op in sorted(operations, key=lambda op: op.operation, reverse=True)
-        if iteration in op.iterations
-    )
-    departure = last.iterations[iteration]
+    about = [op for op in operations if iteration in op.iterations]
+    about.sort(key=lambda op: (op.kind in DELETING, op.operation))
+    last, departure = about[-1], about[-1].iterations[iteration]
+    known = last.kind in DELETING
     if departure.stored is not None:
         events = [*events, Event(departure.stored, "stored", (departure.record or {}).get("by"))]
     return CheckpointHistory(
         iteration=iteration,
         fate="pruned",
-        reasons=departure.reasons,
+        reasons=departure.reasons if known else ["not by this software, so it is not on record"],
         scores=scores or departure.scores,
         best_for=best_for,
         size=departure.bytes,
         stored=departure.stored,
-        pruned=last.time,
-        pruned_by=last.by,
+        pruned=last.time if known else None,
+        pruned_by=last.by if known else None,
         events=sorted(events, key=lambda event: event.time),
     )
 
@@ -237,4 +234,5 @@ def _time(moment: datetime | None) -> str:
 
 
 def _when(moment: datetime | None, by: str | None) -> str:
-    return f"on {_time(moment)}" + (f" by {by}" if by else "")
+    when = "at an unknown time" if moment is None else f"on {_time(moment)}"
+    return when + (f" by {by}" if by else "")

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dacapo_core.store import layout
 from dacapo_core.store.filesystem import StoreFilesystem
 
-Kind = Literal["prune", "mark", "restore", "reclaim", "remove", "withdraw"]
+Kind = Literal["prune", "mark", "restore", "reclaim", "remove"]
+
+DELETING: tuple[Kind, ...] = ("prune", "reclaim", "remove")
 
 
 class Departure(BaseModel):
@@ -35,7 +37,7 @@ class OperationRecord(BaseModel):
 
     Attributes:
         kind: prune (deleted at once), mark (within grace from now), restore (unmarked), reclaim
-            (deleted after grace), remove (deleted by hand), withdraw (scores past a resume).
+            (deleted after grace), remove (deleted by hand).
         by: the flow run, or the person, that did it.
         policy: the retention policy, for prune and mark.
         reclaim_after: for mark, until when the checkpoints can be brought back at least.

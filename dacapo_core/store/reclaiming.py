@@ -19,6 +19,7 @@ from dacapo_core.store.iteration_notes import unmark
 from dacapo_core.store.process_identity import this_person
 from dacapo_core.store.prune_intents import finish_abandoned, require_checkpoint, settle
 from dacapo_core.store.prune_records import (
+    DELETING,
     Departure,
     OperationRecord,
     new_operation,
@@ -178,7 +179,7 @@ def remove_checkpoint(
 def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheckpointError:
     operations, _ = read_operations(filesystem, run)
     for record in reversed(operations):
-        if iteration in record.iterations and record.kind in ("prune", "reclaim", "remove"):
+        if iteration in record.iterations and record.kind in DELETING:
             departure = record.iterations[iteration]
             return RestoreError(
                 f"iteration {iteration} of run {run!r} cannot be brought back: it was deleted "

@@ -10,7 +10,8 @@ from dacapo_core.store import layout
 from dacapo_core.store.best_records import delete_best, read_all_best, write_best
 from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
 from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import settle_validation
+from dacapo_core.store.iteration_notes import read_notes, settle_validation
+from dacapo_core.store.run_facts import list_checkpoints
 from dacapo_core.store.scores import BestRecord, Judged, ScoresRecord, best_of
 
 
@@ -149,5 +150,6 @@ def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int)
 
 
 def _live(filesystem: StoreFilesystem, run: str) -> set[int]:
-    names = filesystem.file_names(layout.iterations_folder(run))
-    return {number for name in names if (number := layout.parse_iteration(name)) is not None}
+    """Iterations whose checkpoint is there and not known to be damaged."""
+    checkpoints = list_checkpoints(filesystem, run, read_notes(filesystem, run))
+    return {iteration for iteration, each in checkpoints.items() if each.damaged is None}

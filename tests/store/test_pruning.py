@@ -222,6 +222,20 @@ def test_a_damaged_newest_counts_toward_nothing(store: LocalWeightsStore, fill: 
     assert store.latest_iteration("run", verified=True) == 200
 
 
+def test_a_damaged_checkpoint_makes_no_best(store: LocalWeightsStore, fill: Fill) -> None:
+    fill(100, 200, dice={100: 0.5, 200: 0.9})
+    store.filesystem.write_bytes("run/checkpoints/iterations/200", b"")
+    assert store.derive_best("run")["val_dice", "dice"].iteration == 100
+
+
+def test_what_others_deleted_is_not_said_to_be_pruned(store: LocalWeightsStore, fill: Fill) -> None:
+    fill(100, 200)
+    store.prune("run", RetentionPolicy(keep_last=1, grace=timedelta(hours=1)))
+    store.filesystem.delete(["run/checkpoints/iterations/100"])
+    answer = store.history("run").checkpoints[100].answer("run")
+    assert "deleted at an unknown time: not by this software" in answer
+
+
 def test_nothing_is_pruned_when_nothing_verifies(store: LocalWeightsStore, fill: Fill) -> None:
     fill(100, 200, 300)
     for iteration in (100, 200, 300):

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dacapo_core.store.errors import LeaseHeldError, LeaseLostError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -179,3 +181,19 @@ def test_two_pruners_and_a_trainer(store: LocalWeightsStore, run: Any, start: St
     assert gone == set(range(70)) - set(there)
     for operation in history.operations:
         assert not operation.iterations.keys() & set(there)
+
+
+def test_a_backend_without_exclusive_create_says_so() -> None:
+    class Plain(MemoryFileSystem):
+        protocol = "plainmemory"
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+    fsspec.register_implementation("plainmemory", Plain, clobber=True)
+    store = LocalWeightsStore("plainmemory://store")
+    lease = store.lease("run")
+    with pytest.warns(RuntimeWarning, match="cannot create a file exclusively"):
+        lease.acquire()
+    with pytest.warns(RuntimeWarning), pytest.raises(LeaseHeldError):
+        store.lease("run").acquire()
+    lease.release()
