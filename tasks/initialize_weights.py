@@ -31,7 +31,11 @@ def initialize_weights(run: str) -> float:
     release_start(live)
     start.pin(run)
     live.start_pinned = True
-    report = start.initialize_weights(live.run.model, optimizer=live.run.optimizer)
+    try:
+        report = start.initialize_weights(live.run.model, optimizer=live.run.optimizer)
+    except BaseException:
+        release_start(live)
+        raise
     live.store.store_start_report(run, report.model_dump(mode="json"))
     for line in report.summary().splitlines():
         live.progress.note(f"{run}: {line}")

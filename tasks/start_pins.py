@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.live_runs import LiveRun
 
 if TYPE_CHECKING:
-    from dacapo_core.experiments.starts.start import Start
+    from dacapo_core.experiments.starts import Start, StartConfig
 
 
-def start_of(live: LiveRun, iteration: int | None = None) -> Start | None:
-    """What the run starts from, looked for in the run's own store unless it names another.
-
-    Args:
-        iteration: that checkpoint of it, whatever its criterion means by now.
-    """
-    config: Any = live.run.config.start_config
-    if config is None:
-        return None
-    changed: dict[str, Any] = {}
-    if config.store_url is None:
-        changed["store_url"] = live.store.basedir
-    if iteration is not None:
-        changed["criterion"] = str(iteration)
-    return config.start_type(config.model_copy(update=changed))
+def start_of(live: LiveRun) -> Start | None:
+    """What the run starts from, looked for in the run's own store unless it names another."""
+    config = live.run.config.start_config
+    return None if config is None else _opened(live, config)
 
 
 def release_start(live: LiveRun) -> None:
-    """Let go of the start that the loading report names; harmless when it is not pinned.
+    """Let go of the start, and of the one that an earlier attempt reported; harmless if unpinned.
 
     Called when a checkpoint of the run itself is durable.
     """
-    report = live.store.start_report(live.name)
-    iteration = None if report is None else report.get("iteration")
-    start = None if iteration is None else start_of(live, iteration)
+    from dacapo_core.experiments.starts import StartConfig
+
+    start = start_of(live)
     if start is not None:
         start.unpin(live.name)
+    report = live.store.start_report(live.name)
+    if report is not None and (start is None or report["run"] != start.run):
+        reported = {name: report[name] for name in ("run", "criterion", "store_url")}
+        _opened(live, StartConfig(**reported)).unpin(live.name)
     live.start_pinned = False
+
+
+def _opened(live: LiveRun, config: StartConfig) -> Start:
+    if config.store_url == live.store.basedir:
+        # the store that is open has its credentials already
+        config = config.model_copy(update={"store_url": None})
+    return config.start_type(config, live.store)

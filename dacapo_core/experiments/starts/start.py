@@ -94,13 +94,20 @@ class Start:
             logger.warning("%s cannot be pinned for %s: %s", self.name, child, error)
 
     def unpin(self, child: str) -> None:
-        """Let the checkpoint go, if it is there and `child` had pinned it."""
-        from dacapo_core.store.errors import StoreNotWritableError
+        """Let go of every checkpoint of the run that `child` had pinned.
+
+        What cannot be let go of stays pinned, and a warning says so: by now the child does not
+        need its start any more.
+        """
+        from dacapo_core.store.errors import StoreError
 
         try:
-            self.store().unpin(self.run, self.iteration(), child=child)
-        except (FileNotFoundError, StoreNotWritableError) as error:
-            logger.debug("%s stays as it is: %s", self.name, error)
+            store = self.store()
+            for iteration, pins in store.pins(self.run).items():
+                if any(pin.child == child for pin in pins):
+                    store.unpin(self.run, iteration, child=child)
+        except (StoreError, OSError) as error:
+            logger.warning("%s may stay pinned for %s: %s", self.run, child, error)
 
     def initialize_weights(
         self,
