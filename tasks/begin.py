@@ -45,7 +45,9 @@ def begin(run: RunConfig) -> Beginning:
 
     live = live_run(run.name)
     live.progress.phase("preparing")
-    stored = live.store.run_config(run.name)
+    # a run that has no checkpoint yet has nothing that another configuration could spoil
+    begun = live.store.iterations(run.name)
+    stored = live.store.run_config(run.name) if begun else None
     check_unchanged(run, None if stored is None else RunConfig.model_validate(stored))
     live.built = Run(run, get_settings().device)
     found = resume(live.built, live.store)
