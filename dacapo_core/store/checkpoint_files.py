@@ -20,6 +20,7 @@ from dacapo_core.store.checkpoint_record import CheckpointRecord
 from dacapo_core.store.checkpoint_writing import write_checkpoint
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.model_mapping import map_model
 from dacapo_core.store.safe_loading import LoadedCheckpoint, load_checkpoint
 from dacapo_core.store.verification import verify_file, verify_loaded
 from dacapo_core.version import __version__
@@ -49,7 +50,7 @@ def commit_checkpoint(
     state: dict[str, Any],
     before_commit: Callable[[], None],
 ) -> CheckpointRecord:
-    """Write a state of CPU tensors as a checkpoint, then its record; both are durable.
+    """Write a state of CPU tensors as a checkpoint, durably, then its record.
 
     Args:
         before_commit: called just before the checkpoint becomes visible; an error from it
@@ -68,8 +69,11 @@ def commit_checkpoint(
         version=__version__,
         by=_this_process(),
     )
+    # the checkpoint verifies itself: its record is not worth two more waits for the disk
     filesystem.write_bytes(
-        layout.checkpoint_record_path(run, iteration), record.model_dump_json().encode()
+        layout.checkpoint_record_path(run, iteration),
+        record.model_dump_json().encode(),
+        durable=False,
     )
     return record
 
@@ -87,12 +91,9 @@ def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> Checkp
 
 
 def read_checkpoint(
-    filesystem: StoreFilesystem, run: str, iteration: int, *sections: str, verify: bool
+    filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
 ) -> LoadedCheckpoint:
     """Map a checkpoint into memory.
-
-    Args:
-        sections: what to verify (``"model"``); the bytes of others are not read. None: all.
 
     Raises:
         MissingCheckpointError: no such run or iteration.
@@ -102,8 +103,28 @@ def read_checkpoint(
     with _opened(filesystem, run, iteration) as (path, place):
         loaded = load_checkpoint(path, place)
         if verify:
-            verify_loaded(path, place, loaded, sections)
+            verify_loaded(path, place, loaded)
         return loaded
+
+
+def read_model(
+    filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
+) -> dict[str, Any]:
+    """Map a checkpoint's model alone; verify exactly what is read.
+
+    Raises:
+        MissingCheckpointError: no such run or iteration.
+        DamagedCheckpointError: its bytes are not those that were written.
+        UnsafeCheckpointError: it asks for code to be run.
+    """
+    with _opened(filesystem, run, iteration) as (path, place):
+        model = map_model(path, place, verify=verify)
+        if model is None:
+            loaded = load_checkpoint(path, place)
+            if verify:
+                verify_loaded(path, place, loaded, ["model"])
+            model = loaded.state["model"]
+        return model
 
 
 def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> Verification:

@@ -12,7 +12,7 @@ import torch
 import xxhash
 from torch.utils.serialization import config as serialization
 
-from dacapo_core.store.checkpoint_index import DIGEST_BYTES, INDEX_KEY, new_index
+from dacapo_core.store.checkpoint_index import DIGEST_BYTES, INDEX_KEY, digest, new_index
 from dacapo_core.store.local_files import write_all
 from dacapo_core.store.state_tree import storages_of
 
@@ -42,10 +42,10 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
 
     Any torch ≥ 1.6 reads it; DaCapo 0.3.5 and its main branch read it as weights.
     """
-    storages = storages_of(state)
     nonce = secrets.token_hex(16)
-    index = new_index(dict(state), len(storages), nonce)
-    writer = _DigestingWriter(file, storages, index["digests"])
+    index = new_index(state, nonce)
+    storages = [*storages_of(state), index["layout"].untyped_storage()]
+    writer = _DigestingWriter(file, storages, index["table"])
     # torch's checksum is slow, and torch does not check it on reading
     with serialization.patch({"save.compute_crc32": False}):  # type: ignore[attr-defined]
         try:
@@ -57,34 +57,34 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
             raise
     writer.finish()
     return WrittenCheckpoint(
-        writer.bytes, writer.whole.hexdigest(), nonce, part_digests(state, index["digests"])
+        writer.bytes, writer.whole.hexdigest(), nonce, part_digests(state, index["table"])
     )
 
 
-def part_digests(state: Mapping[str, Any], digests: torch.Tensor) -> dict[str, str]:
+def part_digests(state: Mapping[str, Any], table: torch.Tensor) -> dict[str, str]:
     """Each section's digest, over the rows of the storages that its tensors use."""
     rows = {storage.data_ptr(): row for row, storage in enumerate(storages_of(state), start=1)}
     parts = {}
     for name, section in state.items():
         used = [rows[storage.data_ptr()] for storage in storages_of(section)]
-        parts[name] = xxhash.xxh3_128_hexdigest(digests[used].numpy().tobytes())
+        parts[name] = digest(table[used, :DIGEST_BYTES].contiguous().numpy())
     return parts
 
 
 class _DigestingWriter:
-    """A file for torch.save that fills in the digests before the tensor of digests is written."""
+    """A file for torch.save that fills in the table before the tensor of it is written."""
 
     def __init__(
-        self, file: BinaryIO, storages: list[torch.UntypedStorage], digests: torch.Tensor
+        self, file: BinaryIO, storages: list[torch.UntypedStorage], table: torch.Tensor
     ) -> None:
         self._file = file
         self._rows = {
             storage.data_ptr(): (row, storage.nbytes())
             for row, storage in enumerate(storages, start=1)
         }
-        self._first = storages[0].data_ptr() if storages else digests.data_ptr()
-        self._sizes = {size for _, size in self._rows.values()} | {digests.nbytes}
-        self._digests = digests.numpy()
+        self._first = storages[0].data_ptr()
+        self._sizes = {size for _, size in self._rows.values()}
+        self._table = table.numpy()
         self._filled = 0
         self.error: OSError | None = None
         self._gathered = bytearray()
@@ -95,15 +95,13 @@ class _DigestingWriter:
         size = len(data)
         if size == 0:
             return 0
-        part, row = None, 0
+        part, row, offset = None, 0, self.bytes + len(self._gathered)
         # looking at addresses is slow, and most writes are of zip headers
         if size in self._sizes:
             address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
             if address == self._first:
                 self._write_gathered()
-                self._fill(0, self.whole)
-                length = self.bytes.to_bytes(DIGEST_BYTES, "little")
-                self._digests[-1] = np.frombuffer(length, np.uint8)
+                self._fill(0, self.whole, self.bytes)
             row, expected = self._rows.get(address, (0, -1))
             part = xxhash.xxh3_128() if size == expected else None
         if size < _SMALL:
@@ -116,7 +114,7 @@ class _DigestingWriter:
             self._write_gathered()
             self._write(data, part)
         if part is not None:
-            self._fill(row, part)
+            self._fill(row, part, offset)
         return size
 
     def flush(self) -> None:
@@ -153,6 +151,7 @@ class _DigestingWriter:
         gathered, self._gathered = self._gathered, bytearray()
         self._write(memoryview(gathered), None)
 
-    def _fill(self, row: int, value: xxhash.xxh3_128) -> None:
-        self._digests[row] = np.frombuffer(value.digest(), np.uint8)
+    def _fill(self, row: int, value: xxhash.xxh3_128, offset: int) -> None:
+        content = value.digest() + offset.to_bytes(8, "little")
+        self._table[row] = np.frombuffer(content, np.uint8)
         self._filled += 1

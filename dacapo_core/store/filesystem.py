@@ -202,9 +202,14 @@ class StoreFilesystem:
 
     # writing
 
-    def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file, atomically and durably, in place of any of this name."""
-        with self.replacing(path) as file:
+    def write_bytes(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a file, atomically, in place of any of this name.
+
+        Args:
+            durable: False: do not wait for a local disk; after a power failure the file may be
+                missing or empty. For what can be done without.
+        """
+        with self.replacing(path, durable=durable) as file:
             local_files.write_all(file, data)
 
     def create_bytes(self, path: str, data: bytes) -> None:
@@ -232,7 +237,11 @@ class StoreFilesystem:
 
     @contextmanager
     def replacing(
-        self, path: str, before_commit: Callable[[], None] | None = None
+        self,
+        path: str,
+        before_commit: Callable[[], None] | None = None,
+        *,
+        durable: bool = True,
     ) -> Iterator[BinaryIO]:
         """A file to write, seen under ``path`` only when the block has ended without an error.
 
@@ -247,9 +256,10 @@ class StoreFilesystem:
                 local_files.Partial(self._full(path), self._partial_folder(path)) as partial,
             ):
                 yield partial.file
-                partial.make_durable()
+                if durable:
+                    partial.make_durable()
                 check()
-                partial.commit()
+                partial.commit(durable=durable)
             return
         with Spool() as spool:
             yield spool.file

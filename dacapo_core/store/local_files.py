@@ -129,10 +129,11 @@ class Partial:
     def make_durable(self) -> None:
         os.fsync(self.file.fileno())
 
-    def commit(self) -> None:
+    def commit(self, *, durable: bool = True) -> None:
         """Show it under its final name, in place of any file there."""
         os.replace(self._path, self._final)
-        sync_folder(os.path.dirname(self._final))
+        if durable:
+            sync_folder(os.path.dirname(self._final))
 
     def commit_new(self) -> None:
         """Show it under its final name, which must be free.

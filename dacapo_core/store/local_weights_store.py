@@ -18,6 +18,7 @@ from dacapo_core.store.checkpoint_files import (
     Verification,
     commit_checkpoint,
     read_checkpoint,
+    read_model,
     verify_checkpoint,
 )
 from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
@@ -206,8 +207,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         """
         run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()
-        loaded = read_checkpoint(self.filesystem, run, iteration, "model", verify=verify)
-        return loaded.state["model"]
+        return read_model(self.filesystem, run, iteration, verify=verify)
 
     def verify(self, run: str, iteration: int) -> Verification:
         """Read a whole checkpoint and compare it with what was written.

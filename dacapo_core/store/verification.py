@@ -65,19 +65,26 @@ def _verify_digests(
     read: list[torch.UntypedStorage],
 ) -> None:
     storages = storages_of(state)
-    if len(storages) != index.storages or described(state) != index.tensors:
+    rows = index.rows
+    if len(rows) != len(storages) + 2 or described(state) != index.layout.numpy().tobytes():
         raise place.damaged(
-            "is damaged", f"the {index.storages} storages of its index", f"{len(storages)} others"
+            "is damaged", f"the {len(rows) - 2} storages of its index", f"{len(storages)} others"
         )
     with open(path, "rb") as file:
-        _compare(place, "head", index.row(0), digest(file.read(index.head_length)))
-    rows = {storage.data_ptr(): row for row, storage in enumerate(storages, start=1)}
+        compare_digests(place, "head", rows.digest(0), digest(file.read(rows.offset(0))))
+    numbers = {storage.data_ptr(): row for row, storage in enumerate(storages, start=1)}
     for storage in read:
-        row = rows[storage.data_ptr()]
-        _compare(place, f"tensor data {row - 1}", index.row(row), digest(_bytes_of(storage)))
+        row = numbers[storage.data_ptr()]
+        compare_digests(
+            place, f"tensor data {row - 1}", rows.digest(row), digest(bytes_of(storage))
+        )
 
 
-def _compare(place: CheckpointPlace, what: str, expected: str, found: str) -> None:
+def compare_digests(place: CheckpointPlace, what: str, expected: str, found: str) -> None:
+    """
+    Raises:
+        DamagedCheckpointError: they differ.
+    """
     if found != expected:
         raise place.damaged(f"is damaged in its {what}", f"digest {expected}", found)
 
@@ -99,7 +106,7 @@ def _verify_checksums(path: str, place: CheckpointPlace, read: list[torch.Untype
         expected = known.get(storage.nbytes(), set())
         if expected == {0}:
             continue
-        found = zlib.crc32(_bytes_of(storage))
+        found = zlib.crc32(bytes_of(storage))
         if found not in expected:
             raise place.damaged(
                 "is damaged",
@@ -109,5 +116,6 @@ def _verify_checksums(path: str, place: CheckpointPlace, read: list[torch.Untype
             )
 
 
-def _bytes_of(storage: torch.UntypedStorage) -> Any:
+def bytes_of(storage: torch.UntypedStorage) -> Any:
+    """The memory of a storage, without a copy."""
     return (ctypes.c_char * storage.nbytes()).from_address(storage.data_ptr())

@@ -363,6 +363,7 @@ class TestDamage:
         model = store.retrieve_model("run", 6)
         bad = bytearray(written)
         bad[tensor_offsets(written, -8)] ^= 1
+        bad[bytes(bad).index(struct.pack(">d", 0.01)) + 4] ^= 1  # the learning rate
         backend.write(FILE, bytes(bad))
         assert same(store.retrieve_model("run", 7), model)
         bad[tensor_offsets(written, 0)] ^= 1
