@@ -6,19 +6,16 @@ import importlib
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dacapo_core.store.errors import StoreError
 from flows.private_prefect import AlreadyRunningError, private_prefect
-
-if TYPE_CHECKING:
-    from flows.run_summary import RunSummary
 
 EXPECTED = (AlreadyRunningError, StoreError, ValueError, OSError)
 INTERRUPTED = 130
 
 
-def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> RunSummary:
+def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
     """Run ``flows.<flow>.<flow>`` here and return what it came to.
 
     What a person can put right leaves the process with one line; the flow run's log has the
@@ -36,8 +33,7 @@ def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> RunS
     try:
         with prefect:
             called = getattr(importlib.import_module(f"flows.{flow}"), flow)
-            summary: RunSummary = called(**parameters)
-            return summary
+            return called(**parameters)
     except EXPECTED as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
     except KeyboardInterrupt:
