@@ -8,6 +8,7 @@ from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
+from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
 from flows.scheduled_names import with_scheduled_name
@@ -24,11 +25,15 @@ FINETUNED = RunConfig(
     name="finetuned",
     num_iterations=48,
     validation_interval=16,
-    # a quarter of what training from scratch takes: at the full rate the start is soon forgotten
-    learning_rate=2e-3,
     task_config=OneHotTaskConfig(channels=["ves", "pm", "mito"]),
+    trainer_config=TrainerConfig(warmup_iterations=5),
     datasplit_config=SyntheticDataSplitConfig(seed=1, num_train=1, noise=0.2),
-    start_config=StartConfig(run="pretrained", criterion="held_out_0/f1_score"),
+    start_config=StartConfig(
+        run="pretrained",
+        criterion="held_out_0/f1_score",
+        # new channels are learnt at the full rate; at that rate the backbone forgets its start
+        backbone_learning_rate_factor=0.25,
+    ),
 )
 
 
