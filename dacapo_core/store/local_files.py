@@ -121,9 +121,7 @@ class Partial:
         make_folders(folder)
         make_folders(os.path.dirname(final))
         self._final = final
-        self._path = os.path.join(folder, f"{socket.gethostname()}~{secrets.token_hex(8)}")
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        _try_lock(descriptor)
+        self._path, descriptor = _locked_file(folder)
         self.file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
 
     def make_durable(self) -> None:
@@ -168,6 +166,19 @@ def replace_link(path: str, target: str, partial_folder: str) -> None:
     beside = os.path.join(partial_folder, f"{socket.gethostname()}~{secrets.token_hex(8)}")
     os.symlink(os.path.relpath(target, os.path.dirname(path)), beside)
     os.replace(beside, path)
+
+
+def _locked_file(folder: str) -> tuple[str, int]:
+    """A new file of this process with its lock, unless the file system knows no locks."""
+    while True:
+        path = os.path.join(folder, f"{socket.gethostname()}~{secrets.token_hex(8)}")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return path, descriptor
+        # a sweep saw it before it was locked
+        os.close(descriptor)
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
@@ -231,41 +242,37 @@ def sweep(folder: str) -> list[str]:
     for name in names(folder):
         path = os.path.join(folder, name)
         if name.startswith(f"{socket.gethostname()}~"):
-            dead = _is_unlocked(path)
+            gone = _remove_if_unlocked(path)
         else:
-            dead = _age(path) > _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER
-        if dead:
-            os.unlink(path)
+            gone = _remove_if_old(path, _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER)
+        if gone:
             removed.append(name)
     return removed
 
 
-def _age(path: str) -> float:
-    try:
-        return time.time() - os.lstat(path).st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _is_unlocked(path: str) -> bool:
+def _remove_if_unlocked(path: str) -> bool:
     if os.path.islink(path):
-        return _age(path) > 60
+        return _remove_if_old(path, 60)
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        locked = _try_lock(descriptor)
-        # a writer takes its lock right after it made the file
-        return locked and (os.fstat(descriptor).st_size > 0 or _age(path) > 60)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # under the lock: a writer that takes it next sees that its file is gone
+        os.unlink(path)
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
-def _try_lock(descriptor: int) -> bool:
-    """Whether this process has the lock now; False too where there are no locks."""
+def _remove_if_old(path: str, seconds: float) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        if time.time() - os.lstat(path).st_mtime <= seconds:
+            return False
+        os.unlink(path)
+    except FileNotFoundError:
         return False
     return True

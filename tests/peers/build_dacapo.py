@@ -49,7 +49,8 @@ def sources(python: Path) -> list[str]:
     for line in listed.splitlines():
         name, _, value = line.partition("=")
         option = name.rpartition(".")[2]
-        if option in ("find-links", "index-url", "extra-index-url"):
+        # not extra-index-url: uv would take what another index has of the same name for all
+        if option in ("find-links", "index-url"):
             options |= {(f"--{option}", part) for part in value.strip("'\"").split()}
     return [word for pair in sorted(options) for word in pair]
 
