@@ -27,7 +27,7 @@ FINETUNED = RunConfig(
     validation_interval=16,
     task_config=OneHotTaskConfig(channels=["ves", "pm", "mito"]),
     trainer_config=TrainerConfig(warmup_iterations=5),
-    datasplit_config=SyntheticDataSplitConfig(seed=1, num_train=1, noise=0.2),
+    datasplit_config=SyntheticDataSplitConfig(seed=2, num_train=1, noise=0.2),
     start_config=StartConfig(
         run="pretrained",
         criterion="held_out_0/f1_score",
