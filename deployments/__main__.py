@@ -1,6 +1,6 @@
 """``python -m deployments server | deploy | worker | automations``: all it takes to serve flows.
 
-Each is Prefect's own command under the settings of ``profiles.toml``, from any folder.
+Prefect's own commands under the settings of ``profiles.toml``, from any folder.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from typing import Annotated
 
 import typer
 
+from deployments.devices import devices
+from deployments.workers import (
+    LIGHT_QUEUE,
+    WORK_POOL,
+    Supervisor,
+    become_prefect,
+    places,
+    training_place,
+)
+
 FOLDER = Path(__file__).resolve().parent
-WORK_POOL = "gpu"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -29,16 +38,23 @@ def prefect_settings() -> None:
 @app.command()
 def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> None:
     """Start Prefect's server and its pages, and stay."""
-    _become_prefect("server", "start", "--host", "127.0.0.1", "--port", str(port))
+    become_prefect("server", "start", "--host", "127.0.0.1", "--port", str(port))
 
 
 @app.command()
 def deploy() -> None:
-    """Bring work pool, deployments and automations on the server to what stands in the code."""
-    _require_server()
-    _prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
+    """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
+    api_url = _require_server()
+    from deployments.index_page import PATH, publish_index
+    from deployments.work_pool import ensure_work_pool
+    from tasks.weights_store_block import WeightsStoreBlock
+
+    ensure_work_pool()
+    WeightsStoreBlock.register_type_and_schema()
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
     automations()
+    publish_index(_deployment_names())
+    print(f"where everything is: {api_url.removesuffix('/api')}{PATH}")
 
 
 @app.command()
@@ -54,23 +70,34 @@ def automations() -> None:
 @app.command()
 def worker(
     device: Annotated[
-        int | None, typer.Option(help="The one GPU that this worker's runs see; default: all.")
+        str | None,
+        typer.Option(help="Serve this GPU alone, its index or UUID. Default: all of the machine."),
     ] = None,
 ) -> None:
-    """Start a worker that runs one flow at a time, and stay."""
+    """Start one worker per GPU, each for one run at a time, and stay.
+
+    A worker more takes what needs no GPU: pruning and sweeps. CUDA_VISIBLE_DEVICES limits the
+    GPUs that are served. Without a GPU, one worker trains on the CPU.
+    """
     _require_server()
-    name = f"{os.uname().nodename}-{'cpu' if device is None else f'gpu{device}'}"
+    _require_work_pool()
+    host = os.uname().nodename
     if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
-    _become_prefect("worker", "start", "--pool", WORK_POOL, "--limit", "1", "--name", name)
+        place = training_place(host, device)
+        os.environ |= place.environment
+        become_prefect(*place.command)
+    found = devices()
+    if not found:
+        print("no GPU here: runs train on the CPU, one at a time", flush=True)
+    Supervisor(places(host, found), lambda text: print(text, flush=True)).run()
 
 
-def _require_server() -> None:
-    """Leave with the way out when no server answers."""
+def _require_server() -> str:
+    """The API's URL; leave with the way out when no server answers there."""
     import httpx
     from prefect.settings import PREFECT_API_URL
 
-    url = PREFECT_API_URL.value()
+    url = str(PREFECT_API_URL.value())
     try:
         httpx.get(f"{url}/health", timeout=10).raise_for_status()
     except httpx.HTTPError as error:
@@ -78,11 +105,25 @@ def _require_server() -> None:
             f"no Prefect server answers at {url} ({error}); start one with "
             "`python -m deployments server`, or set PREFECT_API_URL"
         ) from None
+    return url
 
 
-def _become_prefect(*arguments: str) -> None:
-    """Go on as Prefect's command line, so that a signal reaches it and nothing is left behind."""
-    os.execv(sys.executable, [sys.executable, "-m", "prefect", *arguments])
+def _require_work_pool() -> None:
+    """Leave with the way out when the server does not have the pool."""
+    from deployments.work_pool import work_pool_stands
+
+    if not work_pool_stands():
+        raise SystemExit(
+            f"the Prefect server has no work pool {WORK_POOL!r} with a queue {LIGHT_QUEUE!r}; "
+            "`python -m deployments deploy` makes them"
+        )
+
+
+def _deployment_names() -> list[str]:
+    import yaml
+
+    found = yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]
+    return [f"{each['entrypoint'].rpartition('.')[2]}/{each['name']}" for each in found]
 
 
 def _prefect(*arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""The weights stores that this process has open, by URL."""
+"""The weights stores that this process has open, by URL or by the name of a block."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ if TYPE_CHECKING:
 
 
 def store_url(store: str | None) -> str:
-    """The URL a flow was given, or the one that the settings name."""
+    """What a flow was given, ``block:<name>`` as it stands, or the URL that the settings name."""
     return store or get_settings().runs_base_dir
 
 
 def open_store(store: str | None) -> LocalWeightsStore:
-    """The store at a path or URL, default the one that the settings name.
+    """The store at a path, a URL or ``block:<name>``, default the one that the settings name.
 
-    One object a URL: what a task stores in the background, the next one settles. The storage
-    options of the settings apply to every store of the same protocol.
+    One object each: what a task stores in the background, the next one settles. A block has
+    its own storage options; those of the settings apply to every URL of the same protocol.
+
+    Raises:
+        MissingStoreBlockError: the Prefect server has no such block.
     """
     return _open(store_url(store))
 
 
 @cache
-def _open(url: str) -> LocalWeightsStore:
+def _open(place: str) -> LocalWeightsStore:
     from dacapo_core.experiments.starts.start import options_for
     from dacapo_core.store.local_weights_store import LocalWeightsStore
+    from tasks.weights_store_block import PREFIX, load_store_block
 
-    return LocalWeightsStore(url, options_for(url))
+    if place.startswith(PREFIX):
+        block = load_store_block(place)
+        return LocalWeightsStore(block.url, block.storage_options.get_secret_value())
+    return LocalWeightsStore(place, options_for(place))

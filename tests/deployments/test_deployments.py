@@ -27,6 +27,7 @@ DEPLOYMENTS = [
     "finetune/cosem",
     "validate/checkpoint",
     "prune/nightly",
+    "sweep/grid",
 ]
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,164 @@
+"""Workers of the pool: one run at a time on each GPU, and one worker for what needs none."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WORK_POOL = "gpu"
+TRAINING_QUEUE = "default"
+LIGHT_QUEUE = "light"
+LIGHT_RUNS = 4
+
+RESTART_SECONDS = (1.0, 5.0, 30.0)
+STABLE_SECONDS = 300.0
+RUNS_STOP_SECONDS = 25.0
+WORKER_STOPS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class WorkerPlace:
+    """One worker: its name, its queue, how many runs at a time, and the GPUs that they see."""
+
+    name: str
+    queue: str
+    limit: int
+    device: str
+
+    @property
+    def command(self) -> list[str]:
+        """Prefect's arguments that start it."""
+        return [
+            *("worker", "start", "--pool", WORK_POOL, "--work-queue", self.queue),
+            *("--limit", str(self.limit), "--name", self.name),
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its runs need to see that device alone; indices as ``nvidia-smi`` counts."""
+        return {"CUDA_VISIBLE_DEVICES": self.device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def training_place(host: str, device: str) -> WorkerPlace:
+    """The worker of one GPU; of the CPU where ``device`` is empty."""
+    return WorkerPlace(f"{host}-{f'gpu{device}' if device else 'cpu'}", TRAINING_QUEUE, 1, device)
+
+
+def places(host: str, devices: Sequence[str]) -> list[WorkerPlace]:
+    """All workers of a machine. Pruning and sweeps do not wait for a GPU, nor hold one."""
+    return [
+        *(training_place(host, device) for device in devices or [""]),
+        WorkerPlace(f"{host}-light", LIGHT_QUEUE, LIGHT_RUNS, ""),
+    ]
+
+
+@dataclass
+class Supervisor:
+    """Starts workers, starts again those that end, and ends all of them with itself.
+
+    Asked to stop by SIGTERM or Ctrl-C, it asks the runs first, so that each stores what it has.
+    """
+
+    places: Sequence[WorkerPlace]
+    say: Callable[[str], None]
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Supervise until asked to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        keepers = [
+            threading.Thread(target=self._keep, args=(place,), name=place.name)
+            for place in self.places
+        ]
+        for keeper in keepers:
+            keeper.start()
+        for keeper in keepers:
+            keeper.join()
+
+    def _keep(self, place: WorkerPlace) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "deployments.workers", *place.command],
+                env=os.environ | place.environment,
+                start_new_session=True,
+            )
+            ended = threading.Thread(target=self._stop_when_asked, args=(worker,), daemon=True)
+            ended.start()
+            code = worker.wait()
+            if self._stopping.is_set():
+                ended.join()
+                return
+            failures = 0 if time.monotonic() - began > STABLE_SECONDS else failures + 1
+            delay = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
+            self.say(f"worker {place.name} ended with code {code}; again in {delay:.0f} s")
+            self._stopping.wait(delay)
+
+    def _stop_when_asked(self, worker: subprocess.Popen[bytes]) -> None:
+        self._stopping.wait()
+        if worker.poll() is not None:
+            return
+        runs = children(worker.pid)
+        for run in runs:
+            _signal_group(run, signal.SIGTERM)
+        deadline = time.monotonic() + RUNS_STOP_SECONDS
+        while time.monotonic() < deadline and set(runs) & set(children(worker.pid)):
+            time.sleep(0.1)
+        worker.terminate()
+        try:
+            worker.wait(WORKER_STOPS_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started; none where there is no /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def become_prefect(*arguments: str) -> None:
+    """Go on as Prefect's command line, so that a signal reaches it and nothing is left behind.
+
+    A shell starts background processes deaf to Ctrl-C, and Prefect's workers then to SIGTERM too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.execv(sys.executable, [sys.executable, "-m", "prefect", *arguments])
+
+
+def _end_with_the_supervisor() -> None:
+    """Have the kernel send SIGTERM when the supervisor is gone: two workers never share a GPU."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _end_with_the_supervisor()
+    become_prefect(*sys.argv[1:])
