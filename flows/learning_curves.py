@@ -1,0 +1,109 @@
+"""How fast a run learnt, read from its store, and how that compares with another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dacapo_core.experiments.starts import LoadingReport
+from tasks.pages.wording import readable_score, readable_seconds
+
+if TYPE_CHECKING:
+    from dacapo_core.store.local_weights_store import LocalWeightsStore
+
+GOAL = 0.80
+MEAN = "dice"
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Dice by iteration, and seconds of training until it.
+
+    ``dice`` is iteration → criterion → score, ``dice`` for the mean over the channels and
+    ``<channel>__dice`` for one; validation takes no part in ``seconds``.
+    """
+
+    run: str
+    dice: Mapping[int, Mapping[str, float]]
+    seconds: Mapping[int, float]
+
+    def reached(self, goal: float) -> int | None:
+        """The first iteration that was judged and has a mean Dice of ``goal``."""
+        return next(
+            (at for at in sorted(self.dice) if self.dice[at].get(MEAN, 0.0) >= goal),
+            None,
+        )
+
+    @property
+    def best(self) -> float | None:
+        """The highest mean Dice."""
+        return max((scores[MEAN] for scores in self.dice.values() if MEAN in scores), default=None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run from a start and the same from scratch, for a person at a terminal.
+
+    ``report`` is the start's loading report; ``was_complete``: there was nothing left to train.
+    """
+
+    report: Mapping[str, Any]
+    finetuned: LearningCurve
+    scratch: LearningCurve
+    was_complete: bool
+
+    def __str__(self) -> str:
+        report = LoadingReport.model_validate(self.report)
+        rows = [
+            f"  {row.label:<10} "
+            + ("initialised anew" if row.source is None else f"row {row.source} of the source")
+            for row in report.head_rows
+        ]
+        before = self.finetuned.dice.get(0, {})
+        scores = [
+            f"  {name.removesuffix('__dice'):<10} {readable_score(score)}"
+            for name, score in before.items()
+            if name != MEAN
+        ]
+        lines = ["All runs are complete: nothing to do.", ""] if self.was_complete else []
+        lines += [*report.summary().splitlines()[:1], "", "Head", *rows, ""]
+        lines += ["Dice before the first step, on data it was not trained on", *scores, ""]
+        return "\n".join([*lines, *self._learning()])
+
+    def _learning(self) -> list[str]:
+        lines = [f"{'':<16}{f'to mean Dice {GOAL:.2f}':<36}best"]
+        for name, curve in (("fine-tuned", self.finetuned), ("from scratch", self.scratch)):
+            at = curve.reached(GOAL)
+            if at is None:
+                when = f"not within {max(curve.dice, default=0)} iterations"
+            else:
+                seconds = readable_seconds(curve.seconds.get(at, 0.0))
+                when = f"{at} iterations, {seconds} of training"
+            lines.append(f"{name:<16}{when:<36}{readable_score(curve.best)}")
+        return lines
+
+
+def learning_curve(store: LocalWeightsStore, run: str) -> LearningCurve:
+    """What a run's scores and training statistics say; the mean over several volumes."""
+    found: dict[int, list[dict[str, float]]] = {}
+    for record in store.scores(run):
+        names = {name for entry in record.entries for name in entry.scores if name.endswith(MEAN)}
+        best = {name: record.best_entry(name, higher_is_better=True) for name in sorted(names)}
+        found.setdefault(record.iteration, []).append(
+            {name: each[0] for name, each in best.items() if each is not None}
+        )
+    dice = {
+        iteration: {
+            name: sum(scores[name] for scores in volumes if name in scores)
+            / sum(name in scores for scores in volumes)
+            for name in sorted(set().union(*volumes))
+        }
+        for iteration, volumes in found.items()
+    }
+    seconds, total = {0: 0.0}, 0.0
+    for stats in store.training_stats(run):
+        for iteration, time in zip(stats["iteration"], stats["time"], strict=True):
+            total += time
+            seconds[iteration] = total
+    return LearningCurve(run, dice, seconds)
