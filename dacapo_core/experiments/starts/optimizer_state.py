@@ -11,6 +11,9 @@ from dacapo_core.experiments.starts.start_error import StartError
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+# what tells the Adams from SGD: their states cannot be exchanged
+MOMENTS = ("betas", "momentum")
+
 
 def matching_optimizer_state(
     state: Mapping[str, Any], optimizer: Optimizer | None, report: LoadingReport
@@ -21,7 +24,7 @@ def matching_optimizer_state(
     from the checkpoint, each row of its head from the same row.
 
     Raises:
-        StartError: it did not, or the shapes say that it is another optimizer's state.
+        StartError: it did not, or it is the state of another kind of optimizer or other parameters.
     """
     if optimizer is None:
         raise StartError("carry_optimizer is set, but initialize_weights was given no optimizer")
@@ -30,6 +33,16 @@ def matching_optimizer_state(
         raise StartError(
             f"the optimizer of {report.run}/{report.criterion} cannot be taken over: the model or "
             "the order of its channels is another. Set carry_optimizer to false"
+        )
+    kinds = [
+        {name for group in groups for name in MOMENTS if name in group}
+        for groups in (state.get("param_groups", ()), optimizer.param_groups)
+    ]
+    if kinds[0] != kinds[1]:
+        raise StartError(
+            f"the optimizer of {report.run}/{report.criterion} is of another kind than "
+            f"{type(optimizer).__name__}: it has {' and '.join(sorted(kinds[0])) or 'no moments'}. "
+            "Set carry_optimizer to false"
         )
     saved = [index for group in state.get("param_groups", ()) for index in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

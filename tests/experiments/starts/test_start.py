@@ -308,3 +308,28 @@ def test_an_optimizer_of_other_rows_is_not_taken_over(
     with pytest.raises(StartError, match="no optimizer"):
         start.initialize_weights(model)
     assert still_the_same()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RAdam])
+def test_only_an_optimizer_of_the_same_kind_is_taken_over(
+    kind: Any, store: LocalWeightsStore, make_model: Any, unchanged: Any
+) -> None:
+    parent = make_model(["a"], 1)
+    trained = kind(parent.parameters(), lr=1e-2)
+    parent(torch.ones(1, 1, 20, 20, 20)).square().mean().backward()
+    trained.step()
+    store.store_weights(SimpleNamespace(name="parent", model=parent, optimizer=trained), 1)  # type: ignore[arg-type]
+    model = make_model(["a"], 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    start = Start(StartConfig("parent", "1", channels=["a"], carry_optimizer=True))
+    if kind is torch.optim.RAdam:
+        start.initialize_weights(model, optimizer=optimizer)
+        model(torch.ones(1, 1, 20, 20, 20)).square().mean().backward()
+        optimizer.step()
+        assert next(iter(optimizer.state.values()))["step"] == 2
+        return
+    still_the_same = unchanged(model)
+    with pytest.raises(StartError, match="another kind than AdamW: it has momentum"):
+        start.initialize_weights(model, optimizer=optimizer)
+    assert still_the_same()
+    assert not optimizer.state
