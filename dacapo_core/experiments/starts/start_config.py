@@ -45,12 +45,14 @@ class StartConfig(Configuration):
         0.9, ge=0, le=1, description="Share of the body below which a start is an error."
     )
     freeze_iterations: int = Field(
-        0, ge=0, description="Train the head alone for this many iterations first."
+        0,
+        ge=0,
+        description="Train the head alone for this many iterations first; the backbone stays as "
+        "it is, BatchNorm's statistics included.",
     )
     backbone_learning_rate_factor: float = Field(
         1.0, gt=0, le=1, description="Learning rate of the backbone as a share of the head's."
     )
-
     carry_optimizer: bool = Field(
         False,
         description="Take over the optimizer's state too; for a model of the same shape and head.",
@@ -58,6 +60,13 @@ class StartConfig(Configuration):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(**positional_values(args, values))
+
+    @field_validator("channels")
+    @classmethod
+    def _channels_are_distinct(cls, channels: list[str] | None) -> list[str] | None:
+        if channels is not None and len(set(channels)) != len(channels):
+            raise ValueError(f"channels {channels} name a label twice")
+        return channels
 
     @field_validator("criterion", mode="before")
     @classmethod

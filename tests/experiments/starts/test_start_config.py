@@ -95,6 +95,7 @@ def test_what_is_not_published_is_refused_with_what_is(
         ({"freeze_iterations": -1}, "freeze_iterations"),
         ({"backbone_learning_rate_factor": 0}, "backbone_learning_rate_factor"),
         ({"freeze": 3}, "freeze"),
+        ({"channels": ["mito", "er", "mito"]}, "channels"),
     ],
 )
 def test_bad_fields_are_named(values: dict[str, Any], field: str) -> None:
