@@ -24,7 +24,7 @@ def main() -> None:
 def what_to_type_next(run: str) -> str:
     """The commands that follow on from the demonstration."""
     commands = {
-        f".venv/bin/dacapo-store show {run} --store {FOLDER}/runs": "its checkpoints",
+        f".venv/bin/dacapo-store ls {run} --store {FOLDER}/runs": "its checkpoints",
         "make demo": "again: it says that all is done",
         ".venv/bin/python -m flows train my_run.yaml": "a run of your own",
         "make server": "Prefect's pages, schedules and workers",
