@@ -72,7 +72,7 @@ class Comparison:
         return "\n".join([*lines, *self._learning()])
 
     def _learning(self) -> list[str]:
-        lines = [f"{'':<16}{f'to mean Dice {GOAL:.2f}':<36}best"]
+        lines = [f"{'':<16}{f'to mean Dice {GOAL:.2f}':<42}best"]
         for name, curve in (("fine-tuned", self.finetuned), ("from scratch", self.scratch)):
             at = curve.reached(GOAL)
             if at is None:
@@ -80,7 +80,7 @@ class Comparison:
             else:
                 seconds = readable_seconds(curve.seconds.get(at, 0.0))
                 when = f"{at} iterations, {seconds} of training"
-            lines.append(f"{name:<16}{when:<36}{readable_score(curve.best)}")
+            lines.append(f"{name:<16}{when:<42}{readable_score(curve.best)}")
         return lines
 
 
