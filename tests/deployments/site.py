@@ -1,0 +1,179 @@
+"""A site: a folder that is not the repository, a real server, and the commands typed there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Site:
+    """Where commands are typed; what they start ends with it."""
+
+    folder: Path
+    api_url: str
+    environment: dict[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def run(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+        """Run ``python -m …`` to its end; its output is one text."""
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start ``python -m …`` in a process group of its own."""
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=self.folder,
+                env=self.environment | environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def deployment_run(self, name: str, **parameters: Any) -> str:
+        """Ask for a run of a deployment, as a person does; its flow run's id."""
+        given = [f"--param={key}={json.dumps(value)}" for key, value in parameters.items()]
+        asked = self.run("prefect", "deployment", "run", name, *given)
+        assert asked.returncode == 0, asked.stdout
+        (line,) = [each for each in asked.stdout.splitlines() if "UUID:" in each]
+        return line.split("UUID:")[1].strip()
+
+    def flow_run(self, id: str) -> Any:
+        """A flow run as the server has it."""
+        return self.get(f"flow_runs/{id}")
+
+    def ended(self, id: str, seconds: float = 180) -> Any:
+        """The flow run once it has come to an end."""
+        ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        wait_for(
+            f"the end of {id}", seconds, lambda: self.flow_run(id)["state_type"] in ends, self.log
+        )
+        return self.flow_run(id)
+
+    def task_runs(self, id: str) -> list[Any]:
+        """The task runs of a flow run."""
+        wanted = {"flow_runs": {"id": {"any_": [id]}}}
+        return list(self.post("task_runs/filter", wanted))
+
+    def artifacts(self) -> dict[str, Any]:
+        """The latest version of each artifact, by key."""
+        return {each["key"]: each for each in self.post("artifacts/latest/filter", {})}
+
+    def get(self, path: str) -> Any:
+        """An object of the server."""
+        with urllib.request.urlopen(f"{self.api_url}/{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the server finds for a filter, or makes of an object."""
+        request = urllib.request.Request(
+            f"{self.api_url}/{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def wait_for_server(self) -> None:
+        """Return when the server answers."""
+
+        def answers() -> bool:
+            try:
+                self.get("health")
+            except OSError:
+                return False
+            return True
+
+        wait_for("the server", 120, answers, self.log)
+
+    def log(self) -> str:
+        """What server and worker said."""
+        return (self.folder / "log").read_text()
+
+    def end(self) -> None:
+        """End all that was started, and what that started."""
+        for process in reversed(self.started):
+            kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL a process and all its descendants, whatever session they have made their own."""
+    from deployments.workers import children
+
+    def family(pid: int) -> list[int]:
+        return [pid, *(each for child in children(pid) for each in family(child))]
+
+    for pid in family(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def wait_for(
+    what: str,
+    seconds: float,
+    found: Callable[[], Any],
+    log: Callable[[], str] = str,
+) -> Any:
+    """What ``found`` returns, once it is truthy."""
+    deadline = time.monotonic() + seconds
+    while not (answer := found()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s; {log()[-4000:]}")
+        time.sleep(0.3)
+    return answer
+
+
+@contextmanager
+def running_site(folder: Path, **environment: str) -> Iterator[Site]:
+    """A server started and the deployments applied in ``folder``; all of it ends with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    url = f"http://127.0.0.1:{port}/api"
+    site = Site(
+        folder,
+        url,
+        ours
+        | {
+            "OMP_NUM_THREADS": "1",
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_URL": url,
+            "DACAPO_RUNS_BASE_DIR": str(folder / "runs"),
+        }
+        | environment,
+    )
+    try:
+        site.start("deployments", "server", "--port", str(port))
+        site.wait_for_server()
+        deployed = site.run("deployments", "deploy")
+        assert deployed.returncode == 0, deployed.stdout
+        yield site
+    finally:
+        site.end()
