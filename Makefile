@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo server deploy worker check test test-fast campaign browser clean
+.PHONY: help install demo demo-finetune docs server deploy worker check test test-fast campaign browser clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ install: $(VENV)/.installed ## the environment in .venv
 demo: $(VENV)/.installed ## train, validate, keep the best and prune, on generated data
 	$(BIN)/python -m flows.demo
 
+demo-finetune: $(VENV)/.installed ## what a start is worth: fine-tuning against training from scratch
+	$(BIN)/python -m flows.demo_finetune
+
 server: $(VENV)/.installed ## Prefect's server and pages on http://127.0.0.1:4200
 	$(BIN)/python -m deployments server
 
@@ -70,6 +73,10 @@ test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 
 
 campaign: $(VENV)/.installed-$(EXTRAS) ## the long random kill tests
 	$(BIN)/python -m pytest -m campaign --timeout 3600
+
+docs: $(VENV)/.installed ## the documentation as a site in build/docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --strict --site-dir build/docs
 
 clean: ## forget the environment and what the demo left
 	rm -rf $(VENV) .venv-* demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
