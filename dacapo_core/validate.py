@@ -29,7 +29,7 @@ def validate_iteration(
     channels that the volume holds, and has no value if one of theirs has none.
 
     Args:
-        prediction: of `predict`, if there is one already.
+        prediction: what `predict` gave, if there is one already.
 
     Raises:
         ArrayError: the volume does not fit the run; the message names it.

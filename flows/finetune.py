@@ -43,6 +43,7 @@ def finetune(
     source: RunConfig | None = PRETRAINED,
     store: str | None = None,
     retention: RetentionPolicy = DEFAULT_RETENTION,
+    validation_deployment: str | None = None,
 ) -> RunSummary:
     """Fine-tune a run from its start: a published COSEM network, or any run's checkpoint.
 
@@ -56,6 +57,8 @@ def finetune(
         source: A run to train first, if the start is a checkpoint of this one and it is not done.
         store: Path or URL of the weights store. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
+        validation_deployment: Deployment that judges each stored checkpoint on another worker
+            while training goes on, such as validate/checkpoint. Default: validate in place.
 
     Raises:
         ValueError: the run has no start_config.
@@ -67,5 +70,5 @@ def finetune(
             f"run {run.name!r} has no start_config: say where it starts, or use the flow train"
         )
     if source is not None and start.store_url is None and start.run == source.name:
-        training_loop(source, store, retention)
-    return training_loop(run, store, retention)
+        training_loop(source, store, retention, validation_deployment)
+    return training_loop(run, store, retention, validation_deployment)

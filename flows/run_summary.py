@@ -19,7 +19,8 @@ class RunSummary:
     """A run as its store tells it.
 
     ``best`` is ``<dataset>/<criterion>`` → (iteration, score); ``kept`` and ``pruned`` are
-    iteration → reasons; ``began_at`` is the iteration that this process continued from.
+    iteration → reasons; ``began_at`` is the iteration that this process continued from;
+    ``waiting`` are the iterations that were handed to a validator and have no scores yet.
     """
 
     run: str
@@ -32,6 +33,7 @@ class RunSummary:
     pruned: Mapping[int, Sequence[str]] = field(default_factory=dict)
     bytes_kept: int = 0
     bytes_freed: int = 0
+    waiting: Sequence[int] = ()
 
     @property
     def was_complete(self) -> bool:
@@ -39,7 +41,14 @@ class RunSummary:
         return self.began_at >= self.num_iterations
 
     def __str__(self) -> str:
-        return "\n".join([self._headline(), *self._best_lines(), *self._checkpoint_lines()])
+        return "\n".join(
+            [
+                self._headline(),
+                *self._best_lines(),
+                *self._waiting_lines(),
+                *self._checkpoint_lines(),
+            ]
+        )
 
     def _headline(self) -> str:
         if self.was_complete:
@@ -59,6 +68,16 @@ class RunSummary:
             for name, (iteration, score) in sorted(self.best.items())
         ]
         return ["", "Best, on data it was not trained on", *lines]
+
+    def _waiting_lines(self) -> list[str]:
+        if not self.waiting:
+            return []
+        iterations = ", ".join(map(str, self.waiting))
+        return [
+            "",
+            f"Waiting for their validation: {iterations}",
+            "  Their scores and the best arrive later; until then they are not pruned.",
+        ]
 
     def _checkpoint_lines(self) -> list[str]:
         lines = ["", f"Kept ({readable_bytes(self.bytes_kept)})"]
@@ -109,4 +128,5 @@ def summarise(
         pruned={iteration: checkpoint.reasons for iteration, checkpoint in gone.items()},
         bytes_kept=plan.bytes_kept,
         bytes_freed=sum(checkpoint.size or 0 for checkpoint in gone.values()),
+        waiting=opened.pending(run),
     )

@@ -18,6 +18,7 @@ def train(
     run: RunConfig = RunConfig(),  # noqa: B008 - a form needs its defaults here, and it is frozen in effect
     store: str | None = None,
     retention: RetentionPolicy = DEFAULT_RETENTION,
+    validation_deployment: str | None = None,
 ) -> RunSummary:
     """Train a run, or continue it, with validation, the best kept and the rest pruned.
 
@@ -29,5 +30,7 @@ def train(
             its name becomes the time that the flow run was scheduled for.
         store: Path or URL of the weights store. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
+        validation_deployment: Deployment that judges each stored checkpoint on another worker
+            while training goes on, such as validate/checkpoint. Default: validate in place.
     """
-    return training_loop(with_scheduled_name(run), store, retention)
+    return training_loop(with_scheduled_name(run), store, retention, validation_deployment)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.run_summary import RunSummary, summarise
 from tasks.begin import begin
+from tasks.hand_over import await_validations, find_deployment, hand_over
 from tasks.initialize_weights import initialize_weights
 from tasks.live_runs import LiveRun, deliver_termination, live
 from tasks.provenance import who
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from dacapo_core.store.retention import RetentionPolicy
 
 
-def training_loop(run: RunConfig, store: str | None, retention: RetentionPolicy) -> RunSummary:
+def training_loop(
+    run: RunConfig,
+    store: str | None,
+    retention: RetentionPolicy,
+    validation_deployment: str | None = None,
+) -> RunSummary:
     """Resume or begin a run, then until it is done: train, store, validate, keep best, prune.
 
     Every step can be repeated: a run killed between any two of them continues, and ends with the
@@ -31,27 +37,39 @@ def training_loop(run: RunConfig, store: str | None, retention: RetentionPolicy)
 
     Args:
         store: path or URL; default the one that the settings name.
+        validation_deployment: judges each stored checkpoint on another worker while this one
+            goes on; default: validate in place.
 
     Raises:
+        ValidationDeploymentError: there is no such deployment.
         LeaseHeldError: another process trains this run.
         RunConfigChangedError: the store holds a run of this name that was configured otherwise.
     """
     started = time.monotonic()
     url = store_url(store)
+    if validation_deployment is not None:
+        find_deployment(validation_deployment)
     with live(run.name, run.num_iterations, url, owner=who()) as current:
         beginning = begin(run)
         at = beginning.iteration
         if at == 0 and run.start_config is not None:
             initialize_weights(run.name)
+            # there is no checkpoint yet that another worker could judge
             validate(run.name, 0)
         elif at > 0:
             # the last process may have died between storing and judging
-            _judge(run.name, at, url, retention, validated=beginning.validated)
+            _judge(run.name, at, url, validation_deployment, validated=beginning.validated)
+            _settle_up(run.name, url, retention)
         for stop in run.validation_iterations():
             if stop <= at:
                 continue
             at = _train_and_store(current, stop)
-            _judge(run.name, at, url, retention, validated=False)
+            _judge(run.name, at, url, validation_deployment, validated=False)
+            _settle_up(run.name, url, retention)
+        if validation_deployment is not None:
+            await_validations(run.name, validation_deployment, url)
+            store_best(run.name, url)
+            _settle_up(run.name, url, retention)
         return summarise(
             run.name,
             url,
@@ -75,12 +93,21 @@ def _train_and_store(current: LiveRun, stop: int) -> int:
 
 
 def _judge(
-    name: str, iteration: int, url: str, retention: RetentionPolicy, *, validated: bool
+    name: str, iteration: int, url: str, validation_deployment: str | None, *, validated: bool
 ) -> None:
-    """Score an iteration, move the best pointers, and only then let go of what is superseded."""
+    """Score an iteration, or have it scored elsewhere, and move the best to what scores say."""
+    if validation_deployment is not None:
+        settle(name, iteration)
+        hand_over(name, validation_deployment, url)
+        store_best(name, url)
+        return
     if not validated:
         validate(name, iteration)
         settle(name, iteration)
-    store_best(name, url)
+    store_best(name, url, judged=iteration)
+
+
+def _settle_up(name: str, url: str, retention: RetentionPolicy) -> None:
+    """Let go of what is superseded, only now, and show what there is."""
     prune(name, retention, url)
     publish_report(name)

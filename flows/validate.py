@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from tasks.live_runs import judged
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
@@ -11,7 +12,13 @@ from tasks.stores import store_url
 from tasks.validate import validate as validate_live
 
 
-@flow(name="validate", flow_run_name="validate {run}", persist_result=False)
+def _flow_run_name() -> str:
+    given = flow_run.parameters
+    iterations = given.get("iterations") or []
+    return " ".join(["validate", str(given["run"]), *map(str, iterations)])
+
+
+@flow(name="validate", flow_run_name=_flow_run_name, persist_result=False)
 def validate(
     run: str, iterations: list[int] | None = None, store: str | None = None
 ) -> dict[int, dict[str, float]]:
@@ -37,5 +44,5 @@ def validate(
         for iteration in iterations if iterations is not None else unscored_iterations(run, url):
             load_checkpoint(run, iteration)
             scores[iteration] = validate_live(run, iteration)
-            store_best(run, url)
+            store_best(run, url, judged=iteration)
     return scores

@@ -42,6 +42,7 @@ def begin(run: RunConfig) -> Beginning:
     from dacapo_core.experiments.run import Run
     from dacapo_core.resume import resume
     from dacapo_core.settings import get_settings
+    from dacapo_core.store.scores import unjudged
 
     live = live_run(run.name)
     live.progress.phase("preparing")
@@ -61,13 +62,9 @@ def begin(run: RunConfig) -> Beginning:
     )
     if found.iteration > 0:
         release_start(live)
-    judged = {
-        record.dataset
-        for record in live.store.scores(run.name)
-        if record.iteration == found.iteration
-    }
-    wanted = {dataset.name for dataset in live.run.validation_datasets}
-    return Beginning(found.iteration, found.reason, validated=wanted <= judged)
+    wanted = [dataset.name for dataset in live.run.validation_datasets]
+    missing = unjudged([found.iteration], live.store.scores(run.name), wanted)
+    return Beginning(found.iteration, found.reason, validated=not missing)
 
 
 def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:

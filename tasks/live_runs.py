@@ -10,9 +10,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from tasks.progress import RunProgress
 from tasks.stores import open_store
@@ -29,7 +30,8 @@ class LiveRun:
     """A run between its first and its last task in this process.
 
     ``termination`` is the signal that asked it to stop; ``stretch`` is the iterations since the
-    last checkpoint.
+    last checkpoint; ``handed_over`` are the flow runs that judge its checkpoints elsewhere, each
+    with its iterations.
     """
 
     name: str
@@ -40,6 +42,7 @@ class LiveRun:
     built: Run | None = None
     stretch: TrainingStats | None = None
     start_pinned: bool = False
+    handed_over: dict[UUID, list[int]] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from tasks.live_runs import LiveRun, live_run
 from tasks.pages.run_report import RunReport, report_page
 from tasks.publishing import artifact_key, events_path, page_path, publisher
@@ -49,8 +51,23 @@ def read_report(live: LiveRun) -> RunReport:
             f"{dataset}/{criterion}": (best.iteration, best.score)
             for (dataset, criterion), best in live.store.best_records(live.name).items()
         },
+        pictures=_pictures(live),
         links=_links(live),
     )
+
+
+def _pictures(live: LiveRun) -> dict[str, bytes]:
+    """The slices of the last validation that there are pictures of."""
+    kept = live.store.pictures(live.name)
+    newest = max((iteration for iteration, _ in kept), default=None)
+    found = {}
+    for iteration, dataset in kept:
+        # a validator elsewhere may take it away meanwhile
+        with suppress(FileNotFoundError):
+            if iteration == newest:
+                picture = live.store.picture(live.name, iteration, dataset)
+                found[f"{dataset} at iteration {iteration}"] = picture
+    return found
 
 
 def _links(live: LiveRun) -> dict[str, str]:

@@ -8,11 +8,14 @@ from tasks.stores import open_store
 
 
 @step("best of {run}")
-def store_best(run: str, store: str | None = None) -> dict[str, int]:
+def store_best(run: str, store: str | None = None, judged: int | None = None) -> dict[str, int]:
     """Derive the best of every dataset and criterion from all scores of the run.
 
     Scores may come late and in any order, from validators on other machines: the answer is the
     same. One event says of which an iteration became the best.
+
+    Args:
+        judged: an iteration whose validation ends with this; it may be pruned from here on.
 
     Returns:
         ``<dataset>/<criterion>`` → iteration, of the pointers that moved.
@@ -23,6 +26,8 @@ def store_best(run: str, store: str | None = None) -> dict[str, int]:
     for (dataset, criterion), record in opened.derive_best(run).items():
         moved[f"{dataset}/{criterion}"] = record.iteration
         scores.setdefault(record.iteration, {})[f"{dataset}/{criterion}"] = record.score
+    if judged is not None:
+        opened.end_validation(run, judged)
     for iteration, best_for in scores.items():
         emit_checkpoint_event(
             "best", run, iteration=iteration, best_for=best_for, store=opened.basedir

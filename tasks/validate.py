@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.live_runs import live_run
 from tasks.step import step
+
+if TYPE_CHECKING:
+    from dacapo_core.store.scores import ScoresRecord
+
+MOST_PICTURES = 3
 
 
 @step("validate {run} {iteration}")
 def validate(run: str, iteration: int) -> dict[str, float]:
-    """Score the live run on its validation volumes and keep the scores with it.
+    """Score the live run on its validation volumes; keep the scores, and a slice of the first few.
 
     Returns:
         ``<dataset>/<criterion>`` → the best score over the post-processing parameters.
     """
+    from dacapo_core.pictures import slice_picture
     from dacapo_core.store.scores import best_scores, shown_scores
-    from dacapo_core.validate import validate_iteration
+    from dacapo_core.validate import predict, validate_iteration
 
     live = live_run(run)
     live.progress.phase("validating")
-    records = []
+    records: list[ScoresRecord] = []
+    pictures: dict[str, bytes] = {}
     for dataset in live.run.validation_datasets:
-        record = validate_iteration(live.run, dataset)
-        live.check_lease()
-        live.store.store_scores(run, iteration, dataset.name, record)
-        records.append(record)
+        prediction = predict(live.run, dataset)
+        records.append(validate_iteration(live.run, dataset, prediction))
+        if len(pictures) < MOST_PICTURES:
+            pictures[dataset.name] = slice_picture(dataset, live.run.task.channels, prediction)
+    live.check_lease()
+    # all at once: a checkpoint is not judged while a volume is missing
+    for record in records:
+        live.store.store_scores(run, iteration, record.dataset, record)
+    for name, picture in pictures.items():
+        live.store.store_picture(run, iteration, name, picture)
     scores = best_scores(records).get(iteration, {})
     overall = {name: score for name, score in scores.items() if "__" not in name}
     live.progress.note(f"{run}: iteration {iteration}: {shown_scores(overall or scores)}")

@@ -12,6 +12,8 @@ from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTData
 from dacapo_core.pictures.canvas import new_figure, png
 
 MOST_PIXELS = 256
+# whole chunks are read once, and no more of a volume than this is in memory
+SECTIONS_AT_ONCE = 64
 
 
 def slice_picture(
@@ -67,13 +69,17 @@ def slice_picture(
 
 def busiest_slice(dataset: RawGTDataset, channels: Sequence[str]) -> int:
     """The section with most channels present, and among those most foreground; label voxels."""
-    best, found = (-1, -1), dataset.begin[0]
-    for z in range(dataset.begin[0], dataset.end[0]):
-        labels, _ = dataset.read_labels(
-            (z, *dataset.begin[1:]), (z + 1, *dataset.end[1:]), channels
-        )
-        counts = labels.sum((1, 2, 3))
-        rank = (int((counts > 0).sum()), int(counts.sum()))
-        if rank > best:
-            best, found = rank, z
-    return found
+    counts = np.concatenate(
+        [
+            dataset.read_labels(
+                (z, *dataset.begin[1:]),
+                (min(z + SECTIONS_AT_ONCE, dataset.end[0]), *dataset.end[1:]),
+                channels,
+            )[0].sum((2, 3))
+            for z in range(dataset.begin[0], dataset.end[0], SECTIONS_AT_ONCE)
+        ],
+        axis=1,
+    )
+    # of equals the first
+    present, foreground = (counts > 0).sum(0), counts.sum(0)
+    return dataset.begin[0] + int(np.lexsort((-foreground, -present))[0])

@@ -170,7 +170,7 @@ def unpin(
 def request_validation(
     filesystem: StoreFilesystem, run: str, iteration: int, *, expires: datetime, by: str | None
 ) -> None:
-    """Protect a checkpoint until its validation is done or ``expires``.
+    """Protect a checkpoint until its validation has ended or ``expires``.
 
     Raises:
         MissingCheckpointError: no such checkpoint, or a pruner was faster.

@@ -215,6 +215,15 @@ def training_path(run: str, iteration: int) -> str:
     return f"{run}/records/training/{iteration}.json"
 
 
+def pictures_folder(run: str) -> str:
+    return f"{run}/records/pictures"
+
+
+def picture_path(run: str, iteration: int, dataset: str) -> str:
+    """A slice of a validation volume: raw data, truth and prediction."""
+    return f"{run}/records/pictures/{iteration}/{dataset}.png"
+
+
 def pruned_folder(run: str) -> str:
     return f"{run}/records/pruned"
 

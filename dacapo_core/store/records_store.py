@@ -15,6 +15,7 @@ from dacapo_core.store import (
     history,
     iteration_notes,
     layout,
+    picture_records,
     reclaiming,
     run_records,
     scores_records,
@@ -139,7 +140,7 @@ class RecordsStore:
         return best_records.read_all_best(self.filesystem, layout.check_run_name(run))
 
     def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
-        """Keep the scores of a checkpoint; ends the request for its validation."""
+        """Keep the scores of a checkpoint in place of earlier ones of the same dataset."""
         scores_records.write_scores(self.filesystem, run, iteration, _name(dataset), scores)
 
     def scores(self, run: str) -> list[ScoresRecord]:
@@ -154,13 +155,34 @@ class RecordsStore:
         """Move every best to what the scores of the live checkpoints say; those that moved."""
         return scores_records.derive_best(self.filesystem, layout.check_run_name(run))
 
+    def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
+        """Keep a picture of a validation, beside those of the newest few and of the best."""
+        best = picture_records.overall_best(self.best_records(run))
+        picture_records.write_picture(self.filesystem, run, iteration, _name(dataset), png, best)
+
+    def pictures(self, run: str) -> list[tuple[int, str]]:
+        """(iteration, dataset) of each picture that is kept, in order."""
+        return picture_records.list_pictures(self.filesystem, run)
+
+    def picture(self, run: str, iteration: int, dataset: Any) -> bytes:
+        """A picture of a validation, as PNG.
+
+        Raises:
+            FileNotFoundError: there is none, or it had to make room.
+        """
+        return picture_records.read_picture(self.filesystem, run, iteration, _name(dataset))
+
     def withdraw_after(self, run: str, iteration: int) -> list[int]:
-        """Discard scores, bests and training statistics past an iteration: training resumes there.
+        """Discard scores, bests, pictures and training statistics past an iteration.
+
+        Training resumes there.
 
         Returns:
             the iterations whose scores were discarded.
         """
         training_records.withdraw_training_stats(self.filesystem, run, iteration)
+        past = {pictured for pictured, _ in self.pictures(run) if pictured > iteration}
+        picture_records.delete_pictures(self.filesystem, run, past)
         return scores_records.withdraw_scores_after(self.filesystem, run, iteration)
 
     # protection
@@ -196,13 +218,22 @@ class RecordsStore:
     def request_validation(
         self, run: str, iteration: int, *, within: timedelta, by: str | None = None
     ) -> None:
-        """Protect a checkpoint until its scores are stored, for a limited time.
+        """Protect a checkpoint until `end_validation`, for a limited time.
 
         Raises:
             FileNotFoundError: no such checkpoint.
         """
         expires = datetime.now(UTC) + within
         iteration_notes.request_validation(self.filesystem, run, iteration, expires=expires, by=by)
+
+    def end_validation(self, run: str, iteration: int) -> None:
+        """End the request: the scores are stored and the best is derived from them.
+
+        Ended any earlier, a pruner could delete what is about to become the best. Harmless when
+        none was requested.
+        """
+        layout.check_run_name(run)
+        iteration_notes.settle_validation(self.filesystem, run, layout.check_iteration(iteration))
 
     def pending(self, run: str) -> list[int]:
         """Iterations that wait for a requested validation."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from dacapo_core.store.layout import check_dataset_name
+
 Judged = tuple[str, str]
 """(dataset, criterion)."""
 
@@ -122,6 +124,17 @@ def best_scores(records: Iterable[ScoresRecord]) -> dict[int, dict[str, float]]:
             if best.score is not None:
                 shown.setdefault(iteration, {})[f"{dataset}/{criterion}"] = best.score
     return shown
+
+
+def unjudged(
+    iterations: Iterable[int], records: Iterable[ScoresRecord], datasets: Iterable[str]
+) -> list[int]:
+    """Of these iterations, those without scores on every one of the datasets."""
+    wanted = {check_dataset_name(dataset) for dataset in datasets}
+    judged: dict[int, set[str]] = {}
+    for record in records:
+        judged.setdefault(record.iteration, set()).add(record.dataset)
+    return [each for each in iterations if not wanted <= judged.get(each, set())]
 
 
 def names_of(judged: Iterable[Judged]) -> dict[str, set[Judged]]:

@@ -10,7 +10,7 @@ from dacapo_core.store import layout
 from dacapo_core.store.best_records import delete_best, read_all_best, write_best
 from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
 from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import read_notes, settle_validation
+from dacapo_core.store.iteration_notes import read_notes
 from dacapo_core.store.run_facts import list_checkpoints
 from dacapo_core.store.scores import BestRecord, Judged, ScoresRecord, best_of
 
@@ -39,7 +39,6 @@ def write_scores(
     record = scores.model_copy(update={"dataset": folder})
     path = layout.scores_path(run, iteration, folder)
     filesystem.write_bytes(path, record.model_dump_json().encode())
-    settle_validation(filesystem, run, iteration)
 
 
 def read_scores(

@@ -8,10 +8,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
-from dacapo_core.pictures import curves_picture, slice_picture
+from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
+from dacapo_core.experiments.datasplits.datasets.labels import GroupedLabels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+from dacapo_core.pictures import curves_picture, slice_picture, slices
 
 LOSSES = [(i, 1 / (i + 1)) for i in range(100)]
 
@@ -51,6 +55,21 @@ def test_a_slice_shows_raw_truth_and_prediction() -> None:
     # only the row of predictions differs
     assert changed[:, 0].min() > height / 2
     assert slice_picture(dataset, ["mito", "pm"], truth.astype(np.float32)) == good
+
+
+def test_the_slice_shown_is_the_one_with_most_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.zeros((9, 12, 12), np.uint8)
+    ids[1, :6] = 1
+    ids[4:6, :2, :2] = 1
+    ids[4:6, 4:8] = 2
+    ids[7, :, :] = 2
+    raw = NumpyArray("em", np.zeros(ids.shape, np.float32), (8.0,) * 3)
+    labels = GroupedLabels(NumpyArray("ids", ids, (8.0,) * 3), {"a": [1], "b": [2]}, [0], [])
+    dataset = RawGTDataset("v", raw, labels)
+    for sections in (64, 2):
+        monkeypatch.setattr(slices, "SECTIONS_AT_ONCE", sections)
+        assert slices.busiest_slice(dataset, ["a", "b"]) == 4, "both, and of equals the first"
+        assert slices.busiest_slice(dataset, ["b"]) == 7
 
 
 def test_large_volumes_make_no_larger_pictures() -> None:
