@@ -6,6 +6,7 @@ from typing import cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.types import SecretDict
 from pydantic import Field, field_validator
 
@@ -68,7 +69,13 @@ def load_store_block(place: str) -> WeightsStoreBlock:
 
 def _names() -> list[str]:
     with get_client(sync_client=True) as client:
-        found = client.read_block_documents_by_type(
-            WeightsStoreBlock.get_block_type_slug(), include_secrets=False
-        )
+        try:
+            found = client.read_block_documents_by_type(
+                WeightsStoreBlock.get_block_type_slug(), include_secrets=False
+            )
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
+            # nobody has deployed to this server, nor made such a block
+            return []
     return sorted(document.name for document in found if document.name)

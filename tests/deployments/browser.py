@@ -93,14 +93,6 @@ class Page:
                 clickCount=1,
             )
 
-    def scroll_to(self, text: str) -> None:
-        """Bring the innermost element that begins with this to the top of the window."""
-        self.run(
-            "[...document.querySelectorAll('*')]"
-            f".filter(e => e.innerText?.trim().startsWith({json.dumps(text)})).at(-1)"
-            "?.scrollIntoView({block: 'start'})"
-        )
-
     @property
     def text(self) -> str:
         """All that the page says."""

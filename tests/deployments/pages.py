@@ -22,7 +22,6 @@ def look_at_form(page: Page, site: Site, run: str) -> None:
     assert {"StartConfig", "CosemStartConfig", "OneHotTaskConfig"} <= set(tabs)
     page.click("CosemStartConfig", "[role=tab]")
     page.shows("The network: setup04, setup26.1, …")
-    page.scroll_to("Weights to begin with.")
 
 
 def look_at_report(page: Page, site: Site, run: str) -> None:

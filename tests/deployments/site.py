@@ -54,7 +54,16 @@ class Site:
         return process
 
     def deployment_run(self, name: str, **parameters: Any) -> str:
-        """Ask for a run of a deployment, as a person does; its flow run's id."""
+        """Ask for a run of a deployment, as the form does; its flow run's id."""
+        deployment = self.get(f"deployments/name/{name}")
+        asked = self.post(
+            f"deployments/{deployment['id']}/create_flow_run",
+            {"parameters": parameters, "state": {"type": "SCHEDULED"}},
+        )
+        return str(asked["id"])
+
+    def typed_deployment_run(self, name: str, **parameters: Any) -> str:
+        """The same with ``prefect deployment run``."""
         given = [f"--param={key}={json.dumps(value)}" for key, value in parameters.items()]
         asked = self.run("prefect", "deployment", "run", name, *given)
         assert asked.returncode == 0, asked.stdout

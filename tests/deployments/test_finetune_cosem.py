@@ -25,7 +25,7 @@ MOST_TASK_RUNS = 12
 def flow_run(site: Site) -> Iterator[str]:
     """The flow run that a worker has completed; its id."""
     worker = site.start("deployments", "worker")
-    id = site.deployment_run("finetune/cosem", run=finetuned(RUN, 2 * INTERVALS, 2))
+    id = site.typed_deployment_run("finetune/cosem", run=finetuned(RUN, 2 * INTERVALS, 2))
     done = site.ended(id)
     assert done["state_type"] == "COMPLETED", done["state"]["message"]
     yield id

@@ -1,88 +1,153 @@
-"""A run whose process is killed under a worker comes back by itself."""
+"""What becomes of a run when something around it dies, leaves, or asks it to stop."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from tests.deployments.browser import browser, chromium
+from tests.deployments.pages import look
+from tests.deployments.published import finetuned
+from tests.deployments.site import Site, kill, running_site, wait_for
+from tests.deployments.test_workers import LONG, lease_process, running
 
-if TYPE_CHECKING:
-    from tests.deployments.conftest import Site
+pytestmark = [pytest.mark.prefect, pytest.mark.campaign, pytest.mark.timeout(1200)]
 
-pytestmark = [pytest.mark.prefect, pytest.mark.campaign, pytest.mark.timeout(900)]
-
-LONG: dict[str, Any] = {
-    "num_iterations": 400,
-    "validation_interval": 50,
-    "num_workers": 0,
-    "architecture_config": {
-        "type": "cnnectome_unet",
-        "input_shape": [16, 16, 16],
-        "num_fmaps": 4,
-        "fmaps_out": 4,
-        "downsample_factors": [[2, 2, 2]],
-        "padding": "same",
-    },
-    "task_config": {"type": "one_hot", "channels": ["mito", "pm"], "thresholds": [0.5]},
-    "trainer_config": {"warmup_iterations": 1},
-    "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
-}
+SERVER_AWAY_SECONDS = 40.0
 
 
-def wait_for(what: str, seconds: float, found: Any) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = found()
-        if answer:
-            return answer
-        time.sleep(1)
-    raise TimeoutError(f"{what}: not within {seconds} s")
+@pytest.fixture
+def worker(site: Site) -> Iterator[None]:
+    process = site.start("deployments", "worker")
+    yield
+    kill(process)
 
 
-def process_that_trains(site: Site, run: str) -> int:
-    lease = max((site.folder / "runs" / run / "records" / "lease").iterdir())
-    return int(json.loads(lease.read_text())["process"]["pid"])
+def begun(site: Site, name: str, iterations: int = 1) -> int:
+    """The process that trains a run, once it has stored so many checkpoints."""
+    folder: Path = site.folder / "runs" / name / "checkpoints" / "iterations"
+    wait_for(
+        "a checkpoint",
+        240,
+        lambda: folder.is_dir() and len(list(folder.iterdir())) >= iterations,
+        site.log,
+    )
+    pid = lease_process(site, name)
+    assert pid is not None
+    return pid
 
 
 @pytest.mark.parametrize("worker_too", [False, True], ids=["the run alone", "run and worker"])
-def test_a_killed_run_is_restarted_and_resumes(site: Site, worker_too: bool) -> None:
+def test_a_killed_run_is_restarted_resumes_and_shows_its_history(
+    site: Site, worker_too: bool, tmp_path: Path
+) -> None:
     name = f"killed-{worker_too}".lower()
     worker = site.start("deployments", "worker")
-    asked = site.run(
-        *("prefect", "deployment", "run", "train/default"),
-        *("--param", f"run={json.dumps(LONG | {'name': name})}"),
-    )
-    assert asked.returncode == 0, asked.stdout
-    iterations: Path = site.folder / "runs" / name / "checkpoints" / "iterations"
-    wait_for("a checkpoint", 180, lambda: iterations.is_dir() and list(iterations.iterdir()))
-
+    config = finetuned(name, num_iterations=60, validation_interval=4)
+    id = site.typed_deployment_run("finetune/cosem", run=config)
+    pid = begun(site, name, 2)
     if worker_too:
-        worker.kill()
-    os.kill(process_that_trains(site, name), signal.SIGKILL)
-    if worker_too:
-        worker.wait()
+        kill(worker)
         worker = site.start("deployments", "worker")
-
-    def flow_run() -> Any:
-        wanted = {"flow_runs": {"name": {"any_": [f"train {name}"]}}}
-        (found,) = site.post("flow_runs/filter", wanted)
-        return found
+    else:
+        os.kill(pid, signal.SIGKILL)
+    assert not running(pid)
 
     killed = time.monotonic()
-    wait_for("crashed", 150, lambda: flow_run()["state_type"] != "RUNNING")
-    print(f"noticed after {time.monotonic() - killed:.0f} s")
-    wait_for("completed", 400, lambda: flow_run()["state_type"] == "COMPLETED")
-    print(f"completed after {time.monotonic() - killed:.0f} s")
-    assert flow_run()["run_count"] == 2
+    wait_for("crashed", 150, lambda: site.flow_run(id)["state_type"] not in ("RUNNING", "PENDING"))
+    noticed = time.monotonic() - killed
+    wait_for("completed", 600, lambda: site.flow_run(id)["state_type"] == "COMPLETED", site.log)
+    print(f"noticed after {noticed:.0f} s, completed after {time.monotonic() - killed:.0f} s")
+    assert noticed < 120
+    assert site.flow_run(id)["run_count"] == 2
     store = LocalWeightsStore(site.folder / "runs")
-    assert store.latest_iteration(name) == 400
-    first = store.training_stats(name)[0]["iteration"]
-    assert first[0] == 1
-    os.killpg(worker.pid, signal.SIGKILL)
+    assert store.latest_iteration(name, verified=True) == 60
+    trained = [at for stretch in store.training_stats(name) for at in stretch["iteration"]]
+    assert trained == list(range(1, 61))
+    kill(worker)
+    if chromium() is not None:
+        with browser(tmp_path) as page:
+            for each in ("report", "start", "pruning"):
+                look(page, site, name, each, None)
+
+
+def test_a_cancelled_run_stops_stores_and_releases_its_lease(site: Site, worker: None) -> None:
+    name = "cancelled"
+    config = LONG | {"name": name, "num_iterations": 100_000, "validation_interval": 500}
+    id = site.deployment_run("train/default", run=config)
+    pid = begun(site, name)
+    store = LocalWeightsStore(site.folder / "runs")
+    time.sleep(2)
+    before = store.latest_iteration(name) or 0
+    asked = time.monotonic()
+    site.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLING"}})
+    wait_for("the end of its process", 60, lambda: not running(pid), site.log)
+    gone = time.monotonic() - asked
+    wait_for("cancelled", 60, lambda: site.flow_run(id)["state_type"] == "CANCELLED", site.log)
+    print(f"its process ended after {gone:.1f} s, Cancelled {time.monotonic() - asked:.1f} s")
+    assert gone < 30
+    assert (store.latest_iteration(name, verified=True) or 0) > before
+    with store.lease(name, owner="the next one"):
+        pass
+
+
+def test_a_server_that_is_away_costs_one_log_line_and_no_iteration(tmp_path: Path) -> None:
+    with running_site(tmp_path) as site:
+        (server,) = site.started
+        site.start("deployments", "worker")
+        name = "on-its-own"
+        config = LONG | {"name": name, "num_iterations": 100_000, "validation_interval": 100}
+        site.deployment_run("train/default", run=config)
+        pid = begun(site, name)
+        stored = stored_at(site, name)
+        kill(server)
+        away = time.monotonic()
+        while time.monotonic() - away < SERVER_AWAY_SECONDS:
+            stored |= stored_at(site, name)
+            time.sleep(0.2)
+        port = site.api_url.rsplit(":", 1)[1].removesuffix("/api")
+        site.start("deployments", "server", "--port", port)
+        site.wait_for_server()
+        back = time.time()
+        wait_for(
+            "a report after the server is back",
+            120,
+            lambda: (
+                f"report-{name}" in site.artifacts()
+                and LocalWeightsStore(site.folder / "runs").latest_iteration(name)
+                and max(stored_at(site, name).values()) > back
+            ),
+            site.log,
+        )
+        during = sorted(at for at in stored.values())
+        pauses = [later - earlier for earlier, later in itertools.pairwise(during)]
+        lines = [line for line in site.log().splitlines() if "not published" in line]
+        print(
+            f"{len(during)} checkpoints, longest pause {max(pauses):.1f} s, "
+            f"median {sorted(pauses)[len(pauses) // 2]:.1f} s; {len(lines)} log lines"
+        )
+        assert running(pid)
+        assert max(pauses) < 20
+        assert 1 <= len(lines) <= 2
+
+
+def stored_at(site: Site, name: str) -> dict[int, float]:
+    """When each checkpoint that is on record was stored."""
+    records = site.folder / "runs" / name / "records" / "checkpoints"
+    found: dict[int, Any] = {}
+    for file in records.glob("*.json"):
+        try:
+            json.loads(file.read_text())
+            found[int(file.stem)] = file.stat().st_mtime
+        except (OSError, ValueError):
+            continue
+    return found

@@ -1,0 +1,81 @@
+"""A grid of runs, each on a worker of its own, in one table."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from flows.sweep_grid import configured, expand
+from tasks.pages.comparison_table import RunResult, comparison_table
+from tests.deployments.site import Site, kill
+from tests.deployments.test_workers import LONG
+
+
+def test_a_grid_means_every_combination_under_a_name_of_its_own() -> None:
+    run = RunConfig(name="grid")
+    found = expand(run, {"learning_rate": [1e-3, 1e-2], "trainer_config.weight_decay": [0.0, 0.1]})
+    assert len(found) == 4
+    assert found["grid_learning_rate-0.01_weight_decay-0.1"] == {
+        "learning_rate": 1e-2,
+        "trainer_config.weight_decay": 0.1,
+    }
+    for name, values in found.items():
+        config = configured(run, name, values)
+        assert config.name == name
+        assert config.trainer_config.weight_decay == values["trainer_config.weight_decay"]
+    extended = expand(
+        run, {"learning_rate": [1e-3, 1e-2, 1e-1], "trainer_config.weight_decay": [0.0, 0.1]}
+    )
+    assert set(found) < set(extended)
+
+
+def test_the_best_of_all_runs_is_marked_by_its_direction() -> None:
+    directions = {"cell/dice": True, "cell/voi": False}
+    rows = comparison_table(
+        [
+            RunResult(
+                "a",
+                {"seed": 0},
+                "Completed",
+                {"cell/dice": (8, 0.9), "cell/voi": (4, 0.5)},
+                directions,
+            ),
+            RunResult(
+                "b",
+                {"seed": 1},
+                "Completed",
+                {"cell/dice": (4, 0.8), "cell/voi": (8, 0.2)},
+                directions,
+            ),
+            RunResult("c", {"seed": 2}, "Crashed", {}, {}),
+        ]
+    )
+    assert [row["cell/dice"] for row in rows] == ["0.900 at 8 ★", "0.800 at 4", "–"]
+    assert [row["cell/voi"] for row in rows] == ["0.500 at 4", "0.200 at 8 ★", "–"]
+    assert [(row["seed"], row["state"]) for row in rows][2] == ("2", "Crashed")
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(site: Site) -> None:
+    supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1")
+    run = LONG | {"name": "swept", "num_iterations": 2, "validation_interval": 1}
+    id = site.deployment_run("sweep/grid", run=run, grid={"seed": [0, 1]})
+    done = site.ended(id)
+    assert done["state_type"] == "COMPLETED", done["state"]["message"]
+    store = LocalWeightsStore(site.folder / "runs")
+    names = {"train swept_seed-0", "train swept_seed-1"}
+    children = site.post("flow_runs/filter", {"flow_runs": {"name": {"any_": sorted(names)}}})
+    assert {child["name"] for child in children} == names
+    assert len({child["infrastructure_pid"] for child in children}) == 2
+    assert [store.latest_iteration(f"swept_seed-{seed}") for seed in (0, 1)] == [2, 2]
+    table = json.loads(site.artifacts()["sweep-swept"]["data"])
+    assert [(row["run"], row["seed"]) for row in table] == [
+        ("swept_seed-0", "0"),
+        ("swept_seed-1", "1"),
+    ]
+    assert any("★" in cell for row in table for cell in row.values())
+    kill(supervisor)

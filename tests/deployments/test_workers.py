@@ -1,0 +1,162 @@
+"""One worker per GPU, found, started, supervised and ended together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from deployments.devices import devices
+from deployments.workers import children, places
+from tests.deployments.site import Site, wait_for
+
+LONG: dict[str, Any] = {
+    "num_iterations": 100_000,
+    "validation_interval": 20,
+    "num_workers": 0,
+    "architecture_config": {
+        "type": "cnnectome_unet",
+        "input_shape": [16, 16, 16],
+        "num_fmaps": 4,
+        "fmaps_out": 4,
+        "downsample_factors": [[2, 2, 2]],
+        "padding": "same",
+    },
+    "task_config": {"type": "one_hot", "channels": ["mito", "pm"], "thresholds": [0.5]},
+    "trainer_config": {"warmup_iterations": 1},
+    "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [("0,1", ["0", "1"]), ("MIG-7c0f, 3", ["MIG-7c0f", "3"]), ("", []), ("-1", [])],
+)
+def test_listed_devices_are_served(
+    listed: str, found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert devices() == found
+
+
+def test_the_driver_is_asked_for_its_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!{sys.executable}\nprint('0\\n1\\n2')\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices() == ["0", "1", "2"]
+
+
+def test_each_gpu_has_a_worker_and_light_work_has_its_own() -> None:
+    found = places("host", ["0", "GPU-1f"])
+    assert [(place.name, place.device, place.limit) for place in found[:2]] == [
+        ("host-gpu0", "0", 1),
+        ("host-gpuGPU-1f", "GPU-1f", 1),
+    ]
+    assert found[2].device == ""
+    assert {place.queue for place in found[:2]}.isdisjoint({found[2].queue})
+    assert [place.name for place in places("host", [])] == ["host-cpu", "host-light"]
+
+
+def lease_process(site: Site, run: str) -> int | None:
+    """The process that trains a run, once one does."""
+    import json
+
+    leases = site.folder / "runs" / run / "records" / "lease"
+    if not leases.is_dir() or not (epochs := sorted(leases.iterdir())):
+        return None
+    return int(json.loads(epochs[-1].read_text())["process"]["pid"])
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment that a process was started with."""
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_stop(
+    site: Site,
+) -> None:
+    supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1")
+    runs = [f"beside-{number}" for number in range(3)]
+    ids = [site.deployment_run("train/default", run=LONG | {"name": name}) for name in runs]
+
+    def training() -> dict[str, int]:
+        found = {name: lease_process(site, name) for name in runs}
+        return {name: pid for name, pid in found.items() if pid is not None}
+
+    wait_for("two runs", 120, lambda: len(training()) == 2, site.log)
+    processes = training()
+    store = LocalWeightsStore(site.folder / "runs")
+    wait_for("checkpoints", 60, lambda: all(map(store.latest_iteration, processes)), site.log)
+    seen = [environment(pid)["CUDA_VISIBLE_DEVICES"] for pid in processes.values()]
+    assert sorted(seen) == ["0", "1"]
+    states = {name: site.flow_run(id)["state_type"] for name, id in zip(runs, ids, strict=True)}
+    (waiting,) = set(runs) - set(processes)
+    assert states.pop(waiting) in ("SCHEDULED", "PENDING")
+    assert set(states.values()) <= {"RUNNING", "PENDING"}
+
+    # the third is not to begin when the first two make room
+    site.post(f"flow_runs/{ids[runs.index(waiting)]}/set_state", {"state": {"type": "CANCELLED"}})
+    before = {name: store.latest_iteration(name) or 0 for name in processes}
+    asked = time.monotonic()
+    supervisor.send_signal(signal.SIGTERM)
+    supervisor.wait(60)
+    print(f"all ended {time.monotonic() - asked:.1f} s after SIGTERM")
+    assert supervisor.returncode == 0
+    assert not [pid for pid in processes.values() if Path(f"/proc/{pid}").exists()]
+    for name in processes:
+        assert (store.latest_iteration(name, verified=True) or 0) > before[name]
+    for id in ids:
+        site.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_worker_that_dies_is_started_again(site: Site) -> None:
+    supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="")
+    first = wait_for("two workers", 30, lambda: ended_up_with(supervisor.pid, 2), site.log)
+    os.kill(first[0], signal.SIGKILL)
+    again = wait_for(
+        "a new worker",
+        30,
+        lambda: [pid for pid in ended_up_with(supervisor.pid, 2) if pid not in first],
+        site.log,
+    )
+    assert again
+    assert "no GPU here: runs train on the CPU" in site.log()
+    assert "ended with code -9; again in 1 s" in site.log()
+    workers = children(supervisor.pid)
+    supervisor.kill()
+    supervisor.wait()
+    wait_for(
+        "the workers to follow their supervisor",
+        30,
+        lambda: not [pid for pid in workers if running(pid)],
+        site.log,
+    )
+
+
+def ended_up_with(pid: int, count: int) -> list[int]:
+    """The children of a process, if there are that many."""
+    found = children(pid)
+    return found if len(found) == count else []
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,63 @@
+"""A store by the name of a block: it opens with the block's credentials, which appear nowhere."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.types import SecretDict
+
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from flows.prune import prune
+from flows.train import train
+from tasks.weights_store_block import WeightsStoreBlock
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.run_config import RunConfig
+
+pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.s3]
+
+
+def all_that_is_shown() -> str:
+    """Every flow run, log line, artifact and event of the server, and the block as it shows it."""
+    with get_client(sync_client=True) as client:
+        shown: list[Any] = [
+            client.request("POST", f"/{kind}/filter", json={}).json()
+            for kind in ("flow_runs", "task_runs", "logs", "artifacts", "events")
+        ]
+        shown.append(
+            client.request("GET", "/block_types/slug/weights-store/block_documents/name/lab").json()
+        )
+    return json.dumps(shown)
+
+
+def test_a_run_is_trained_into_a_store_by_name_and_no_secret_is_shown(
+    prefect_server: str,
+    s3_server: Any,
+    tiny: RunConfig,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = s3_server.new_bucket() + "/runs"
+    options = s3_server.storage_options
+    WeightsStoreBlock(url=url, storage_options=SecretDict(options)).save("lab")
+
+    summary = train(tiny.model_copy(update={"num_iterations": 2}), "block:lab")
+    assert summary.store == url
+    assert LocalWeightsStore(url, options).latest_iteration("tiny", verified=True) == 2
+    assert prune(store="block:lab", dry_run=True) == {"tiny": []}
+
+    shown = all_that_is_shown()
+    assert url in shown
+    assert "block:lab" in shown
+    said = capfd.readouterr()
+    for place in (shown, said.out, said.err, caplog.text):
+        assert options["secret"] not in place
+
+
+@pytest.mark.parametrize("url", ["runs", "./runs", ""])
+def test_a_url_that_depends_on_the_folder_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="whole path or a URL"):
+        WeightsStoreBlock(url=url)
