@@ -1,8 +1,10 @@
 """What the weights store costs, as ratios to named references measured in the same run.
 
 ``python tests/benchmarks/store.py [--folder FOLDER] [--repeats N]`` prints Markdown tables. All
-methods take turns within each repeat; what is shown is the median over repeats, and of ratios the
-median of the repeats' ratios. FOLDER should be on the disk that is asked about.
+methods take turns within each repeat, in an order drawn anew; what is shown is the median over
+repeats, and of ratios the median of the repeats' ratios with their quartiles. Where the quartiles
+are far apart, or a reference costs more than what does all that it does and more, the machine was
+too busy to tell. FOLDER should be on the disk that is asked about.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import contextlib
 import logging
 import os
+import random
 import shutil
 import statistics
 import tempfile
@@ -160,43 +163,45 @@ def milliseconds(times: Times, name: str) -> str:
     return f"{statistics.median(times[name]) * 1000:.1f}"
 
 
-def ratio(times: Times, name: str, reference: str) -> float:
-    return statistics.median(
-        ours / theirs for ours, theirs in zip(times[name], times[reference], strict=True)
-    )
+def ratio(times: Times, name: str, reference: str) -> str:
+    ratios = [a / b for a, b in zip(times[name], times[reference], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"**{middle:.2f}** ({low:.2f}–{high:.2f})"
 
 
 def row(times: Times, name: str, reference: str, target: float | None = None) -> str:
     aim = f"≤ {target}" if target else ""
     return (
         f"| {name} | {milliseconds(times, name)} | {reference} | {milliseconds(times, reference)} "
-        f"| **{ratio(times, name, reference):.2f}** | {aim} |"
+        f"| {ratio(times, name, reference)} | {aim} |"
     )
 
 
 def measure_saving(saving: Saving, repeats: int) -> None:
     times: Times = {}
     peers = Peers(saving).methods
+    copy, raw = "copy_ into kept buffers", "raw write + fsync"
+    methods: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+        copy: (saving.copy_into_kept_buffers, lambda: None),
+        "store_weights(wait=False) blocks": (saving.store_blocking, lambda: None),
+        raw: (saving.raw_write_and_fsync, lambda: None),
+        "store_weights durable": (saving.store_durable, lambda: None),
+        "store_weights(wait=False) and wait()": (saving_and_waiting(saving), lambda: None),
+        "torch.save to a path (DaCapo), not durable": (saving.torch_save, lambda: None),
+        "xxh3_128 of the file": (saving.digest, lambda: None),
+        **{f"{name}, blocks": method for name, method in peers.items()},
+    }
+    order = list(methods)
     for repeat in range(repeats + 1):
         if repeat == 1:
             times.clear()  # the first fills caches and imports
-        copy, raw = "copy_ into kept buffers", "raw write + fsync"
-        timed(times, copy, saving.copy_into_kept_buffers)
-        timed(times, "store_weights(wait=False) blocks", saving.store_blocking)
-        saving.clean()
-        timed(times, raw, saving.raw_write_and_fsync)
-        saving.clean()
-        timed(times, "store_weights durable", saving.store_durable)
-        saving.clean()
-        timed(times, "store_weights(wait=False) and wait()", saving_and_waiting(saving))
-        saving.clean()
-        timed(times, "torch.save to a path (DaCapo), not durable", saving.torch_save)
-        saving.clean()
-        timed(times, "xxh3_128 of the file", saving.digest)
-        for name, (save, settle) in peers.items():
-            timed(times, f"{name}, blocks", save)
-            settle()
+        random.Random(repeat).shuffle(order)
+        for name in order:
+            method, settle = methods[name]
             saving.clean()
+            timed(times, name, method)
+            settle()
+    saving.clean()
     small = len(saving.content) < 100e6
     print(row(times, "store_weights(wait=False) blocks", copy, 1.2))
     print(row(times, "store_weights durable", raw, 1.5 if small else 1.25))

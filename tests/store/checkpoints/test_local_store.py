@@ -88,6 +88,7 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path, mode: str
         check_after_kill(tmp_path, kill_at_random(tmp_path, seed, mode))
 
 
+@pytest.mark.slow
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 def test_fifty_kills_leave_whole_checkpoints(tmp_path: Path) -> None:
