@@ -11,15 +11,22 @@ from dacapo_core.experiments.run import Run
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+    from dacapo_core.store.records_store import RecordsStore
 
 
-def check_run(run: Run) -> None:
-    """Open the data, fit it to network and task, and draw the first batch.
+def check_run(run: Run, store: RecordsStore | None = None) -> None:
+    """Open the data, fit it to network and task, draw the first batch, and try the store.
+
+    Args:
+        store: where the run's checkpoints will go.
 
     Raises:
+        StoreNotWritableError: nothing can be stored there.
         FileNotFoundError: an array is not there.
         ValueError: something does not fit; the message names what and says how to make it fit.
     """
+    if store is not None:
+        store.check_writable(run.name)
     _check_devices(run)
     _check_architecture(run)
     _check_volumes(run, run.datasplit.train)

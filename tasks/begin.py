@@ -53,7 +53,7 @@ def begin(run: RunConfig) -> Beginning:
     live.built = Run(run, get_settings().device)
     found = resume(live.built, live.store)
     if found.iteration < run.num_iterations:
-        check_run(live.built)
+        check_run(live.built, live.store)
         live.store.store_run_config(run.name, run.model_dump(mode="json"))
     live.progress.at(found.iteration)
     live.progress.note(

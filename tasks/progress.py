@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from types import TracebackType
 from typing import Self
@@ -25,11 +26,11 @@ class RunProgress:
             TimeRemainingColumn(compact=True),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            # a build log is no terminal, whatever FORCE_COLOR makes of it
+            disable=not self._console.is_terminal or bool(os.environ.get("CI")),
         )
         self._name = name
         self._bar = self._progress.add_task(name, total=num_iterations, numbers="")
-        self.samples_per_second = 0.0
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import isfinite
 
 from tasks.live_runs import LiveRun, live_run
 from tasks.pages.run_report import RunReport, report_page
@@ -23,6 +24,7 @@ def publish_report(run: str) -> None:
 
 def read_report(live: LiveRun) -> RunReport:
     """The report's values from the run in memory and its records in the store."""
+    from dacapo_core.experiments.device import peak_memory
     from dacapo_core.store.scores import best_scores
 
     config, stats = live.run.config, live.run.training_stats
@@ -40,11 +42,9 @@ def read_report(live: LiveRun) -> RunReport:
         num_iterations=config.num_iterations,
         samples_per_second=rate,
         seconds_left=left / rate if rate else None,
+        peak_memory=peak_memory(live.run.device),
         losses=[
-            (iteration, loss)
-            for stretch in live.store.training_stats(live.name)
-            for iteration, loss in zip(stretch["iteration"], stretch["loss"], strict=True)
-            if loss is not None
+            (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)
         ],
         scores=curves,
         best={

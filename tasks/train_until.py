@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from tasks.live_runs import live_run, termination_deferred
+from tasks.pages.wording import readable_bytes
 from tasks.step import step
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.training_stats import TrainingIterationStats
+
+
+RATE_OVER = 20
 
 
 class _Terminated(Exception):
@@ -22,14 +27,23 @@ def train_until(run: str, iteration: int) -> int:
     Returns:
         The iteration reached; less than asked only after SIGTERM or Ctrl-C, with the state whole.
     """
+    from dacapo_core.experiments.device import peak_memory
     from dacapo_core.train import train_until as train
 
     live = live_run(run)
     live.progress.phase("training")
     before = live.run.iteration
 
+    seconds: deque[float] = deque(maxlen=RATE_OVER)
+
     def on_iteration(stats: TrainingIterationStats) -> None:
-        live.progress.at(stats.iteration, f"loss {stats.loss:.4f} · {stats.time:.2f} s")
+        seconds.append(stats.time)
+        rate = live.run.config.batch_size * len(seconds) / sum(seconds)
+        live.progress.at(
+            stats.iteration,
+            f"loss {stats.loss:.4f} · lr {stats.learning_rate:.1e} · {rate:.2f} samples/s · "
+            f"{readable_bytes(peak_memory(live.run.device))}",
+        )
         if live.termination is not None:
             raise _Terminated
 

@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from dacapo_core.store import local_files
 from dacapo_core.store.file_info import FileInfo, info_from_listing
 from dacapo_core.store.layout import partial_folder
+from dacapo_core.store.listed_files import ListedFiles
 from dacapo_core.store.object_deletion import abort_stale_uploads, delete_objects
 from dacapo_core.store.spool import Spool
 from dacapo_core.store.translated_errors import is_missing_bucket, reading, writing
@@ -57,6 +58,7 @@ class StoreFilesystem:
         self._root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
         self.basedir: str = self._root if self.is_local else base.rstrip("/")
         self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+        self._listed_files = ListedFiles()
 
     def __repr__(self) -> str:
         return f"StoreFilesystem({self.basedir!r})"
@@ -180,6 +182,13 @@ class StoreFilesystem:
                     raise result
             found[path] = bytes(result)
         return found
+
+    def read_listed(self, folder: str, files: Iterable[FileInfo]) -> dict[str, bytes]:
+        """Contents by path of files of a folder that were just listed.
+
+        Those that the listing says are as they were at the last call are not read again.
+        """
+        return self._listed_files.read(folder, files, self.read_many)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[str]:

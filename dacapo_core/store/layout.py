@@ -151,6 +151,11 @@ def partial_folder(run: str) -> str:
     return f"{run}/checkpoints/.partial"
 
 
+def probe_path(run: str) -> str:
+    """Written and deleted to see whether the store can be written."""
+    return f"{run}/checkpoints/.partial/probe"
+
+
 # best records
 
 

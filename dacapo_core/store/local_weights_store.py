@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from dacapo_core.store.checkpoint_files import (
     verify_checkpoint,
 )
 from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
+from dacapo_core.store.file_info import FileInfo
 from dacapo_core.store.iteration_notes import unmark
 from dacapo_core.store.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.prune_plan import PrunePlan
@@ -60,6 +62,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._writer = BackgroundWriter()
         self._storing = threading.RLock()
         self._leases: dict[str, Lease] = {}
+        self._written: dict[str, tuple[int, FileInfo]] = {}
 
     # storing
 
@@ -132,8 +135,18 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
     ) -> None:
         snapshot.settle()
         commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
+        with suppress(FileNotFoundError):
+            self._written[run] = iteration, self._checkpoint_info(run, iteration)
         # stored again, it is no longer the one that was pruned
         unmark(self.filesystem, run, iteration)
+
+    def _checkpoint_info(self, run: str, iteration: int) -> FileInfo:
+        return self.filesystem.file_info(layout.checkpoint_path(run, iteration))
+
+    def _verify_unless_known(self, run: str, iteration: int) -> None:
+        """Verify, unless this store wrote the file last, and it is as it was then."""
+        if self._written.get(run) != (iteration, self._checkpoint_info(run, iteration)):
+            self.verify(run, iteration)
 
     # reading
 
@@ -240,7 +253,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
     ) -> PrunePlan:
         """Prune a run by a policy; what became of each checkpoint, and why.
 
-        The dry run decides the same and writes nothing. What must not go is looked at again at
+        The newest checkpoint is verified first, unless this store has just written it. The dry
+        run decides the same and writes nothing. What must not go is looked at again at
         the act. With a grace period checkpoints are only marked; `restore` brings them back and
         `sweep` deletes them when it is over.
 
@@ -261,7 +275,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
             self.filesystem,
             run,
             policy,
-            verify=partial(self.verify, run),
+            verify=partial(self._verify_unless_known, run),
             dry_run=dry_run,
             by=by,
         )

@@ -70,10 +70,10 @@ def read_operations(
 ) -> tuple[list[OperationRecord], list[str]]:
     """All operations in order of time, and the paths of records that cannot be read."""
     folder = layout.pruned_folder(layout.check_run_name(run))
-    names = [name for name in filesystem.file_names(folder) if name.endswith(".json")]
+    files = [file for file in filesystem.list_files(folder) if file.name.endswith(".json")]
     found: list[OperationRecord] = []
     damaged: list[str] = []
-    for path, content in filesystem.read_many([f"{folder}/{name}" for name in names]).items():
+    for path, content in filesystem.read_listed(folder, files).items():
         try:
             found.append(OperationRecord.model_validate_json(content))
         except ValidationError:

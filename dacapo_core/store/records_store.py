@@ -21,6 +21,7 @@ from dacapo_core.store import (
     scores_records,
     training_records,
 )
+from dacapo_core.store.errors import StoreNotWritableError
 from dacapo_core.store.filesystem import StoreFilesystem
 from dacapo_core.store.iteration_notes import Pin
 from dacapo_core.store.lease import TIME_TO_LIVE, Lease
@@ -61,6 +62,19 @@ class RecordsStore:
         names = self.filesystem.file_names(layout.iterations_folder(layout.check_run_name(run)))
         found = (layout.parse_iteration(name) for name in names)
         return sorted(iteration for iteration in found if iteration is not None)
+
+    def check_writable(self, run: str) -> None:
+        """Write a few bytes where the checkpoints of a run are made, and take them away again.
+
+        Raises:
+            StoreNotWritableError: nothing can be stored there, and why.
+        """
+        path = layout.probe_path(layout.check_run_name(run))
+        self.filesystem.write_bytes(path, b"can this be written?")
+        for error in self.filesystem.delete([path]).values():
+            raise StoreNotWritableError(
+                f"{self.filesystem.url(path)} can be written and not deleted: {error}"
+            ) from error
 
     def store_run_config(self, run: str, config: Mapping[str, Any]) -> None:
         """Keep what a run is trained with."""

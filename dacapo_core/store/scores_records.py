@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pydantic import ValidationError
 
@@ -46,7 +47,7 @@ def read_scores(
 ) -> tuple[list[ScoresRecord], dict[int, str]]:
     """Scores of a run by iteration and dataset, and what could not be read.
 
-    One listing and one concurrent read.
+    One listing, and one concurrent read of what is new in it.
 
     Args:
         iterations: only those; default all.
@@ -57,6 +58,7 @@ def read_scores(
     wanted = None if iterations is None else set(iterations)
     folder = layout.scores_folder(layout.check_run_name(run))
     paths: dict[str, int] = {}
+    files = []
     for file in filesystem.find_files(folder):
         number, _, name = file.name.partition("/")
         iteration = layout.parse_iteration(number)
@@ -64,11 +66,12 @@ def read_scores(
             continue
         if wanted is None or iteration in wanted:
             paths[f"{folder}/{file.name}"] = iteration
+            files.append(file)
     records: list[ScoresRecord] = []
     damaged: dict[int, str] = {}
-    for path, content in filesystem.read_many(paths).items():
+    for path, content in filesystem.read_listed(folder, files).items():
         try:
-            record = ScoresRecord.model_validate_json(content)
+            record = _parsed(content)
         except ValidationError as error:
             damaged[paths[path]] = f"{filesystem.url(path)}: {error.errors()[0]['msg']}"
             continue
@@ -78,6 +81,11 @@ def read_scores(
             damaged[paths[path]] = f"{filesystem.url(path)} is of iteration {record.iteration}"
     records.sort(key=lambda record: (record.iteration, record.dataset))
     return records, damaged
+
+
+@lru_cache(maxsize=4096)
+def _parsed(content: bytes) -> ScoresRecord:
+    return ScoresRecord.model_validate_json(content)
 
 
 def read_all_scores(filesystem: StoreFilesystem, run: str) -> list[ScoresRecord]:

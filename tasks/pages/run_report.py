@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tasks.pages.drawing import line_chart, markdown_picture
 from tasks.pages.score_charts import score_charts
-from tasks.pages.wording import markdown_table, readable_score, readable_seconds
+from tasks.pages.wording import markdown_table, readable_bytes, readable_score, readable_seconds
 
 MOST_POINTS = 400
 
@@ -16,9 +16,9 @@ MOST_POINTS = 400
 class RunReport:
     """What the page shows.
 
-    ``losses`` are (iteration, loss); ``scores`` are ``<dataset>/<criterion>`` → (iteration,
-    score); ``best`` is ``<dataset>/<criterion>`` → (iteration, score); ``pictures`` are PNG by
-    title.
+    ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` are
+    ``<dataset>/<criterion>`` → (iteration, score); ``best`` is ``<dataset>/<criterion>`` →
+    (iteration, score); ``pictures`` are PNG by title.
     """
 
     run: str
@@ -27,6 +27,7 @@ class RunReport:
     num_iterations: int
     samples_per_second: float = 0.0
     seconds_left: float | None = None
+    peak_memory: int | None = None
     losses: Sequence[tuple[int, float]] = ()
     scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     best: Mapping[str, tuple[int, float | None]] = field(default_factory=dict)
@@ -41,6 +42,8 @@ def report_page(report: RunReport) -> str:
     facts = [f"**iteration {report.iteration} of {report.num_iterations}** ({state})"]
     if report.samples_per_second:
         facts.append(f"{report.samples_per_second:.2f} samples/s")
+    if report.peak_memory:
+        facts.append(f"{readable_bytes(report.peak_memory)} of memory")
     if report.seconds_left and not done:
         facts.append(f"about {readable_seconds(report.seconds_left)} left")
     parts = [

@@ -26,6 +26,7 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 
 Fill = Callable[..., None]
+OpenStore = Callable[[], LocalWeightsStore]
 LAST = RetentionPolicy(keep_last=1)
 
 
@@ -223,6 +224,25 @@ def test_a_damaged_newest_counts_toward_nothing(store: LocalWeightsStore, fill: 
     assert store.iterations("run") == [200, 300]
     assert store.history("run").checkpoints[300].damaged
     assert store.latest_iteration("run", verified=True) == 200
+
+
+def test_what_this_store_has_just_written_is_not_read_back_to_prune(
+    open_store: OpenStore, store: LocalWeightsStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[int] = []
+    verify = LocalWeightsStore.verify
+
+    def noted(self: LocalWeightsStore, run: str, iteration: int) -> Any:
+        verified.append(iteration)
+        return verify(self, run, iteration)
+
+    monkeypatch.setattr(LocalWeightsStore, "verify", noted)
+    fill(100, 200)
+    store.prune("run", LAST)
+    assert verified == []
+    fill(300)
+    open_store().prune("run", LAST)
+    assert verified == [300], "another process has only the file"
 
 
 def test_a_damaged_checkpoint_makes_no_best(store: LocalWeightsStore, fill: Fill) -> None:

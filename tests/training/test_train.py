@@ -5,16 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dacapo_core.check_run import check_run
+from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
+from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import split_parameters
 from dacapo_core.experiments.trainers.training_step import TrainingDivergedError
 from dacapo_core.experiments.training_stats import TrainingIterationStats
+from dacapo_core.store.errors import StoreNotWritableError
+from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
 from dacapo_core.validate import validate_iteration
 
@@ -247,6 +253,31 @@ def test_a_data_url_that_is_not_there_is_named(small_config: Any, tmp_path: Path
     )
     with pytest.raises(FileNotFoundError, match=r"nowhere\.zarr"):
         check_run(Run(config))
+
+
+def test_a_store_that_cannot_be_written_is_found_before_the_first_step(
+    small_config: Any, tmp_path: Path
+) -> None:
+    run = Run(small_config())
+    good = LocalWeightsStore(tmp_path / "runs")
+    check_run(run, good)
+    assert good.runs() == []
+    assert [each for each in (tmp_path / "runs").rglob("*") if each.is_file()] == []
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreNotWritableError, match=r"cannot write .*/file/small/"):
+        check_run(run, LocalWeightsStore(tmp_path / "file"))
+
+
+def test_a_volume_to_validate_on_that_is_smaller_than_the_input_is_refused(
+    small_config: Any,
+) -> None:
+    run = Run(small_config())
+    (held_out,) = run.datasplit.validate
+    small = NumpyArray("crop", np.zeros((24, 24, 8), np.float32), (8.0,) * 3)
+    labels = ChannelLabels(NumpyArray("truth", np.zeros((24, 24, 8), bool), (8.0,) * 3), ["mito"])
+    run.datasplit.validate[:] = [held_out, RawGTDataset("crop", small, labels)]
+    with pytest.raises(ValueError, match=r"volume 'crop'.*\(24, 24, 8\).*smaller input_shape"):
+        check_run(run)
 
 
 def test_raw_data_for_a_network_of_more_channels_is_refused(small_config: Any) -> None:
