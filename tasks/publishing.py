@@ -11,14 +11,16 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from urllib.parse import urlencode
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import get_logger
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
 ATTEMPT_SECONDS = 5.0
@@ -31,6 +33,9 @@ class Publisher:
     def __init__(self) -> None:
         self._away_until = 0.0
         self._pages: dict[tuple[UUID, str], UUID] = {}
+        self._client: SyncPrefectClient | None = None
+        self._client_of: Settings | None = None
+        self._settings: Settings | None = None
 
     def table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> bool:
         """A new version of a table under ``key``; False if it could not be published."""
@@ -53,10 +58,7 @@ class Publisher:
             return False
         page = self._pages.get((flow_run, key)) if update else None
         try:
-            with (
-                temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-                get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
-            ):
+            with self._one_attempt() as client:
                 if page is not None:
                     client.update_artifact(page, ArtifactUpdate(data=data, description=description))
                     return True
@@ -79,6 +81,20 @@ class Publisher:
                 "page %s not published, next attempt in %.0f s: %s", key, PAUSE_SECONDS, error
             )
             return False
+
+    @contextmanager
+    def _one_attempt(self) -> Iterator[SyncPrefectClient]:
+        """A client that does not retry; settings and connection are made once, they are slow."""
+        context = get_settings_context()
+        if self._client is None or self._client_of is not context.settings:
+            self._client = get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS})
+            self._client_of = context.settings
+            self._settings = context.settings.copy_with_update(
+                updates={PREFECT_CLIENT_MAX_RETRIES: 0}
+            )
+        assert self._settings is not None
+        with SettingsContext(profile=context.profile, settings=self._settings):
+            yield self._client
 
 
 publisher = Publisher()

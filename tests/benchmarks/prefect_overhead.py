@@ -1,0 +1,121 @@
+"""What Prefect costs: seconds that the flow takes more than the same steps called by hand.
+
+``python tests/benchmarks/prefect_overhead.py``. Both train, store, validate, derive the best and
+prune the same small run, in turns, the flow on a server that runs already. The cost does not depend
+on how long an iteration takes, only on the number of validation intervals; it is given as a share
+of a ten-minute run with as many. Target: 1 %.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_LOGGING_LEVEL,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    temporary_settings,
+)
+
+from dacapo_core.check_run import check_run
+from dacapo_core.experiments.run import Run
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.resume import resume
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.retention import RetentionPolicy
+from dacapo_core.train import train_until
+from dacapo_core.validate import validate_iteration
+from flows.embedded_server import embedded_server, wait_until_ready
+from flows.private_prefect import send_what_is_queued
+from flows.train import train
+
+INTERVALS = 20
+ROUNDS = 5
+RUN_SECONDS = 600.0
+RETENTION = RetentionPolicy(keep_last=2)
+CONFIG = RunConfig.model_validate(
+    {
+        "num_iterations": INTERVALS * 2,
+        "validation_interval": 2,
+        "num_workers": 0,
+        "architecture_config": {
+            "type": "cnnectome_unet",
+            "input_shape": [16, 16, 16],
+            "num_fmaps": 4,
+            "fmaps_out": 4,
+            "downsample_factors": [[2, 2, 2]],
+            "padding": "same",
+        },
+        "task_config": {"type": "one_hot", "channels": ["mito", "pm"], "thresholds": [0.5]},
+        "trainer_config": {"warmup_iterations": 1},
+        "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
+    }
+)
+
+
+def by_hand(config: RunConfig, folder: Path) -> float:
+    """Seconds of the same steps without a flow."""
+    begin = time.perf_counter()
+    store = LocalWeightsStore(folder)
+    with store.lease(config.name, owner="benchmark"):
+        run = Run(config, None)
+        resume(run, store)
+        check_run(run)
+        store.store_run_config(config.name, config.model_dump(mode="json"))
+        for stop in config.validation_iterations():
+            before = run.iteration
+            train_until(run, stop)
+            store.store_weights(run, stop, wait=False)
+            stats = run.training_stats.after(before).record()
+            store.store_training_stats(config.name, stop, stats)
+            for dataset in run.validation_datasets:
+                scores = validate_iteration(run, dataset)
+                store.store_scores(config.name, stop, dataset.name, scores)
+            store.wait()
+            store.derive_best(config.name)
+            store.prune(config.name, RETENTION)
+    return time.perf_counter() - begin
+
+
+def as_flow(config: RunConfig, folder: Path) -> float:
+    """Seconds of the flow."""
+    begin = time.perf_counter()
+    train(config, str(folder), RETENTION)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    times: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with embedded_server(folder / "prefect") as url:
+            wait_until_ready(url)
+            settings = {
+                PREFECT_API_URL: url,
+                PREFECT_HOME: folder / "prefect",
+                PREFECT_SERVER_EPHEMERAL_ENABLED: False,
+                PREFECT_LOGGING_LEVEL: "ERROR",
+            }
+            with temporary_settings(settings):
+                for turn in range(ROUNDS + 1):
+                    config = CONFIG.model_copy(update={"name": f"run-{turn}"})
+                    times.append(
+                        (as_flow(config, folder / "flow"), by_hand(config, folder / "hand"))
+                    )
+                send_what_is_queued()
+    flow, hand = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    cost = statistics.median(ours - bare for ours, bare in times[1:])
+    print(
+        f"{INTERVALS} intervals: flow {flow:.2f} s, by hand {hand:.2f} s; Prefect costs "
+        f"{cost:.2f} s = {cost / INTERVALS * 1000:.0f} ms an interval; of a ten-minute run with "
+        f"as many intervals {cost / RUN_SECONDS:.2%}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
