@@ -24,6 +24,8 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
 from dacapo_core.validate import validate_iteration
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 def weights(parameters: Any) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten().clone() for _, parameter in parameters])
@@ -181,14 +183,14 @@ def test_a_two_dimensional_network_trains_on_sections(small_config: Any) -> None
 
 
 @pytest.mark.slow
-def test_the_default_run_learns_the_easy_channel() -> None:
-    # a shorter default run, so that the test is too
-    run = Run(RunConfig(num_iterations=96))
+def test_a_generated_volume_is_learnt_from_a_configuration_file() -> None:
+    run = Run(RunConfig.from_file(EXAMPLES / "generated.yaml"))
     check_run(run)
-    train_until(run, 96)
+    train_until(run, run.config.num_iterations)
     (held_out,) = run.validation_datasets
-    entries = validate_iteration(run, held_out).entries
-    assert max(entry.scores["mito__dice"] or 0 for entry in entries) >= 0.9
+    best = validate_iteration(run, held_out).best_entry("mito__dice", True)
+    assert best is not None
+    assert best[0] >= 0.9
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(
