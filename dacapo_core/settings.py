@@ -45,6 +45,10 @@ class Settings(BaseSettings):
         default=None,
         description="torch device that trains; default cuda where there is one, else cpu.",
     )
+    tensorboard_dir: str | None = Field(
+        default=None,
+        description="Folder for TensorBoard's event files, one folder a run in it; default none.",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dacapo_core.experiments.run_config import RunConfig
-from tasks.live_runs import live_run
+from tasks.live_runs import LiveRun, live_run
 from tasks.start_pins import release_start
 from tasks.step import step
+
+if TYPE_CHECKING:
+    from dacapo_core.event_files import EventFiles
 
 
 class RunConfigChangedError(ValueError):
@@ -55,6 +59,7 @@ def begin(run: RunConfig) -> Beginning:
     if found.iteration < run.num_iterations:
         check_run(live.built, live.store)
         live.store.store_run_config(run.name, run.model_dump(mode="json"))
+        live.event_files = _event_files(live, found.iteration)
     live.progress.at(found.iteration)
     live.progress.note(
         f"{run.name}: {'begins' if found.iteration == 0 else 'resumes'} at iteration "
@@ -65,6 +70,17 @@ def begin(run: RunConfig) -> Beginning:
     wanted = [dataset.name for dataset in live.run.validation_datasets]
     missing = unjudged([found.iteration], live.store.scores(run.name), wanted)
     return Beginning(found.iteration, found.reason, validated=not missing)
+
+
+def _event_files(live: LiveRun, iteration: int) -> EventFiles | None:
+    from dacapo_core.event_files import EventFiles
+    from dacapo_core.settings import get_settings
+    from dacapo_core.store.scores import best_scores
+
+    folder = get_settings().tensorboard_dir
+    if folder is None:
+        return None
+    return EventFiles(folder, live.name, iteration, best_scores(live.store.scores(live.name)))
 
 
 def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:

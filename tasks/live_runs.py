@@ -19,6 +19,7 @@ from tasks.progress import RunProgress
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
+    from dacapo_core.event_files import EventFiles
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.training_stats import TrainingStats
     from dacapo_core.store.lease import Lease
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 class LiveRun:
     """A run between its first and its last task in this process.
 
-    ``termination`` is the signal that asked it to stop; ``stretch`` is the iterations since the
-    last checkpoint; ``handed_over`` are the flow runs that judge its checkpoints elsewhere, each
-    with its iterations.
+    Attributes:
+        termination: the signal that asked it to stop.
+        stretch: the iterations since the last checkpoint.
+        event_files: TensorBoard's, where they are wanted.
+        handed_over: the flow runs that judge its checkpoints elsewhere, each with its iterations.
     """
 
     name: str
@@ -42,6 +45,7 @@ class LiveRun:
     built: Run | None = None
     stretch: TrainingStats | None = None
     start_pinned: bool = False
+    event_files: EventFiles | None = None
     handed_over: dict[UUID, list[int]] = field(default_factory=dict)
 
     @property
@@ -63,6 +67,11 @@ class LiveRun:
         """
         if self.lease is not None:
             self.lease.check()
+
+    def close_event_files(self) -> None:
+        """Write out what is left of them; harmless where there are none."""
+        if self.event_files is not None:
+            self.event_files.close()
 
 
 _live: dict[str, LiveRun] = {}
@@ -98,9 +107,11 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
     with ExitStack() as stack:
         lease = stack.enter_context(opened.lease(name, owner=owner))
         progress = stack.enter_context(RunProgress(name, num_iterations))
-        stack.enter_context(_registered(LiveRun(name, opened, lease, progress)))
+        current = LiveRun(name, opened, lease, progress)
+        stack.enter_context(_registered(current))
+        stack.callback(current.close_event_files)
         stack.callback(opened.wait)
-        yield _live[name]
+        yield current
 
 
 @contextmanager

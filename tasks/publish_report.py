@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from math import isfinite
 
@@ -13,22 +14,34 @@ from tasks.step import step
 
 @step("report of {run}")
 def publish_report(run: str) -> None:
-    """Update the run's page: progress, best, score and loss curves, the last validation slice."""
+    """Update the run's page: progress, best, score and loss curves, the last validation slice.
+
+    TensorBoard's event files, where they are wanted, get the same.
+    """
+    from dacapo_core.store.scores import best_scores
+
+    live = live_run(run)
+    scores = best_scores(live.store.scores(run))
+    pictures = _pictures(live)
+    if live.event_files is not None:
+        live.event_files.update(live.run.training_stats, scores, pictures)
     publisher.page(
         artifact_key("report", run),
-        report_page(read_report(live_run(run))),
+        report_page(read_report(live, scores, pictures)),
         f"Training of {run}",
         update=True,
     )
 
 
-def read_report(live: LiveRun) -> RunReport:
+def read_report(
+    live: LiveRun,
+    scores: Mapping[int, Mapping[str, float]],
+    pictures: Mapping[tuple[int, str], bytes],
+) -> RunReport:
     """The report's values from the run in memory and its records in the store."""
     from dacapo_core.experiments.device import peak_memory
-    from dacapo_core.store.scores import best_scores
 
     config, stats = live.run.config, live.run.training_stats
-    scores = best_scores(live.store.scores(live.name))
     curves: dict[str, list[tuple[int, float]]] = {}
     for iteration, by_name in sorted(scores.items()):
         for name, score in by_name.items():
@@ -51,13 +64,16 @@ def read_report(live: LiveRun) -> RunReport:
             f"{dataset}/{criterion}": (best.iteration, best.score)
             for (dataset, criterion), best in live.store.best_records(live.name).items()
         },
-        pictures=_pictures(live),
+        pictures={
+            f"{dataset} at iteration {iteration}": png
+            for (iteration, dataset), png in pictures.items()
+        },
         links=_links(live),
     )
 
 
-def _pictures(live: LiveRun) -> dict[str, bytes]:
-    """The slices of the last validation that there are pictures of."""
+def _pictures(live: LiveRun) -> dict[tuple[int, str], bytes]:
+    """(iteration, dataset) → PNG, of the last validation that there are pictures of."""
     kept = live.store.pictures(live.name)
     newest = max((iteration for iteration, _ in kept), default=None)
     found = {}
@@ -65,8 +81,7 @@ def _pictures(live: LiveRun) -> dict[str, bytes]:
         # a validator elsewhere may take it away meanwhile
         with suppress(FileNotFoundError):
             if iteration == newest:
-                picture = live.store.picture(live.name, iteration, dataset)
-                found[f"{dataset} at iteration {iteration}"] = picture
+                found[iteration, dataset] = live.store.picture(live.name, iteration, dataset)
     return found
 
 
