@@ -19,6 +19,7 @@ from prefect.events.schemas.events import ResourceSpecification
 
 HEARTBEATS_MISSED_AFTER = timedelta(seconds=90)
 RESTART_AFTER = (timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10))
+TAKEN_CARE_OF = ("Scheduled", "AwaitingRetry", "Pending", "Running", "Cancelling", "Cancelled")
 
 
 def zombie_runs_crash() -> AutomationCore:
@@ -61,7 +62,8 @@ def crashed_runs_restart() -> list[AutomationCore]:
             f"crash number {attempts}.",
             trigger=EventTrigger(
                 after={"prefect.flow-run.Crashed"},
-                expect={"prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry"},
+                # a person who cancels it meanwhile, or runs it again, is not overruled
+                expect={f"prefect.flow-run.{state}" for state in TAKEN_CARE_OF},
                 match=ResourceSpecification(
                     {
                         "prefect.resource.id": ["prefect.flow-run.*"],
