@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.pages.wording import gathered, readable_bytes, readable_score, readable_seconds
+from dacapo_core.store.scores import gathered_reasons
+from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class RunSummary:
 
 def _reason_line(iteration: int, reasons: Sequence[str]) -> str:
     return textwrap.fill(
-        "; ".join(gathered(reasons)),
+        "; ".join(gathered_reasons(reasons)),
         width=100,
         initial_indent=f"  {iteration:>7}  ",
         subsequent_indent=" " * 11,

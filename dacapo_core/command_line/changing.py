@@ -200,7 +200,7 @@ def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
 
 def _show_plan(plan: PrunePlan, now: datetime) -> None:
     from dacapo_core.store.retention_policy import shown_duration
-    from dacapo_core.store.scores import shown_scores
+    from dacapo_core.store.scores import gathered_reasons, overall, shown_scores
 
     verb = "would keep" if plan.dry_run else "kept"
     title = (
@@ -212,8 +212,8 @@ def _show_plan(plan: PrunePlan, now: datetime) -> None:
         [
             str(row["iteration"]),
             row["decision"],
-            "; ".join(row["reasons"]),
-            shown_scores(row["scores"]),
+            "; ".join(gathered_reasons(row["reasons"])),
+            shown_scores(overall(row["scores"])),
             readable_size(row["bytes"]),
             readable_age(row["age_seconds"]),
         ]

@@ -103,7 +103,12 @@ def _row(checkpoint: CheckpointHistory) -> dict[str, Any]:
 
 
 def _cells(checkpoint: CheckpointHistory) -> list[str]:
-    from dacapo_core.store.scores import shown_scores
+    from dacapo_core.store.scores import (
+        gathered_names,
+        gathered_reasons,
+        overall,
+        shown_scores,
+    )
 
     age = "–"
     if checkpoint.stored is not None:
@@ -113,9 +118,12 @@ def _cells(checkpoint: CheckpointHistory) -> list[str]:
         "damaged" if checkpoint.damaged else checkpoint.fate,
         readable_size(checkpoint.size),
         age,
-        ", ".join(checkpoint.best_for),
-        shown_scores(checkpoint.scores),
-        "; ".join(checkpoint.reasons),
+        "\n".join(gathered_names(checkpoint.best_for)),
+        shown_scores(overall(checkpoint.scores)),
+        # what it is best for has a column of its own
+        "; ".join(
+            why for why in gathered_reasons(checkpoint.reasons) if not why.startswith("best of ")
+        ),
     ]
 
 
@@ -245,6 +253,7 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
     where: Where = context.obj
     with exit_codes():
         from dacapo_core.store.errors import MissingCheckpointError
+        from dacapo_core.store.scores import gathered_reasons
 
         checkpoint = where.records().history(run).checkpoints.get(iteration)
         if checkpoint is None:
@@ -265,5 +274,5 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
         typer.echo(checkpoint.answer(run))
         for event in checkpoint.events:
             by = f" by {event.by}" if event.by else ""
-            reasons = f" ({'; '.join(event.reasons)})" if event.reasons else ""
+            reasons = f" ({'; '.join(gathered_reasons(event.reasons))})" if event.reasons else ""
             typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event.what}{by}{reasons}")

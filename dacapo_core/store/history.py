@@ -17,7 +17,7 @@ from dacapo_core.store.filesystem import StoreFilesystem
 from dacapo_core.store.prune_intents import read_intents
 from dacapo_core.store.prune_records import DELETING, OperationRecord, read_operations
 from dacapo_core.store.run_facts import RunFacts, gather
-from dacapo_core.store.scores import best_scores, shown_scores
+from dacapo_core.store.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.scores_records import read_scores
 
 Fate = Literal["kept", "marked", "pruned"]
@@ -69,7 +69,7 @@ class CheckpointHistory:
     def answer(self, run: str) -> str:
         """For a person: what it is now, why, and whether it can be brought back."""
         name = f"Iteration {self.iteration} of run {run}"
-        why = "; ".join(self.reasons)
+        why = "; ".join(gathered_reasons(self.reasons))
         if self.fate == "kept":
             said = f"{name} is in the store" + (
                 f": {why}." if why else ", and nothing protects it."

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dacapo_core.store.history import CheckpointHistory
+from dacapo_core.store.scores import gathered_reasons
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
 from tasks.pages.score_charts import score_charts
 from tasks.pages.wording import (
-    gathered,
     markdown_table,
     readable_age,
     readable_bytes,
@@ -35,7 +35,7 @@ def pruning_table(history: Sequence[CheckpointHistory], now: datetime) -> list[d
             "iteration": str(each.iteration),
             "fate": each.fate,
             "size": readable_bytes(each.size),
-            "why": "; ".join(gathered(each.reasons)),
+            "why": "; ".join(gathered_reasons(each.reasons)),
             "scores": ", ".join(
                 f"{name} {readable_score(score)}" for name, score in each.scores.items()
             ),
@@ -113,7 +113,7 @@ def _fate_table(history: Sequence[CheckpointHistory], *, pruned: bool = False) -
         (
             each.iteration,
             *([each.fate, _when(each.pruned), each.pruned_by or "–"] if pruned else []),
-            "; ".join(gathered(each.reasons)),
+            "; ".join(gathered_reasons(each.reasons)),
             readable_bytes(each.size),
         )
         for each in newest[:MOST_ROWS]

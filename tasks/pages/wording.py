@@ -41,19 +41,6 @@ def readable_score(score: float | None) -> str:
     return "–" if score is None or math.isnan(score) else f"{score:.3f}"
 
 
-def gathered(reasons: Sequence[str]) -> list[str]:
-    """``best of val/voi``, ``best of val/dice`` as one reason: ``best of val: voi, dice``."""
-    best: dict[str, list[str]] = {}
-    others = []
-    for reason in reasons:
-        dataset, slash, criterion = reason.removeprefix("best of ").rpartition("/")
-        if reason.startswith("best of ") and slash:
-            best.setdefault(dataset, []).append(criterion)
-        else:
-            others.append(reason)
-    return [f"best of {name}: {', '.join(found)}" for name, found in best.items()] + others
-
-
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A markdown table; pipes and line ends in cells are made harmless."""
     lines = [header, ["---"] * len(header), *rows]

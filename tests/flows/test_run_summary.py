@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dacapo_core.store.scores import gathered_reasons
 from flows.run_summary import RunSummary
-from tasks.pages.wording import gathered
 
 
 def summary(**changes: object) -> RunSummary:
@@ -37,7 +37,7 @@ def test_a_resumed_and_a_complete_run_say_so() -> None:
 
 def test_reasons_of_one_dataset_are_gathered_and_the_others_stay() -> None:
     reasons = ["latest", "best of a/voi", "best of b/dice", "best of a/dice", "pinned: paper"]
-    assert gathered(reasons) == [
+    assert gathered_reasons(reasons) == [
         "best of a: voi, dice",
         "best of b: dice",
         "latest",
