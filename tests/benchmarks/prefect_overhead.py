@@ -25,17 +25,18 @@ from prefect.settings import (
 from dacapo_core.check_run import check_run
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.pictures import slice_picture
 from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.validate import predict, validate_iteration
 from flows.embedded_server import embedded_server, wait_until_ready
 from flows.private_prefect import send_what_is_queued
 from flows.train import train
 
 INTERVALS = 20
-ROUNDS = 5
+ROUNDS = 3
 RUN_SECONDS = 600.0
 RETENTION = RetentionPolicy(keep_last=2)
 CONFIG = RunConfig.model_validate(
@@ -74,8 +75,11 @@ def by_hand(config: RunConfig, folder: Path) -> float:
             stats = run.training_stats.after(before).record()
             store.store_training_stats(config.name, stop, stats)
             for dataset in run.validation_datasets:
-                scores = validate_iteration(run, dataset)
+                prediction = predict(run, dataset)
+                scores = validate_iteration(run, dataset, prediction)
+                picture = slice_picture(dataset, run.task.channels, prediction)
                 store.store_scores(config.name, stop, dataset.name, scores)
+                store.store_picture(config.name, stop, dataset.name, picture)
             store.wait()
             store.derive_best(config.name)
             store.prune(config.name, RETENTION)

@@ -1,0 +1,37 @@
+"""Recipes that a site fills in are at least what their readers can read."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).resolve().parents[2] / "deployments" / "recipes"
+
+
+@pytest.mark.parametrize("name", ["docker.json", "kubernetes.json"])
+def test_every_placeholder_of_a_job_template_is_a_variable(name: str) -> None:
+    template = json.loads((RECIPES / name).read_text())
+    used = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
+    assert used == set(template["variables"]["properties"])
+
+
+@pytest.mark.parametrize(
+    "name", ["dacapo-server.service", "dacapo-workers.service", "dacapo-worker@.service"]
+)
+def test_a_unit_starts_a_command_of_ours(name: str) -> None:
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.read_string((RECIPES / name).read_text())
+    assert re.fullmatch(
+        r"\S+/python -m deployments (server|worker( --device %i)?)", unit["Service"]["ExecStart"]
+    )
+    assert unit["Install"]["WantedBy"] == "multi-user.target"
+
+
+@pytest.mark.parametrize("name", ["slurm.sbatch", "lsf.bsub"])
+def test_a_job_script_is_a_shell_script(name: str) -> None:
+    assert subprocess.run(["bash", "-n", RECIPES / name], check=False).returncode == 0
