@@ -131,7 +131,7 @@ def test_listing(dacapo_store: Command, tmp_path: Path) -> None:
     code, out, _ = dacapo_store("ls", "run")
     (row,) = [line for line in out.splitlines() if line.strip().startswith("2000")]
     assert "val/dice 0.8" in row
-    assert "best of val/dice" in row
+    assert "val: dice" in row
     listed = json.loads(dacapo_store("ls", "run", "--json")[1])
     assert [c["iteration"] for c in listed["checkpoints"]] == [1000, 2000, 3000, 4000, 5000]
     empty = json.loads(dacapo_store("--json", "ls", "--store", str(tmp_path / "new"))[1])
