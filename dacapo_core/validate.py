@@ -14,7 +14,7 @@ from dacapo_core.experiments.tasks.evaluators import higher_is_better, store_bes
 from dacapo_core.experiments.tasks.evaluators.binary_segmentation_evaluator import (
     BinarySegmentationEvaluator,
 )
-from dacapo_core.store.scores import ScoreEntry, ScoresRecord
+from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run

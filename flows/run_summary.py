@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dacapo_core.store.scores import gathered_reasons
+from dacapo_core.store.records.scores import gathered_reasons
 from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
 from tasks.stores import open_store
 

@@ -46,7 +46,7 @@ def begin(run: RunConfig) -> Beginning:
     from dacapo_core.experiments.run import Run
     from dacapo_core.resume import resume
     from dacapo_core.settings import get_settings
-    from dacapo_core.store.scores import unjudged
+    from dacapo_core.store.records.scores import unjudged
 
     live = live_run(run.name)
     live.progress.phase("preparing")
@@ -75,7 +75,7 @@ def begin(run: RunConfig) -> Beginning:
 def _event_files(live: LiveRun, iteration: int) -> EventFiles | None:
     from dacapo_core.event_files import EventFiles
     from dacapo_core.settings import get_settings
-    from dacapo_core.store.scores import best_scores
+    from dacapo_core.store.records.scores import best_scores
 
     folder = get_settings().tensorboard_dir
     if folder is None:

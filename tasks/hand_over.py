@@ -19,7 +19,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from dacapo_core.store.scores import unjudged
+from dacapo_core.store.records.scores import unjudged
 from tasks.live_runs import LiveRun, live_run
 from tasks.provenance import who
 from tasks.step import step

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dacapo_core.event_files import EventFiles
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.training_stats import TrainingStats
-    from dacapo_core.store.lease import Lease
+    from dacapo_core.store.records.lease import Lease
     from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 

@@ -17,7 +17,7 @@ from tasks.stores import open_store
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
-    from dacapo_core.store.prune_plan import PrunePlan
+    from dacapo_core.store.pruning.prune_plan import PrunePlan
 
 
 @step("prune {run}")

@@ -18,7 +18,7 @@ def publish_report(run: str) -> None:
 
     TensorBoard's event files, where they are wanted, get the same.
     """
-    from dacapo_core.store.scores import best_scores
+    from dacapo_core.store.records.scores import best_scores
 
     live = live_run(run)
     scores = best_scores(live.store.scores(run))

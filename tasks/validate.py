@@ -8,7 +8,7 @@ from tasks.live_runs import live_run
 from tasks.step import step
 
 if TYPE_CHECKING:
-    from dacapo_core.store.scores import ScoresRecord
+    from dacapo_core.store.records.scores import ScoresRecord
 
 MOST_PICTURES = 3
 
@@ -21,7 +21,7 @@ def validate(run: str, iteration: int) -> dict[str, float]:
         ``<dataset>/<criterion>`` → the best score over the post-processing parameters.
     """
     from dacapo_core.pictures import slice_picture
-    from dacapo_core.store.scores import best_scores, shown_scores
+    from dacapo_core.store.records.scores import best_scores, shown_scores
     from dacapo_core.validate import predict, validate_iteration
 
     live = live_run(run)

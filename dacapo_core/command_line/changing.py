@@ -12,7 +12,7 @@ from dacapo_core.command_line.opening import FAILED, USAGE, Where, exit_codes
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
-    from dacapo_core.store.prune_plan import PrunePlan
+    from dacapo_core.store.pruning.prune_plan import PrunePlan
     from dacapo_core.store.records_store import RecordsStore
 
 
@@ -84,7 +84,7 @@ def pin(
     """Keep a checkpoint until it is unpinned."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.process_identity import this_person
+        from dacapo_core.store.records.process_identity import this_person
 
         where.records().pin(run, iteration, why=why, by=this_person())
         _said(where, {"run": run, "pinned": iteration}, f"{run}/{iteration} is pinned")
@@ -116,7 +116,7 @@ def remove(
     """Delete one checkpoint for good."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.reclaiming import remove_checkpoint
+        from dacapo_core.store.pruning.reclaiming import remove_checkpoint
 
         remove_checkpoint(where.records().filesystem, run, iteration, force=force)
         _said(where, {"run": run, "removed": iteration}, f"{run}/{iteration} is removed")
@@ -199,8 +199,8 @@ def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
 
 
 def _show_plan(plan: PrunePlan, now: datetime) -> None:
-    from dacapo_core.store.retention_policy import shown_duration
-    from dacapo_core.store.scores import gathered_reasons, overall, shown_scores
+    from dacapo_core.store.pruning.retention_policy import shown_duration
+    from dacapo_core.store.records.scores import gathered_reasons, overall, shown_scores
 
     verb = "would keep" if plan.dry_run else "kept"
     title = (

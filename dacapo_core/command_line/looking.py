@@ -11,7 +11,7 @@ from dacapo_core.command_line.opening import DAMAGED, Where, exit_codes
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
-    from dacapo_core.store.history import CheckpointHistory
+    from dacapo_core.store.records.history import CheckpointHistory
     from dacapo_core.store.records_store import RecordsStore
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
@@ -39,8 +39,8 @@ def ls(
 
 
 def _list_runs(where: Where, store: RecordsStore) -> None:
-    from dacapo_core.store.iteration_notes import IterationNotes
-    from dacapo_core.store.run_facts import list_checkpoints
+    from dacapo_core.store.records.iteration_notes import IterationNotes
+    from dacapo_core.store.records.run_facts import list_checkpoints
 
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def _row(checkpoint: CheckpointHistory) -> dict[str, Any]:
 
 
 def _cells(checkpoint: CheckpointHistory) -> list[str]:
-    from dacapo_core.store.scores import (
+    from dacapo_core.store.records.scores import (
         gathered_names,
         gathered_reasons,
         overall,
@@ -131,8 +131,8 @@ def show(context: typer.Context, run: RunName, iteration: Iteration) -> None:
     """Show what is in a checkpoint: keys, shapes, types, and its record."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.checkpoint_files import read_record
-        from dacapo_core.store.state_tree import tensors_of
+        from dacapo_core.store.checkpoints.checkpoint_files import read_record
+        from dacapo_core.store.checkpoints.state_tree import tensors_of
 
         store = where.weights()
         weights = store.retrieve_weights(run, iteration, verify=False)
@@ -175,7 +175,7 @@ def verify(
             StoreNotWritableError,
             UnsafeCheckpointError,
         )
-        from dacapo_core.store.iteration_notes import forget_damage, note_damage
+        from dacapo_core.store.records.iteration_notes import forget_damage, note_damage
 
         store = where.weights()
         found: dict[int, str | None] = {}
@@ -253,7 +253,7 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
     where: Where = context.obj
     with exit_codes():
         from dacapo_core.store.errors import MissingCheckpointError
-        from dacapo_core.store.scores import gathered_reasons
+        from dacapo_core.store.records.scores import gathered_reasons
 
         checkpoint = where.records().history(run).checkpoints.get(iteration)
         if checkpoint is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError, StoreError
-from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records_store import RecordsStore
 
 

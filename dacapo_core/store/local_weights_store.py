@@ -14,24 +14,24 @@ from typing import Any
 import torch
 
 from dacapo_core.store import layout
-from dacapo_core.store.background_writer import BackgroundWriter
-from dacapo_core.store.checkpoint_files import (
+from dacapo_core.store.checkpoints.background_writer import BackgroundWriter
+from dacapo_core.store.checkpoints.checkpoint_files import (
     Verification,
     commit_checkpoint,
     read_checkpoint,
     read_model,
     verify_checkpoint,
 )
+from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
-from dacapo_core.store.file_info import FileInfo
-from dacapo_core.store.iteration_notes import unmark
-from dacapo_core.store.lease import TIME_TO_LIVE, Lease
-from dacapo_core.store.prune_plan import PrunePlan
-from dacapo_core.store.pruning import prune
-from dacapo_core.store.reclaiming import remove_checkpoint
+from dacapo_core.store.files.file_info import FileInfo
+from dacapo_core.store.pruning.prune import prune
+from dacapo_core.store.pruning.prune_plan import PrunePlan
+from dacapo_core.store.pruning.reclaiming import remove_checkpoint
+from dacapo_core.store.pruning.retention_policy import RetentionPolicy
+from dacapo_core.store.records.iteration_notes import unmark
+from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.records_store import RecordsStore
-from dacapo_core.store.retention_policy import RetentionPolicy
-from dacapo_core.store.staging import HostBuffers, Snapshot
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
 
 logger = logging.getLogger(__name__)

@@ -10,23 +10,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dacapo_core.store import (
+from dacapo_core.store import layout
+from dacapo_core.store.errors import StoreNotWritableError
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning import reclaiming
+from dacapo_core.store.pruning.reclaiming import Sweep
+from dacapo_core.store.records import (
     best_records,
     history,
     iteration_notes,
-    layout,
     picture_records,
-    reclaiming,
     run_records,
     scores_records,
     training_records,
 )
-from dacapo_core.store.errors import StoreNotWritableError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import Pin
-from dacapo_core.store.lease import TIME_TO_LIVE, Lease
-from dacapo_core.store.reclaiming import Sweep
-from dacapo_core.store.scores import BestRecord, Judged, ScoresRecord
+from dacapo_core.store.records.iteration_notes import Pin
+from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord
 
 
 class RecordsStore:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pydantic import ByteSize
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.store.prune_plan import PrunePlan, StoredCheckpoint
-from dacapo_core.store.retention_policy import RetentionPolicy, shown_duration
-from dacapo_core.store.scores import Judged, ScoresRecord, best_scores, names_of, ranking
+from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
+from dacapo_core.store.pruning.retention_policy import RetentionPolicy, shown_duration
+from dacapo_core.store.records.scores import Judged, ScoresRecord, best_scores, names_of, ranking
 
 __all__ = ["RetentionPolicy", "never_prunable", "plan"]
 

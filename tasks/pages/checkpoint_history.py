@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from dacapo_core.store.history import CheckpointHistory, Fate
-from dacapo_core.store.prune_plan import PrunePlan
+from dacapo_core.store.pruning.prune_plan import PrunePlan
+from dacapo_core.store.records.history import CheckpointHistory, Fate
 
 
 def planned(history: Iterable[CheckpointHistory], plan: PrunePlan) -> list[CheckpointHistory]:

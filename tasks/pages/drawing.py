@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from dacapo_core.store.history import CheckpointHistory
+from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.wording import readable_bytes, readable_seconds
 
 WIDTH, MARGIN, HEADROOM = 760, 54, 22

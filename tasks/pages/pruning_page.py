@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from dacapo_core.store.history import CheckpointHistory
-from dacapo_core.store.scores import gathered_reasons
+from dacapo_core.store.records.history import CheckpointHistory
+from dacapo_core.store.records.scores import gathered_reasons
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
 from tasks.pages.score_charts import score_charts

@@ -15,7 +15,7 @@ import torch
 
 from dacapo_core.command_line.dacapo_store import main
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.scores import ScoresRecord
+from dacapo_core.store.records.scores import ScoresRecord
 
 Command = Callable[..., tuple[int, str, str]]
 

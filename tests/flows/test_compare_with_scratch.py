@@ -10,7 +10,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import LoadingReport, StartConfig
 from dacapo_core.experiments.starts.loading_report import HeadRow
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.scores import ScoreEntry, ScoresRecord
+from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from flows.compare_with_scratch import COMPARED, SOURCE, compare_with_scratch
 from flows.learning_curves import Comparison, LearningCurve, learning_curve
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dacapo_core.store.scores import gathered_reasons
+from dacapo_core.store.records.scores import gathered_reasons
 from flows.run_summary import RunSummary
 
 

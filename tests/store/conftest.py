@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.scores import ScoresRecord
+from dacapo_core.store.records.scores import ScoresRecord
 
 BACKENDS = [
     "local",

@@ -14,7 +14,7 @@ import pytest
 
 from dacapo_core.store.errors import DamagedRecordError, InvalidNameError, MissingRecordError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.scores import BestRecord, ScoresRecord
+from dacapo_core.store.records.scores import BestRecord, ScoresRecord
 
 Fill = Callable[..., None]
 

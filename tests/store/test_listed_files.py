@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.scores import ScoreEntry, ScoresRecord
+from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 
 
 @pytest.fixture

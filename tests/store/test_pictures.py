@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.picture_records import iterations_worth_a_picture
+from dacapo_core.store.records.picture_records import iterations_worth_a_picture
 
 Fill = Callable[..., None]
 

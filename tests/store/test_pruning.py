@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.store import deletion
 from dacapo_core.store.errors import (
     DamagedRecordError,
     ProtectedCheckpointError,
@@ -23,6 +22,7 @@ from dacapo_core.store.errors import (
     StoreError,
 )
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.pruning import deletion
 from dacapo_core.store.retention import RetentionPolicy
 
 Fill = Callable[..., None]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.store.prune_plan import PrunePlan, StoredCheckpoint
+from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
+from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.retention import RetentionPolicy, plan
-from dacapo_core.store.scores import ScoresRecord
 
 NOW = datetime(2026, 3, 20, 12, 0, tzinfo=UTC)
 HIGHER = {"dice": True, "voi": False}

@@ -9,8 +9,8 @@ import pytest
 
 from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
 from dacapo_core.store import layout
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.training_records import (
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.training_records import (
     read_training_stats,
     withdraw_training_stats,
     write_training_stats,

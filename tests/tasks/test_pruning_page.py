@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
-from dacapo_core.store.history import CheckpointHistory
+from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.pruning_page import MOST_ROWS, pruning_page, pruning_table
 

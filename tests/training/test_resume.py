@@ -11,7 +11,7 @@ import torch
 from dacapo_core.experiments.run import Run
 from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.scores import ScoreEntry, ScoresRecord
+from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from dacapo_core.train import train_until
 
 EVERYTHING = {"ema_decay": 0.9, "gradient_accumulation": 2, "gradient_clip": 0.5}

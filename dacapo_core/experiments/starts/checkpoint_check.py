@@ -52,9 +52,9 @@ def state_of(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    from dacapo_core.store.checkpoint_place import CheckpointPlace
+    from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
+    from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
     from dacapo_core.store.errors import NotACheckpointError, StoreError
-    from dacapo_core.store.safe_loading import load_checkpoint
 
     try:
         return load_checkpoint(str(path), CheckpointPlace("", 0, str(path))).state

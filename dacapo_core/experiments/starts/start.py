@@ -163,7 +163,7 @@ class Start:
         return report
 
     def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:
-        from dacapo_core.store.checkpoint_files import read_record
+        from dacapo_core.store.checkpoints.checkpoint_files import read_record
 
         record = read_record(store.filesystem, self.run, iteration)
         return None if record is None else f"xxh3_128:{record.digest}"

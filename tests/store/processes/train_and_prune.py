@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.retention import RetentionPolicy
-from dacapo_core.store.scores import ScoresRecord
 
 POLICIES = [
     RetentionPolicy(keep_last=2, keep_best=1),

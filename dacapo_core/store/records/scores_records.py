@@ -8,12 +8,12 @@ from functools import lru_cache
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.best_records import delete_best, read_all_best, write_best
 from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import read_notes
-from dacapo_core.store.run_facts import list_checkpoints
-from dacapo_core.store.scores import BestRecord, Judged, ScoresRecord, best_of
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.best_records import delete_best, read_all_best, write_best
+from dacapo_core.store.records.iteration_notes import read_notes
+from dacapo_core.store.records.run_facts import list_checkpoints
+from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord, best_of
 
 
 def write_scores(

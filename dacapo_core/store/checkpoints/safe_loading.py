@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from dacapo_core.store.checkpoint_index import INDEX_KEY, CheckpointIndex
-from dacapo_core.store.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoints.checkpoint_index import INDEX_KEY, CheckpointIndex
+from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
 from dacapo_core.store.errors import NotACheckpointError, UnsafeCheckpointError
 from dacapo_core.store.weights_store import Weights
 

@@ -14,29 +14,29 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.checkpoint_record import CheckpointRecord
-from dacapo_core.store.deletion import Order, delete_checkpoints
+from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     MissingCheckpointError,
     RetentionError,
     UnsafeCheckpointError,
 )
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import Mark, mark, note_damage, unmark
-from dacapo_core.store.process_identity import this_person
-from dacapo_core.store.prune_intents import finish_abandoned
-from dacapo_core.store.prune_plan import PrunePlan, StoredCheckpoint
-from dacapo_core.store.prune_records import (
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.deletion import Order, delete_checkpoints
+from dacapo_core.store.pruning.prune_intents import finish_abandoned
+from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
+from dacapo_core.store.records.iteration_notes import Mark, mark, note_damage, unmark
+from dacapo_core.store.records.process_identity import this_person
+from dacapo_core.store.records.prune_records import (
     Departure,
     OperationRecord,
     new_operation,
     write_operation,
 )
+from dacapo_core.store.records.run_facts import RunFacts, gather
+from dacapo_core.store.records.scores import ScoresRecord
+from dacapo_core.store.records.scores_records import read_scores
 from dacapo_core.store.retention import RetentionPolicy, plan
-from dacapo_core.store.run_facts import RunFacts, gather
-from dacapo_core.store.scores import ScoresRecord
-from dacapo_core.store.scores_records import read_scores
 
 Verify = Callable[[int], object]
 """Raises DamagedCheckpointError when the checkpoint of an iteration is not whole."""

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dacapo_core.store.checkpoint_index import MAGIC, ROW_BYTES, Table, digest
-from dacapo_core.store.checkpoint_place import CheckpointPlace
-from dacapo_core.store.verification import bytes_of, compare_digests
+from dacapo_core.store.checkpoints.checkpoint_index import MAGIC, ROW_BYTES, Table, digest
+from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoints.verification import bytes_of, compare_digests
 
 _LOCAL_HEADER = 30
 _LENGTHS_IN_HEADER = 26

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from dacapo_core.store.file_info import FileInfo
+from dacapo_core.store.files.file_info import FileInfo
 
 _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}

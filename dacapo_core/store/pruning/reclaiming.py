@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dacapo_core.store import layout
-from dacapo_core.store.best_records import delete_best
-from dacapo_core.store.deletion import Order, delete_checkpoints
 from dacapo_core.store.errors import (
     MissingCheckpointError,
     ProtectedCheckpointError,
     RestoreError,
     StoreNotWritableError,
 )
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import unmark
-from dacapo_core.store.process_identity import this_person
-from dacapo_core.store.prune_intents import finish_abandoned, require_checkpoint, settle
-from dacapo_core.store.prune_records import (
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.deletion import Order, delete_checkpoints
+from dacapo_core.store.pruning.prune_intents import finish_abandoned, require_checkpoint, settle
+from dacapo_core.store.records.best_records import delete_best
+from dacapo_core.store.records.iteration_notes import unmark
+from dacapo_core.store.records.process_identity import this_person
+from dacapo_core.store.records.prune_records import (
     DELETING,
     Departure,
     OperationRecord,
@@ -26,7 +26,7 @@ from dacapo_core.store.prune_records import (
     read_operations,
     write_operation,
 )
-from dacapo_core.store.run_facts import gather
+from dacapo_core.store.records.run_facts import gather
 
 
 @dataclass

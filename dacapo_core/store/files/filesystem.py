@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from dacapo_core.store import local_files
-from dacapo_core.store.file_info import FileInfo, info_from_listing
+from dacapo_core.store.files import local_files
+from dacapo_core.store.files.file_info import FileInfo, info_from_listing
+from dacapo_core.store.files.listed_files import ListedFiles
+from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.files.spool import Spool
+from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
 from dacapo_core.store.layout import partial_folder
-from dacapo_core.store.listed_files import ListedFiles
-from dacapo_core.store.object_deletion import abort_stale_uploads, delete_objects
-from dacapo_core.store.spool import Spool
-from dacapo_core.store.translated_errors import is_missing_bucket, reading, writing
 
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
 _ATOMIC_PUT = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "az", "oss", "obs"}

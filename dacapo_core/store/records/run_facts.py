@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dacapo_core.store import layout
-from dacapo_core.store.best_records import read_all_best
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import IterationNotes, read_notes
-from dacapo_core.store.prune_plan import StoredCheckpoint
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.records.best_records import read_all_best
+from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
+from dacapo_core.store.records.scores import BestRecord, Judged
 from dacapo_core.store.retention import never_prunable
-from dacapo_core.store.scores import BestRecord, Judged
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 import xxhash
 
-from dacapo_core.store.checkpoint_index import CheckpointIndex, described, digest
-from dacapo_core.store.checkpoint_place import CheckpointPlace
-from dacapo_core.store.checkpoint_record import CheckpointRecord
-from dacapo_core.store.safe_loading import LoadedCheckpoint
-from dacapo_core.store.state_tree import storages_of
+from dacapo_core.store.checkpoints.checkpoint_index import CheckpointIndex, described, digest
+from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
+from dacapo_core.store.checkpoints.safe_loading import LoadedCheckpoint
+from dacapo_core.store.checkpoints.state_tree import storages_of
 
 _CHUNK = 1 << 20
 

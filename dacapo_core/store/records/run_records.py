@@ -8,7 +8,7 @@ from typing import Any
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError
-from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.files.filesystem import StoreFilesystem
 
 
 def write_run_config(filesystem: StoreFilesystem, run: str, config: Mapping[str, Any]) -> None:

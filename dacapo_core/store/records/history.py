@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.prune_intents import read_intents
-from dacapo_core.store.prune_records import DELETING, OperationRecord, read_operations
-from dacapo_core.store.run_facts import RunFacts, gather
-from dacapo_core.store.scores import best_scores, gathered_reasons, shown_scores
-from dacapo_core.store.scores_records import read_scores
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.prune_intents import read_intents
+from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
+from dacapo_core.store.records.run_facts import RunFacts, gather
+from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
+from dacapo_core.store.records.scores_records import read_scores
 
 Fate = Literal["kept", "marked", "pruned"]
 

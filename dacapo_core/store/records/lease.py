@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError, LeaseLostError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.process_identity import ProcessIdentity
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.process_identity import ProcessIdentity
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from dacapo_core.store.file_info import FileInfo
+from dacapo_core.store.files.file_info import FileInfo
 
 # a file this young may be written again within the resolution of its time
 YOUNG_SECONDS = 2.0

@@ -20,10 +20,10 @@ from dacapo_core.store.errors import (
     MissingCheckpointError,
     MissingRecordError,
 )
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.iteration_notes import unmark
-from dacapo_core.store.prune_intents import require_checkpoint, settle
-from dacapo_core.store.scores import BestRecord, Judged
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
+from dacapo_core.store.records.iteration_notes import unmark
+from dacapo_core.store.records.scores import BestRecord, Judged
 
 
 def write_best(

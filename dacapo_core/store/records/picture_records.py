@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dacapo_core.store import layout
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.scores import BestRecord, Judged
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.scores import BestRecord, Judged
 
 NEWEST = 3
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dacapo_core.store.state_tree import map_tensors
+from dacapo_core.store.checkpoints.state_tree import map_tensors
 
 _ALIGNMENT = 64
 

@@ -18,7 +18,7 @@ import torch
 import xxhash
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from dacapo_core.store.state_tree import storages_of, tensors_of
+from dacapo_core.store.checkpoints.state_tree import storages_of, tensors_of
 
 INDEX_KEY = "dacapo_core"
 DIGEST_BYTES = 16

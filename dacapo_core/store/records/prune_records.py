@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.files.filesystem import StoreFilesystem
 
 Kind = Literal["prune", "mark", "restore", "reclaim", "remove"]
 

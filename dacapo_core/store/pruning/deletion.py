@@ -15,23 +15,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.process_identity import ProcessIdentity
-from dacapo_core.store.prune_intents import (
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.prune_intents import (
     PruneIntent,
     end_intent,
     put_back_record,
     write_intent,
 )
-from dacapo_core.store.prune_plan import StoredCheckpoint
-from dacapo_core.store.prune_records import (
+from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.records.process_identity import ProcessIdentity
+from dacapo_core.store.records.prune_records import (
     Departure,
     Kind,
     OperationRecord,
     new_operation,
     write_operation,
 )
-from dacapo_core.store.run_facts import RunFacts, gather
+from dacapo_core.store.records.run_facts import RunFacts, gather
 
 BATCH = 1000
 _RENEW_AFTER = 60.0  # seconds

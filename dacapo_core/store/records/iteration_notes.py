@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.prune_intents import require_checkpoint, settle
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
 
 
 class _Note(BaseModel):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.filesystem import StoreFilesystem
+from dacapo_core.store.files.filesystem import StoreFilesystem
 
 
 def write_training_stats(

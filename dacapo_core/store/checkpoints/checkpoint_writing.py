@@ -12,9 +12,14 @@ import torch
 import xxhash
 from torch.utils.serialization import config as serialization
 
-from dacapo_core.store.checkpoint_index import DIGEST_BYTES, INDEX_KEY, digest, new_index
-from dacapo_core.store.local_files import write_all
-from dacapo_core.store.state_tree import storages_of
+from dacapo_core.store.checkpoints.checkpoint_index import (
+    DIGEST_BYTES,
+    INDEX_KEY,
+    digest,
+    new_index,
+)
+from dacapo_core.store.checkpoints.state_tree import storages_of
+from dacapo_core.store.files.local_files import write_all
 
 _CHUNK = 1 << 20
 _SMALL = 1 << 16

@@ -15,14 +15,14 @@ import torch
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.checkpoint_place import CheckpointPlace
-from dacapo_core.store.checkpoint_record import CheckpointRecord
-from dacapo_core.store.checkpoint_writing import write_checkpoint
+from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
+from dacapo_core.store.checkpoints.checkpoint_writing import write_checkpoint
+from dacapo_core.store.checkpoints.model_mapping import map_model
+from dacapo_core.store.checkpoints.safe_loading import LoadedCheckpoint, load_checkpoint
+from dacapo_core.store.checkpoints.verification import verify_file, verify_loaded
 from dacapo_core.store.errors import MissingCheckpointError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.model_mapping import map_model
-from dacapo_core.store.safe_loading import LoadedCheckpoint, load_checkpoint
-from dacapo_core.store.verification import verify_file, verify_loaded
+from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.version import __version__
 
 

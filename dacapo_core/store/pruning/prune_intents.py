@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
-from dacapo_core.store.filesystem import StoreFilesystem
-from dacapo_core.store.process_identity import ProcessIdentity
-from dacapo_core.store.prune_records import OperationRecord, write_operation
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.process_identity import ProcessIdentity
+from dacapo_core.store.records.prune_records import OperationRecord, write_operation
 
 PRESUMED_DEAD_AFTER = timedelta(minutes=15)
 """A pruner renews its intent every minute; one elsewhere that has not for so long is dead."""

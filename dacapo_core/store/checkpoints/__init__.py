@@ -1,0 +1,1 @@
+"""What a checkpoint is: a snapshot, written with digests, read safely, verified."""

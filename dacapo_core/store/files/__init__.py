@@ -1,0 +1,1 @@
+"""How files are kept: on any fsspec file system, whole or not seen, durable."""

@@ -1,0 +1,1 @@
+"""Letting go of checkpoints: the policy's plan, and carrying it out."""
