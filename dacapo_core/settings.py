@@ -15,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
 
@@ -64,6 +65,16 @@ class Settings(BaseSettings):
             return (init_settings, env_settings)
         return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, file))
 
+    def options_for(self, url: str) -> dict[str, Any]:
+        """The storage options, if `url` is on the kind of file system that they are for."""
+        same = _protocol(url) == _protocol(self.runs_base_dir)
+        return dict(self.storage_options) if same else {}
+
+
+def _protocol(url: str) -> str:
+    protocol, separator, _ = url.partition("://")
+    return protocol if separator else "file"
+
 
 def options_file() -> Path | None:
     """The options file in force: ``$DACAPO_OPTIONS_FILE``, ``./dacapo.yaml``,
@@ -94,6 +105,12 @@ def get_settings() -> Settings:
     """The settings as they are now; read anew at every call.
 
     Raises:
-        pydantic.ValidationError: a value of the wrong type, named with its key.
+        ValueError: a value of the wrong type, or no JSON where JSON is wanted; its key is named.
     """
-    return Settings()
+    try:
+        return Settings()
+    except SettingsError as error:
+        raise ValueError(
+            "DACAPO_STORAGE_OPTIONS must be a JSON object, as "
+            f'{{"key": "…", "secret": "…"}}: {error.__cause__ or error}'
+        ) from None

@@ -20,7 +20,7 @@ def open_store(store: str | None) -> LocalWeightsStore:
     """The store at a path, a URL or ``block:<name>``, default the one that the settings name.
 
     One object each: what a task stores in the background, the next one settles. A block has
-    its own storage options; those of the settings apply to every URL of the same protocol.
+    its own storage options; those of the settings are for every path and URL.
 
     Raises:
         MissingStoreBlockError: the Prefect server has no such block.
@@ -30,11 +30,10 @@ def open_store(store: str | None) -> LocalWeightsStore:
 
 @cache
 def _open(place: str) -> LocalWeightsStore:
-    from dacapo_core.experiments.starts.start import options_for
     from dacapo_core.store.local_weights_store import LocalWeightsStore
     from tasks.weights_store_block import PREFIX, load_store_block
 
     if place.startswith(PREFIX):
         block = load_store_block(place)
         return LocalWeightsStore(block.url, block.storage_options.get_secret_value())
-    return LocalWeightsStore(place, options_for(place))
+    return LocalWeightsStore(place, get_settings().storage_options)

@@ -53,3 +53,17 @@ def test_a_value_of_the_wrong_type_is_named(tmp_path: Path) -> None:
     (tmp_path / "dacapo.yaml").write_text("storage_options: [1]\n")
     with pytest.raises(ValidationError, match="storage_options"):
         get_settings()
+
+
+def test_options_that_are_no_json_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DACAPO_STORAGE_OPTIONS", "{key")
+    with pytest.raises(ValueError, match="DACAPO_STORAGE_OPTIONS must be a JSON object"):
+        get_settings()
+
+
+def test_options_are_for_one_kind_of_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DACAPO_RUNS_BASE_DIR", "s3://bucket/runs")
+    monkeypatch.setenv("DACAPO_STORAGE_OPTIONS", '{"key": "k"}')
+    settings = get_settings()
+    assert settings.options_for("s3://mirror") == {"key": "k"}
+    assert settings.options_for("https://mirror") == settings.options_for("/mirror") == {}

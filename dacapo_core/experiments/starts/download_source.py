@@ -11,6 +11,8 @@ from typing import Any
 
 import fsspec
 
+from dacapo_core.settings import get_settings
+
 HTTP = ("http", "https")
 # of one answer over HTTP; aiohttp loses what it has buffered when a connection breaks
 PIECE = 256 << 10
@@ -53,7 +55,7 @@ class Source:
                 ),
             }
         elif protocol == "s3":
-            options |= _mirror_options(url)
+            options |= get_settings().options_for(url)
         self._http = protocol in HTTP
         self._fs, self._path = fsspec.core.url_to_fs(url, **options)
 
@@ -161,10 +163,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while each is not None:
         yield each
         each = each.__cause__
-
-
-def _mirror_options(url: str) -> dict[str, Any]:
-    """The store's own options for a mirror on the same kind of file system."""
-    from dacapo_core.experiments.starts.start import options_for
-
-    return options_for(url)

@@ -60,13 +60,16 @@ class Start:
 
     def store(self) -> LocalWeightsStore:
         """The store that holds the checkpoint."""
+        from dacapo_core.settings import get_settings
         from dacapo_core.store.create_store import create_weights_store
         from dacapo_core.store.local_weights_store import LocalWeightsStore
 
         url = self.config.store_url
         if self._store is None:
             self._store = (
-                create_weights_store() if url is None else LocalWeightsStore(url, options_for(url))
+                create_weights_store()
+                if url is None
+                else LocalWeightsStore(url, get_settings().options_for(url))
             )
         return self._store
 
@@ -226,14 +229,3 @@ def recorded_channels(run_config: Mapping[str, Any] | None) -> list[str] | None:
     task = (run_config or {}).get("task_config")
     channels = task.get("channels") if isinstance(task, Mapping) else None
     return list(channels) if channels else None
-
-
-def options_for(store_url: str) -> dict[str, Any]:
-    """The settings' storage options if `store_url` is on the same kind of file system."""
-    from fsspec.core import split_protocol
-
-    from dacapo_core.settings import get_settings
-
-    settings = get_settings()
-    same = split_protocol(store_url)[0] == split_protocol(settings.runs_base_dir)[0]
-    return dict(settings.storage_options) if same else {}
