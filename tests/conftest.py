@@ -21,6 +21,8 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 
+BUCKET = "tests"
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -69,13 +71,9 @@ class S3Server:
     endpoint_url: str
     storage_options: dict[str, Any] = field(repr=False)
 
-    def new_bucket(self) -> str:
-        """The URL of a new, empty bucket."""
-        import s3fs
-
-        name = f"test-{uuid.uuid4().hex[:12]}"
-        s3fs.S3FileSystem(**self.storage_options).mkdir(name)
-        return f"s3://{name}"
+    def new_folder(self) -> str:
+        """The URL of a new, empty folder, in the one bucket: each bucket costs disk volumes."""
+        return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
 def free_ports(count: int) -> list[int]:
@@ -97,7 +95,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3-compatible server (SeaweedFS), loopback only, telemetry off."""
-    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[test]'")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[test]'")
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
     if weed is None:
         pytest.skip("the S3 test server is not installed: pip install '.[test]'")
@@ -145,7 +143,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         deadline = time.monotonic() + 60
         while True:
             try:
-                ready.new_bucket()
+                s3fs.S3FileSystem(**options).mkdir(BUCKET)
                 break
             except Exception:
                 if server.poll() is not None or time.monotonic() > deadline:

@@ -144,8 +144,12 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         return self.filesystem.file_info(layout.checkpoint_path(run, iteration))
 
     def _verify_unless_known(self, run: str, iteration: int) -> None:
-        """Verify, unless this store wrote the file last, and it is as it was then."""
-        if self._written.get(run) != (iteration, self._checkpoint_info(run, iteration)):
+        """Verify, unless this store wrote the file last, and it is as it was then.
+
+        Object stores tell times in whole seconds, too coarse to say that nothing has changed.
+        """
+        written = self._written.get(run) if self.filesystem.is_local else None
+        if written != (iteration, self._checkpoint_info(run, iteration)):
             self.verify(run, iteration)
 
     # reading
@@ -253,9 +257,9 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
     ) -> PrunePlan:
         """Prune a run by a policy; what became of each checkpoint, and why.
 
-        The newest checkpoint is verified first, unless this store has just written it. The dry
-        run decides the same and writes nothing. What must not go is looked at again at
-        the act. With a grace period checkpoints are only marked; `restore` brings them back and
+        The newest checkpoint is verified first, unless it is local and this store has just
+        written it. The dry run decides the same and writes nothing. What must not go is looked
+        at again at the act. With a grace period checkpoints are only marked; `restore` brings them back and
         `sweep` deletes them when it is over.
 
         Args:

@@ -239,7 +239,7 @@ def test_cp_takes_everything_along_and_goes_on_where_it_stopped(
 @pytest.mark.s3
 @pytest.mark.slow
 def test_any_store_url(dacapo_store: Command, s3_server: Any) -> None:
-    url, options = s3_server.new_bucket() + "/s", json.dumps(s3_server.storage_options)
+    url, options = s3_server.new_folder() + "/s", json.dumps(s3_server.storage_options)
     assert dacapo_store("cp", "run", url, "--to-storage-options", options)[0] == 0
     where = ("--store", url, "--storage-options", options)
     assert dacapo_store("verify", "run", *where)[0] == 0

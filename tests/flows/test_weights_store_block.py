@@ -40,7 +40,7 @@ def test_a_run_is_trained_into_a_store_by_name_and_no_secret_is_shown(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    url = s3_server.new_bucket() + "/runs"
+    url = s3_server.new_folder() + "/runs"
     options = s3_server.storage_options
     WeightsStoreBlock(url=url, storage_options=SecretDict(options)).save("lab")
 

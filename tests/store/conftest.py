@@ -41,7 +41,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
         location = f"memory://{uuid.uuid4().hex}"
     elif request.param == "s3":
         server = request.getfixturevalue("s3_server")
-        location, options = f"{server.new_bucket()}/store", server.storage_options
+        location, options = f"{server.new_folder()}/store", server.storage_options
     return lambda: LocalWeightsStore(location, options)
 
 

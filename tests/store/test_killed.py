@@ -70,7 +70,7 @@ def victims(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
         url, options = str(tmp_path / "store"), {}
         if backend == "s3":
             server = request.getfixturevalue("s3_server")
-            url, options = f"{server.new_bucket()}/store", server.storage_options
+            url, options = f"{server.new_folder()}/store", server.storage_options
         started.append(Victims(url, options, tmp_path / "log"))
         return started[-1]
 

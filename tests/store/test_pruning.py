@@ -239,7 +239,10 @@ def test_what_this_store_has_just_written_is_not_read_back_to_prune(
     monkeypatch.setattr(LocalWeightsStore, "verify", noted)
     fill(100, 200)
     store.prune("run", LAST)
-    assert verified == []
+    # times on other backends are too coarse to say that nothing has changed
+    known = store.filesystem.is_local
+    assert verified == ([] if known else [200])
+    verified.clear()
     fill(300)
     open_store().prune("run", LAST)
     assert verified == [300], "another process has only the file"
@@ -452,7 +455,7 @@ def test_a_plan_takes_no_request_per_checkpoint(
 
     counts = []
     for checkpoints in (5, 40):
-        store = LocalWeightsStore(f"{s3_server.new_bucket()}/s", s3_server.storage_options)
+        store = LocalWeightsStore(f"{s3_server.new_folder()}/s", s3_server.storage_options)
         store.store_weights(run, 0)
         content = store.filesystem.read_bytes("run/checkpoints/iterations/0")
         for iteration in range(1, checkpoints):

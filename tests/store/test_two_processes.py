@@ -32,7 +32,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
     """A store that several processes can open."""
     if request.param == "s3":
         server = request.getfixturevalue("s3_server")
-        return f"{server.new_bucket()}/store", server.storage_options
+        return f"{server.new_folder()}/store", server.storage_options
     return str(tmp_path / "store"), {}
 
 

@@ -102,9 +102,12 @@ def killed_and_undisturbed(tmp_path: Path, config: RunConfig, count: int, seed: 
     finish(config_file, tmp_path / "undisturbed")
     wanted = final_state(tmp_path / "undisturbed", config)
     hits = 0
-    for number, (line, delay) in enumerate(moments(count, config, seed)):
+    drawn = moments(count, config, seed)
+    for number in range(0, count, 4):
         store = tmp_path / f"killed-{number // 4}"
-        hits += kill_at(config_file, store, line, delay)
+        # forward through the run: a resumed one never says again what lies behind it
+        for line, delay in sorted(drawn[number : number + 4], key=lambda m: int(m[0].split()[1])):
+            hits += kill_at(config_file, store, line, delay)
     for store in sorted(tmp_path.glob("killed-*")):
         finish(config_file, store)
         assert_equal(final_state(store, config), wanted)

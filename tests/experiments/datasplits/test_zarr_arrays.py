@@ -90,7 +90,7 @@ def test_memory_http_and_file_urls_give_the_same(tmp_path: Path, http_server: st
 @pytest.mark.slow
 @pytest.mark.s3
 def test_an_object_store_with_storage_options(s3_server: Any) -> None:
-    url, options = s3_server.new_bucket(), s3_server.storage_options
+    url, options = s3_server.new_folder(), s3_server.storage_options
     write(f"{url}/v.zarr/em", **options)
     array = ZarrArrayConfig(
         file_name=f"{url}/v.zarr", dataset="em", storage_options=options

@@ -281,7 +281,7 @@ def test_a_store_and_a_mirror_on_s3(
 ) -> None:
     import fsspec
 
-    bucket, mirrored = s3_server.new_bucket(), s3_server.new_bucket()
+    bucket, mirrored = s3_server.new_folder(), s3_server.new_folder()
     with fsspec.open(f"{mirrored}/setup28/1440000", "wb", **s3_server.storage_options) as file:
         file.write(published(parent))
     monkeypatch.setenv("DACAPO_RUNS_BASE_DIR", bucket)

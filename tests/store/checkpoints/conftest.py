@@ -70,7 +70,7 @@ BACKENDS = [
 
 @pytest.fixture(scope="session")
 def s3_bucket(s3_server: Any) -> str:
-    bucket: str = s3_server.new_bucket()
+    bucket: str = s3_server.new_folder()
     return bucket
 
 
