@@ -125,7 +125,8 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     tmp_path: Path, small_config: Any
 ) -> None:
     config = small_config(trainer=SETTINGS)
-    assert killed_and_undisturbed(tmp_path, config, count=3, seed=0) >= 2
+    # a seed whose moments lie in three different intervals, so that each finds a live process
+    assert killed_and_undisturbed(tmp_path, config, count=3, seed=36) >= 2
 
 
 @pytest.mark.campaign
