@@ -259,8 +259,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
 
         The newest checkpoint is verified first, unless it is local and this store has just
         written it. The dry run decides the same and writes nothing. What must not go is looked
-        at again at the act. With a grace period checkpoints are only marked; `restore` brings them back and
-        `sweep` deletes them when it is over.
+        at again at the act. With a grace period checkpoints are only marked; `restore` brings
+        them back and `sweep` deletes them when it is over.
 
         Args:
             by: who prunes, for the record; default the user and the host.
