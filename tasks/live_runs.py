@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from dacapo_core.event_files import EventFiles
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.training_stats import TrainingStats
-    from dacapo_core.store.records.lease import Lease
     from dacapo_core.store.local_weights_store import LocalWeightsStore
+    from dacapo_core.store.records.lease import Lease
 
 
 @dataclass
@@ -35,6 +36,7 @@ class LiveRun:
         stretch: the iterations since the last checkpoint.
         event_files: TensorBoard's, where they are wanted.
         handed_over: the flow runs that judge its checkpoints elsewhere, each with its iterations.
+        asked: what the server was asked to have judged, and has not answered yet.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LiveRun:
     start_pinned: bool = False
     event_files: EventFiles | None = None
     handed_over: dict[UUID, list[int]] = field(default_factory=dict)
+    asked: dict[Future[UUID], list[int]] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:
