@@ -153,6 +153,8 @@ def validator(prefect_server: str, tmp_path: Path) -> Iterator[str]:
     process.wait(30)
 
 
+# as above
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.prefect
 def test_another_process_judges_while_training_goes_on(
