@@ -54,8 +54,8 @@ def test_an_upload_that_is_under_way_is_not_swept(
     store = LocalWeightsStore(f"{s3_bucket}/uploads", s3_server.storage_options)
     store.store_weights(make_run(), 7)
     fs = s3fs.S3FileSystem(**s3_server.storage_options)
-    key = "uploads/run/checkpoints/iterations/8"
-    bucket = s3_bucket.removeprefix("s3://")
+    bucket, _, folder = s3_bucket.removeprefix("s3://").partition("/")
+    key = f"{folder}/uploads/run/checkpoints/iterations/8"
     upload = fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
     store.sweep("run")
     listed = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", [])
