@@ -45,7 +45,8 @@ def compare_with_scratch(
     Args:
         run: The run to fine-tune. From scratch it is called the same, with "_from_scratch".
         source: The run that it starts from.
-        store: Path or URL of the weights store. Default: the one that the settings name.
+        store: Path or URL of the weights store, or "block:" and the name of a weights store
+            block. Default: the one that the settings name.
     """
     scratch = run.model_copy(update={"name": f"{run.name}_from_scratch", "start_config": None})
     summaries = [

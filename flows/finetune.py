@@ -55,7 +55,8 @@ def finetune(
     Args:
         run: Everything about the run; its start_config says where it begins.
         source: A run to train first, if the start is a checkpoint of this one and it is not done.
-        store: Path or URL of the weights store. Default: the one that the settings name.
+        store: Path or URL of the weights store, or "block:" and the name of a weights store
+            block. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
         validation_deployment: Deployment that judges each stored checkpoint on another worker
             while training goes on, such as validate/checkpoint. Default: validate in place.
@@ -69,6 +70,6 @@ def finetune(
         raise ValueError(
             f"run {run.name!r} has no start_config: say where it starts, or use the flow train"
         )
-    if source is not None and start.store_url is None and start.run == source.name:
+    if source is not None and start.store_url in (None, store) and start.run == source.name:
         training_loop(source, store, retention, validation_deployment)
     return training_loop(run, store, retention, validation_deployment)

@@ -34,7 +34,8 @@ def prune(
 
     Args:
         runs: Names, or patterns such as ``mito-*``. Default: every run of the store.
-        store: Path or URL of the weights store. Default: the one that the settings name.
+        store: Path or URL of the weights store, or "block:" and the name of a weights store
+            block. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
         dry_run: Only show what would be done.
 

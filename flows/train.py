@@ -28,7 +28,8 @@ def train(
     Args:
         run: Everything about the run. Without it, a small net on generated data. "{scheduled}" in
             its name becomes the time that the flow run was scheduled for.
-        store: Path or URL of the weights store. Default: the one that the settings name.
+        store: Path or URL of the weights store, or "block:" and the name of a weights store
+            block. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
         validation_deployment: Deployment that judges each stored checkpoint on another worker
             while training goes on, such as validate/checkpoint. Default: validate in place.

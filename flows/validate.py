@@ -30,7 +30,8 @@ def validate(
     Args:
         run: Name of the run.
         iterations: Which checkpoints. Default: those that have no scores yet.
-        store: Path or URL of the weights store. Default: the one that the settings name.
+        store: Path or URL of the weights store, or "block:" and the name of a weights store
+            block. Default: the one that the settings name.
 
     Returns:
         iteration → ``<dataset>/<criterion>`` → score.

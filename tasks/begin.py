@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dacapo_core.experiments.run_config import RunConfig
 from tasks.live_runs import LiveRun, live_run
-from tasks.start_pins import release_start
+from tasks.start_pins import open_start, release_start
 from tasks.step import step
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def begin(run: RunConfig) -> Beginning:
 
     Raises:
         RunConfigChangedError: see ``check_unchanged``.
+        FileNotFoundError: the checkpoint that it starts from is not there.
+        MissingStoreBlockError: nor is the block that names that checkpoint's store.
         StoreError: the store cannot be written.
         ValueError: the configuration or its data contradict themselves; the message names where.
     """
@@ -54,6 +56,9 @@ def begin(run: RunConfig) -> Beginning:
     begun = live.store.iterations(run.name)
     stored = live.store.run_config(run.name) if begun else None
     check_unchanged(run, None if stored is None else RunConfig.model_validate(stored))
+    if not begun and run.start_config is not None:
+        # a start that is not there is said before a device is taken
+        open_start(live, run.start_config).iteration()
     live.built = Run(run, get_settings().device)
     found = resume(live.built, live.store)
     if found.iteration < run.num_iterations:

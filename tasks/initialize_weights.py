@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.live_runs import live_run
 from tasks.pages.loading_page import loading_page
 from tasks.publishing import artifact_key, publisher
-from tasks.start_pins import release_start, start_of
+from tasks.start_pins import kept_report, release_start, start_of
 from tasks.step import step
 
 
@@ -24,8 +24,8 @@ def initialize_weights(run: str) -> float:
     """
     live = live_run(run)
     live.progress.phase("loading its start")
-    start = start_of(live)
-    if start is None:
+    start, config = start_of(live), live.run.config.start_config
+    if start is None or config is None:
         raise ValueError(f"run {run!r} has no start_config")
     # an earlier attempt that was killed before its first checkpoint may have pinned another
     release_start(live)
@@ -36,7 +36,7 @@ def initialize_weights(run: str) -> float:
     except BaseException:
         release_start(live)
         raise
-    live.store.store_start_report(run, report.model_dump(mode="json"))
+    live.store.store_start_report(run, kept_report(report, config))
     for line in report.summary().splitlines():
         live.progress.note(f"{run}: {line}")
     publisher.page(

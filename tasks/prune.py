@@ -13,7 +13,7 @@ from tasks.pages.wording import readable_bytes
 from tasks.provenance import who
 from tasks.publishing import artifact_key, publisher
 from tasks.step import step
-from tasks.stores import open_store
+from tasks.stores import open_store, place_of
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -43,7 +43,7 @@ def prune(
             iterations=sorted(gone),
             reasons={str(iteration): reasons for iteration, reasons in gone.items()},
             bytes=sum(plan.checkpoints[iteration].size for iteration in gone),
-            store=opened.basedir,
+            store=place_of(opened),
         )
     _publish(run, opened, plan)
     return gone

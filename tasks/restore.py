@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.events import emit_checkpoint_event
 from tasks.provenance import who
 from tasks.step import step
-from tasks.stores import open_store
+from tasks.stores import open_store, place_of
 
 
 @step("restore {run} {iteration}")
@@ -21,5 +21,5 @@ def restore(run: str, iteration: int, store: str | None = None) -> bool:
     opened = open_store(store)
     restored = opened.restore(run, iteration, by=who())
     if restored:
-        emit_checkpoint_event("restored", run, iteration=iteration, store=opened.basedir)
+        emit_checkpoint_event("restored", run, iteration=iteration, store=place_of(opened))
     return restored

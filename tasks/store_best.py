@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.events import emit_checkpoint_event
 from tasks.step import step
-from tasks.stores import open_store
+from tasks.stores import open_store, place_of
 
 
 @step("best of {run}")
@@ -30,6 +30,6 @@ def store_best(run: str, store: str | None = None, judged: int | None = None) ->
         opened.end_validation(run, judged)
     for iteration, best_for in scores.items():
         emit_checkpoint_event(
-            "best", run, iteration=iteration, best_for=best_for, store=opened.basedir
+            "best", run, iteration=iteration, best_for=best_for, store=place_of(opened)
         )
     return moved

@@ -6,6 +6,7 @@ from tasks.events import emit_checkpoint_event
 from tasks.live_runs import live_run
 from tasks.start_pins import release_start
 from tasks.step import step
+from tasks.stores import place_of
 
 
 @step("store {run} {iteration}")
@@ -35,4 +36,4 @@ def settle(run: str, iteration: int) -> None:
     live.store.wait()
     if live.start_pinned:
         release_start(live)
-    emit_checkpoint_event("stored", run, iteration=iteration, store=live.store.basedir)
+    emit_checkpoint_event("stored", run, iteration=iteration, store=place_of(live.store))

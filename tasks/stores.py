@@ -28,12 +28,23 @@ def open_store(store: str | None) -> LocalWeightsStore:
     return _open(store_url(store))
 
 
+def place_of(store: LocalWeightsStore) -> str:
+    """Where an open store is, as another worker opens it: its block, else its whole path or URL."""
+    return _blocks.get(id(store), store.basedir)
+
+
+# by id, of stores that stay open; the credentials of a block are not to be guessed from its URL
+_blocks: dict[int, str] = {}
+
+
 @cache
 def _open(place: str) -> LocalWeightsStore:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
-    from tasks.weights_store_block import PREFIX, load_store_block
+    from tasks.weights_store_block import is_block, load_store_block
 
-    if place.startswith(PREFIX):
+    if is_block(place):
         block = load_store_block(place)
-        return LocalWeightsStore(block.url, block.storage_options.get_secret_value())
+        opened = LocalWeightsStore(block.url, block.storage_options.get_secret_value())
+        _blocks[id(opened)] = place
+        return opened
     return LocalWeightsStore(place, get_settings().storage_options)

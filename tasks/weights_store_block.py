@@ -28,6 +28,8 @@ class WeightsStoreBlock(Block):
     _block_type_slug = "weights-store"
     _description = "Where checkpoints are: as a flow's store, write block:<the name of this block>."
 
+    # no _logo_url: Prefect's client takes http and https alone, which no page can load offline
+
     url: str = Field(
         title="URL", description="A path that every worker has, or an fsspec URL: s3://bucket/runs"
     )
@@ -45,6 +47,11 @@ class WeightsStoreBlock(Block):
                 f"{url!r} depends on the folder a worker runs in; give a whole path or a URL"
             )
         return url
+
+
+def is_block(place: str) -> bool:
+    """Whether a store is named by its block, rather than by a path or URL."""
+    return place.startswith(PREFIX)
 
 
 def load_store_block(place: str) -> WeightsStoreBlock:

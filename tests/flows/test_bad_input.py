@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prefect.states import State
 
+from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.sweep import sweep
 from flows.train import train
 
@@ -33,6 +34,13 @@ def test_a_missing_block_is_named_with_the_way_out(prefect_server: str) -> None:
     message = ended(train, store="block:nowhere")
     assert "no weights store block 'nowhere'" in message
     assert "under Blocks in the UI" in message
+
+
+def test_a_missing_block_of_a_start_is_named(prefect_server: str, tmp_path: Any) -> None:
+    start = {"type": "run", "run": "source", "criterion": "latest", "store_url": "block:gone"}
+    message = ended(train, run={"name": "child", "start_config": start}, store=str(tmp_path))
+    assert "no weights store block 'gone'" in message
+    assert LocalWeightsStore(tmp_path).run_config("child") is None
 
 
 def test_a_store_that_cannot_be_reached_is_named(prefect_server: str) -> None:

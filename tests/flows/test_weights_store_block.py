@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.types import SecretDict
 
+from dacapo_core.experiments.starts import StartConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from flows.finetune import finetune
+from flows.private_prefect import send_what_is_queued
 from flows.prune import prune
 from flows.train import train
 from tasks.weights_store_block import WeightsStoreBlock
@@ -33,10 +38,24 @@ def all_that_is_shown() -> str:
     return json.dumps(shown)
 
 
-def test_a_run_is_trained_into_a_store_by_name_and_no_secret_is_shown(
+def stores_of_events(run: str) -> set[str]:
+    """The stores that the events about a run name."""
+    wanted = {"filter": {"resource": {"id": [f"dacapo.run.{run}"]}}}
+    send_what_is_queued()
+    deadline = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while True:
+            found = client.request("POST", "/events/filter", json=wanted).json()["events"]
+            if found or time.monotonic() > deadline:
+                return {each["payload"]["store"] for each in found}
+            time.sleep(0.5)
+
+
+def test_a_run_is_trained_into_a_store_by_name_and_started_from_it_and_no_secret_is_shown(
     prefect_server: str,
     s3_server: Any,
     tiny: RunConfig,
+    tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -44,14 +63,27 @@ def test_a_run_is_trained_into_a_store_by_name_and_no_secret_is_shown(
     options = s3_server.storage_options
     WeightsStoreBlock(url=url, storage_options=SecretDict(options)).save("lab")
 
-    summary = train(tiny.model_copy(update={"num_iterations": 2}), "block:lab")
+    tiny = tiny.model_copy(update={"num_iterations": 2})
+    summary = train(tiny, "block:lab")
     assert summary.store == url
-    assert LocalWeightsStore(url, options).latest_iteration("tiny", verified=True) == 2
+    store = LocalWeightsStore(url, options)
+    assert store.latest_iteration("tiny", verified=True) == 2
     assert prune(store="block:lab", dry_run=True) == {"tiny": []}
+
+    start = StartConfig(run="tiny", criterion="latest", store_url="block:lab")
+    child = tiny.model_copy(update={"name": "child", "start_config": start})
+    finetune(child, None, str(tmp_path))
+    report = LocalWeightsStore(tmp_path).start_report("child")
+    assert report is not None
+    assert (report["store_url"], report["body_share_loaded"]) == ("block:lab", 1)
+    # it was pinned while the child had no checkpoint, with the block's credentials
+    assert store.pins("tiny") == {}
 
     shown = all_that_is_shown()
     assert url in shown
     assert "block:lab" in shown
+    # an automation hands the store of an event to a deployment, which must be able to open it
+    assert stores_of_events("tiny") == {"block:lab"}
     said = capfd.readouterr()
     for place in (shown, said.out, said.err, caplog.text):
         assert options["secret"] not in place

@@ -30,7 +30,9 @@ class StartConfig(Configuration):
         "the best of that.",
     )
     store_url: str | None = Field(
-        None, description="The store of that run, if it is not the one of the settings."
+        None,
+        description="Path or URL of that run's store, if it is not the one that the run itself is "
+        "stored in. Flows also take the name of a weights store block: block:lab.",
     )
     channels: list[str] | None = Field(
         None,
