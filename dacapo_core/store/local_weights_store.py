@@ -212,7 +212,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         """
         run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()
-        state = read_checkpoint(self.filesystem, run, iteration, verify=verify).state
+        state = read_checkpoint(self.filesystem, run, iteration, verify=verify)
         return Weights(state["model"], state["optimizer"], state.get("extra"))
 
     def retrieve_model(

@@ -15,11 +15,11 @@ import torch
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
+from dacapo_core.store.checkpoints.checkpoint_mapping import map_checkpoint
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
 from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.checkpoints.checkpoint_writing import write_checkpoint
-from dacapo_core.store.checkpoints.model_mapping import map_model
-from dacapo_core.store.checkpoints.safe_loading import LoadedCheckpoint, load_checkpoint
+from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
 from dacapo_core.store.checkpoints.verification import verify_file, verify_loaded
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
@@ -92,8 +92,8 @@ def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> Checkp
 
 def read_checkpoint(
     filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
-) -> LoadedCheckpoint:
-    """Map a checkpoint into memory.
+) -> dict[str, Any]:
+    """Map a checkpoint's state into memory.
 
     Raises:
         MissingCheckpointError: no such run or iteration.
@@ -101,10 +101,8 @@ def read_checkpoint(
         UnsafeCheckpointError: it asks for code to be run.
     """
     with _opened(filesystem, run, iteration) as (path, place):
-        loaded = load_checkpoint(path, place)
-        if verify:
-            verify_loaded(path, place, loaded)
-        return loaded
+        state = map_checkpoint(path, place, verify=verify)
+        return _loaded(path, place, verify=verify) if state is None else state
 
 
 def read_model(
@@ -118,13 +116,18 @@ def read_model(
         UnsafeCheckpointError: it asks for code to be run.
     """
     with _opened(filesystem, run, iteration) as (path, place):
-        model = map_model(path, place, verify=verify)
-        if model is None:
-            loaded = load_checkpoint(path, place)
-            if verify:
-                verify_loaded(path, place, loaded, ["model"])
-            model = loaded.state["model"]
+        state = map_checkpoint(path, place, "model", verify=verify)
+        model: dict[str, Any] = (state or _loaded(path, place, "model", verify=verify))["model"]
         return model
+
+
+def _loaded(
+    path: str, place: CheckpointPlace, section: str | None = None, *, verify: bool
+) -> dict[str, Any]:
+    loaded = load_checkpoint(path, place)
+    if verify:
+        verify_loaded(path, place, loaded, section)
+    return loaded.state
 
 
 def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> Verification:

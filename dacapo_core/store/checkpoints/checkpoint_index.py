@@ -1,39 +1,43 @@
 """What a checkpoint says about itself, inside itself, under a key that DaCapo ignores.
 
-Two tensors, the last of the file. ``layout`` is JSON: each tensor's name, dtype, shape, stride and
-storage. ``table`` has one row for the head (the bytes before the first tensor: the pickle with its
-structure, numbers and names), then one for each distinct non-empty storage in the order of the
-file, the layout's last: 16 bytes of digest, 8 of offset in the file (for the head, its length).
-Digests and offsets are known only when the bytes have been written, so the table is filled in
-while the file grows.
+Two tensors, the last of the file. ``layout`` is JSON: the structure of each section, and dtype,
+shape, stride and storage of each tensor. ``table`` has a row of 16 bytes of digest and 8 of place
+for each distinct non-empty storage in the order of the file, then for the head (all before the
+first storage), for the body (all before the layout) and for the layout. The zip's comment says
+where both are, so a reader that knows it needs no directory and no pickle.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import xxhash
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from dacapo_core.store.checkpoints.state_tree import storages_of, tensors_of
+from dacapo_core.store.checkpoints.state_json import encode
+from dacapo_core.store.checkpoints.state_tree import storages_of
 
 INDEX_KEY = "dacapo_core"
-DIGEST_BYTES = 16
-ROW_BYTES = 24
-MAGIC = b'{"dacapo_core": 1, '
+_ROW = struct.Struct("<16sQ")
+_ROWS_OF_NO_STORAGE = 3
+_POINTER = struct.Struct("<8s4Q")
+_POINTER_MAGIC = b"dacapo 1"
+POINTER_BYTES = _POINTER.size
 
 
 class CheckpointIndex(BaseModel):
-    """The index of a checkpoint.
+    """The index of a checkpoint, as it is in the state that was stored.
 
     Attributes:
         format: 1.
         nonce: drawn anew for each file; ties the record to it.
         layout: JSON as uint8.
-        table: (1 + storages, 24) uint8.
+        table: (storages + 3) rows of 24 bytes, as uint8.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="ignore")
@@ -51,87 +55,116 @@ class CheckpointIndex(BaseModel):
         return value
 
     @property
-    def rows(self) -> Table:
-        return Table(self.table.numpy().tobytes())
+    def rows(self) -> Table | None:
+        """None when the table is none."""
+        return Table.from_bytes(self.table.numpy().tobytes())
 
 
+@dataclass(frozen=True)
+class Row:
+    """Some bytes of a checkpoint.
+
+    Attributes:
+        digest: xxh3_128.
+        place: where a storage or the layout begins in the file; where head and body end.
+    """
+
+    digest: bytes
+    place: int
+
+
+@dataclass(frozen=True)
 class Table:
     """The rows of a checkpoint's table."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    storages: list[Row]
+    head: Row
+    body: Row
+    layout: Row
 
-    def __len__(self) -> int:
-        return len(self._content) // ROW_BYTES
+    @staticmethod
+    def size(storages: int) -> int:
+        """In bytes, with so many storages."""
+        return (storages + _ROWS_OF_NO_STORAGE) * _ROW.size
 
-    def digest(self, row: int) -> str:
-        """A digest as hexadecimal digits."""
-        start = row * ROW_BYTES
-        return self._content[start : start + DIGEST_BYTES].hex()
+    def to_bytes(self) -> bytes:
+        rows = [*self.storages, self.head, self.body, self.layout]
+        return b"".join(_ROW.pack(row.digest, row.place) for row in rows)
 
-    def offset(self, row: int) -> int:
-        """Where a storage begins in the file; for row 0, the length of the head."""
-        start = row * ROW_BYTES
-        return int.from_bytes(self._content[start + DIGEST_BYTES : start + ROW_BYTES], "little")
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Table | None:
+        """None when they are no table."""
+        if len(content) % _ROW.size or len(content) < cls.size(0):
+            return None
+        rows = [Row(*values) for values in _ROW.iter_unpack(content)]
+        *storages, head, body, layout = rows
+        return cls(storages, head, body, layout)
 
 
-def new_index(state: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-    """The index of a state to be written, its table yet to be filled in."""
-    layout = torch.frombuffer(bytearray(described(state)), dtype=torch.uint8)
-    rows = 1 + len(storages_of(state)) + 1
-    return {
-        "format": 1,
-        "nonce": nonce,
-        "layout": layout,
-        "table": torch.zeros(rows, ROW_BYTES, dtype=torch.uint8),
-    }
+@dataclass(frozen=True)
+class Layout:
+    """What a reader needs to find a state's tensors in its file.
+
+    Attributes:
+        structure: section → its JSON form.
+        tensors: [dtype, shape, stride, storage, offset in elements] of each; the storage is -1
+            for a tensor without elements.
+        sizes: bytes of each storage.
+    """
+
+    structure: dict[str, Any]
+    tensors: list[list[Any]]
+    sizes: list[int]
+
+    def to_json(self) -> bytes:
+        return json.dumps(vars(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Layout:
+        return cls(**json.loads(content))
+
+
+def layout_of(state: Mapping[str, Any], storages: list[torch.UntypedStorage]) -> Layout:
+    """The layout of a state with these distinct non-empty storages."""
+    numbers = {storage.data_ptr(): number for number, storage in enumerate(storages)}
+    tensors: list[list[Any]] = []
+
+    def number(tensor: torch.Tensor) -> int:
+        storage = numbers[tensor.untyped_storage().data_ptr()] if tensor.numel() else -1
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        shape, stride, offset = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+        tensors.append([dtype, shape, stride, storage, offset])
+        return len(tensors) - 1
+
+    structure = {name: encode(section, number) for name, section in state.items()}
+    return Layout(structure, tensors, [storage.nbytes() for storage in storages])
 
 
 def described(state: Mapping[str, Any]) -> bytes:
-    """The layout of a state: what a reader needs to find its tensors in the file.
-
-    ``tensors``: [section, path within it, dtype, shape, stride, row, offset in elements] of each.
-    ``sizes``: bytes of each storage. ``plain``: sections that are dicts of tensors and no more.
-    """
-    storages = storages_of(state)
-    rows = {storage.data_ptr(): row for row, storage in enumerate(storages, start=1)}
-    tensors = [
-        [
-            path[0],
-            "/".join(map(str, path[1:])),
-            str(tensor.dtype).removeprefix("torch."),
-            list(tensor.shape),
-            list(tensor.stride()),
-            rows.get(tensor.untyped_storage().data_ptr(), 0) if tensor.numel() else 0,
-            tensor.storage_offset(),
-        ]
-        for path, tensor in tensors_of(state)
-    ]
-    content = {
-        "dacapo_core": 1,
-        "tensors": tensors,
-        "sizes": [storage.nbytes() for storage in storages],
-        "plain": {name: _metadata(part) for name, part in state.items() if _is_plain(part)},
-    }
-    return json.dumps(content).encode()
+    """The layout of a state that was loaded, to be compared with the one in its file."""
+    return layout_of(state, storages_of(state)).to_json()
 
 
-def _is_plain(section: Any) -> bool:
-    return isinstance(section, dict) and all(
-        type(name) is str and isinstance(value, torch.Tensor) for name, value in section.items()
-    )
+@dataclass(frozen=True)
+class Pointer:
+    """The zip's comment: where layout and table begin and end."""
+
+    layout: int
+    layout_stop: int
+    table: int
+    table_stop: int
+
+    def to_bytes(self) -> bytes:
+        return _POINTER.pack(_POINTER_MAGIC, *vars(self).values())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Pointer | None:
+        """From the last bytes of a file; None when it is not one of ours."""
+        if len(content) != POINTER_BYTES or not content.startswith(_POINTER_MAGIC):
+            return None
+        return cls(*_POINTER.unpack(content)[1:])
 
 
-def _metadata(section: Any) -> dict[str, Any] | None:
-    """The versions that ``Module.state_dict()`` hangs on its dict, if JSON can hold them."""
-    metadata = getattr(section, "_metadata", None)
-    try:
-        copied: dict[str, Any] | None = json.loads(json.dumps(metadata))
-    except (TypeError, ValueError):
-        return None
-    return copied
-
-
-def digest(data: Any) -> str:
-    """The digest of some bytes, as it stands in an index or a record."""
-    return xxhash.xxh3_128_hexdigest(data)
+def digest(data: Any) -> bytes:
+    """The digest of some bytes, as it stands in an index."""
+    return xxhash.xxh3_128_digest(data)

@@ -82,21 +82,28 @@ class HostBuffers:
         """One pass over a state whose tensors are where they were at the last snapshot.
 
         Raises:
-            _OtherState: they are not; some may have been copied.
+            _OtherState: they are not; nothing was copied.
         """
         following = iter(self._targets)
+        sources: list[torch.Tensor] = []
+        copies: list[torch.Tensor] = []
 
         def copied(tensor: torch.Tensor) -> torch.Tensor:
             target = next(following, None)
             if target is None or target.source != _signature(tensor):
                 raise _OtherState
             if target.is_first:
-                target.copy.copy_(tensor)
+                sources.append(tensor)
+                copies.append(target.copy)
             return target.copy
 
         snapshot = Snapshot(map_tensors(state, copied))
         if next(following, None) is not None:
             raise _OtherState
+        if sources:
+            with torch.no_grad():
+                # one call: hundreds of small tensors cost more to ask for than to copy
+                torch._foreach_copy_(copies, sources)
         return snapshot
 
     def release(self) -> None:

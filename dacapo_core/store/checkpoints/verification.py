@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 import zipfile
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 import xxhash
 
-from dacapo_core.store.checkpoints.checkpoint_index import CheckpointIndex, described, digest
+from dacapo_core.store.checkpoints.checkpoint_index import (
+    POINTER_BYTES,
+    CheckpointIndex,
+    Pointer,
+    described,
+    digest,
+)
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
 from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.checkpoints.safe_loading import LoadedCheckpoint
 from dacapo_core.store.checkpoints.state_tree import storages_of
+from dacapo_core.store.checkpoints.storage_bytes import bytes_of
 
 _CHUNK = 1 << 20
 
 
 def verify_loaded(
-    path: str, place: CheckpointPlace, loaded: LoadedCheckpoint, sections: Iterable[str] = ()
+    path: str, place: CheckpointPlace, loaded: LoadedCheckpoint, section: str | None = None
 ) -> None:
     """Compare what was loaded with its digests; without any, with its zip's checksums.
 
     Args:
         path: local path of the file.
-        sections: only these (``"model"``); the bytes of others are not read. Empty: all.
+        section: only this one (``"model"``); the bytes of others are not read.
 
     Raises:
         DamagedCheckpointError: naming what was expected and found.
     """
-    read = {name: loaded.state[name] for name in sections} or loaded.state
+    read = loaded.state if section is None else loaded.state[section]
     if loaded.index is None:
         _verify_checksums(path, place, storages_of(read))
     else:
@@ -65,28 +71,32 @@ def _verify_digests(
     read: list[torch.UntypedStorage],
 ) -> None:
     storages = storages_of(state)
-    rows = index.rows
-    if len(rows) != len(storages) + 2 or described(state) != index.layout.numpy().tobytes():
-        raise place.damaged(
-            "is damaged", f"the {len(rows) - 2} storages of its index", f"{len(storages)} others"
-        )
+    table = index.rows
+    if table is None or len(table.storages) != len(storages):
+        raise place.damaged("is damaged", f"digests of {len(storages)} storages", "others")
+    layout = index.layout.numpy().tobytes()
+    compare_digests(place, "layout", table.layout.digest, digest(layout))
+    if described(state) != layout:
+        raise place.damaged("is damaged", "the tensors of its index", "others")
     with open(path, "rb") as file:
-        compare_digests(place, "head", rows.digest(0), digest(file.read(rows.offset(0))))
-    numbers = {storage.data_ptr(): row for row, storage in enumerate(storages, start=1)}
-    for storage in read:
-        row = numbers[storage.data_ptr()]
-        compare_digests(
-            place, f"tensor data {row - 1}", rows.digest(row), digest(bytes_of(storage))
-        )
+        file.seek(max(os.path.getsize(path) - POINTER_BYTES, 0))
+        if Pointer.from_bytes(file.read()) is None:
+            raise place.damaged("is damaged", "the end of its file", "another")
+        file.seek(0)
+        compare_digests(place, "head", table.head.digest, digest(file.read(table.head.place)))
+    rows = dict(zip((s.data_ptr() for s in storages), table.storages, strict=True))
+    for number, storage in enumerate(read):
+        expected = rows[storage.data_ptr()].digest
+        compare_digests(place, f"tensor data {number}", expected, digest(bytes_of(storage)))
 
 
-def compare_digests(place: CheckpointPlace, what: str, expected: str, found: str) -> None:
+def compare_digests(place: CheckpointPlace, what: str, expected: bytes, found: bytes) -> None:
     """
     Raises:
         DamagedCheckpointError: they differ.
     """
     if found != expected:
-        raise place.damaged(f"is damaged in its {what}", f"digest {expected}", found)
+        raise place.damaged(f"is damaged in its {what}", f"digest {expected.hex()}", found.hex())
 
 
 def _verify_checksums(path: str, place: CheckpointPlace, read: list[torch.UntypedStorage]) -> None:
@@ -114,8 +124,3 @@ def _verify_checksums(path: str, place: CheckpointPlace, read: list[torch.Untype
                 + " or ".join(f"{crc:08x}" for crc in sorted(expected)),
                 f"{found:08x}",
             )
-
-
-def bytes_of(storage: torch.UntypedStorage) -> Any:
-    """The memory of a storage, without a copy."""
-    return (ctypes.c_char * storage.nbytes()).from_address(storage.data_ptr())

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import socket
 import stat
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import BinaryIO
 
 from dacapo_core.store.files.file_info import FileInfo
 
 _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds
+_PIECES_A_CALL = 512
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -186,6 +189,17 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
+
+
+def write_pieces(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write pieces one after the other to an unbuffered file, hundreds in one call."""
+    rest = deque(memoryview(piece) for piece in pieces if len(piece))
+    while rest:
+        written = os.writev(file.fileno(), list(itertools.islice(rest, _PIECES_A_CALL)))
+        while rest and written >= len(rest[0]):
+            written -= len(rest.popleft())
+        if written:
+            rest[0] = rest[0][written:]
 
 
 def make_folders(folder: str) -> None:

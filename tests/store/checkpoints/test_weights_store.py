@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import struct
 import threading
 import zipfile
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ class TestStoring:
 
     @pytest.mark.parametrize("wait", [True, False])
     def test_every_kind_of_tensor_comes_back(
-        self, store: Any, make_state_run: Any, same: Any, wait: bool
+        self, store: Any, backend: Any, make_state_run: Any, same: Any, wait: bool
     ) -> None:
         big = torch.arange(1000.0)
         array = np.arange(6.0)
@@ -94,7 +96,10 @@ class TestStoring:
             "bool": torch.tensor([True, False]),
             "int64": torch.tensor(7),
             "complex": torch.randn(2, dtype=torch.complex64).conj(),
+            "float8": torch.tensor([0.5, 2.0]).to(torch.float8_e4m3fn),
+            "uint16": torch.tensor([1, 65535], dtype=torch.uint16),
             "empty": torch.empty(0, 3),
+            "empty_half": torch.empty(2, 0, dtype=torch.half),
             "part": big[10:20],
             "strided": big.view(10, 100)[::2, ::5],
             "transposed": torch.randn(3, 4).t(),
@@ -106,9 +111,14 @@ class TestStoring:
             "part_of_array": torch.from_numpy(array[:3]),
         }
         store.store_weights(make_state_run(state), 7, wait=wait)
-        found = store.retrieve_model("run", 7)
-        assert same(found, {key: value.detach() for key, value in state.items()})
-        assert found["channels_last"].stride() == state["channels_last"].stride()
+        stored = {key: value.detach() for key, value in state.items()}
+        for found in (
+            store.retrieve_model("run", 7),
+            store.retrieve_weights("run", 7).model,
+            torch.load(io.BytesIO(backend.read(FILE)), weights_only=True)["model"],
+        ):
+            assert same(found, stored)
+            assert found["channels_last"].stride() == state["channels_last"].stride()
 
     def test_a_part_of_a_large_tensor_is_stored_alone(
         self, store: Any, backend: Any, make_state_run: Any
@@ -130,7 +140,9 @@ class TestStoring:
         assert model["b"][0] == model["c"][0] == 42
         assert len(backend.read(FILE)) < 50_000
 
-    def test_extra_state_comes_back(self, store: Any, make_run: Any, same: Any) -> None:
+    def test_extra_state_comes_back(
+        self, store: Any, backend: Any, make_run: Any, same: Any
+    ) -> None:
         run = make_run()
         extra = {
             "random": torch.get_rng_state(),
@@ -138,10 +150,28 @@ class TestStoring:
             "seen": [1, (2, "x"), None, True],
             "name": "ema",
             "raw": b"\x00\xff",
+            "bytes": bytearray(b"\xfe"),
+            "infinite": [float("inf"), -0.0, 5e-324, 2**70],
+            "complex": 1 - 2j,
+            "set": {1, "x"},
+            "ordered": OrderedDict([("b", 1), ("a", {3: torch.ones(1), None: ()})]),
+            "counted": Counter("aab"),
+            ("a", 1): [torch.float16, torch.device("cpu"), torch.Size([2, 3])],
         }
         run.extra_state = lambda: extra
         store.store_weights(run, 7)
-        assert same(store.retrieve_weights("run", 7).extra, extra)
+        for found in (
+            store.retrieve_weights("run", 7).extra,
+            torch.load(io.BytesIO(backend.read(FILE)), weights_only=True)["extra"],
+        ):
+            assert same(found, extra)
+            assert list(map(type, found.values())) == list(map(type, extra.values()))
+
+    def test_not_a_number_comes_back(self, store: Any, make_run: Any) -> None:
+        run = make_run()
+        run.extra_state = lambda: {"loss": float("nan")}
+        store.store_weights(run, 7)
+        assert math.isnan(store.retrieve_weights("run", 7).extra["loss"])
 
     @pytest.mark.parametrize(
         "value",
@@ -382,7 +412,7 @@ class TestDamage:
         self, store: Any, backend: Any, written: bytes
     ) -> None:
         bad = bytearray(written)
-        bad[bytes(bad).rindex(b"serialization_id") - 1] ^= 1
+        bad[bytes(bad).rindex(b"PK\x01\x02") + 14] ^= 1  # the date of an entry
         backend.write(FILE, bytes(bad))
         with pytest.raises(DamagedCheckpointError):
             store.verify("run", 7)
