@@ -220,7 +220,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
     ) -> dict[str, torch.Tensor]:
         """The model's state dict alone, as `retrieve_weights` gives it.
 
-        Exactly the model's tensors are verified; on a local store no others are read.
+        Exactly the model's tensors are verified, and no others are read or fetched, unless
+        DaCapo wrote the checkpoint.
         """
         run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()

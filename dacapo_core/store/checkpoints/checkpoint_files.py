@@ -115,10 +115,26 @@ def read_model(
         DamagedCheckpointError: its bytes are not those that were written.
         UnsafeCheckpointError: it asks for code to be run.
     """
-    with _opened(filesystem, run, iteration) as (path, place):
-        state = map_checkpoint(path, place, "model", verify=verify)
-        model: dict[str, Any] = (state or _loaded(path, place, "model", verify=verify))["model"]
-        return model
+    state = _fetched_model(filesystem, run, iteration, verify=verify)
+    if state is None:
+        with _opened(filesystem, run, iteration) as (path, place):
+            state = map_checkpoint(path, place, "model", verify=verify)
+            if state is None:
+                state = _loaded(path, place, "model", verify=verify)
+    model: dict[str, Any] = state["model"]
+    return model
+
+
+def _fetched_model(
+    filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
+) -> dict[str, Any] | None:
+    """The model, of a checkpoint of ours on an object store; no other bytes are fetched."""
+    if filesystem.is_local:
+        return None
+    path = layout.checkpoint_path(run, iteration)
+    place = CheckpointPlace(run, iteration, filesystem.url(path))
+    with _said_what_there_is(filesystem, run, iteration), filesystem.sparse_copy(path) as copy:
+        return map_checkpoint(copy.path, place, "model", verify=verify, fetch=copy.fetch)
 
 
 def _loaded(
@@ -170,9 +186,14 @@ def _opened(
     filesystem: StoreFilesystem, run: str, iteration: int
 ) -> Iterator[tuple[str, CheckpointPlace]]:
     path = layout.checkpoint_path(run, iteration)
+    with _said_what_there_is(filesystem, run, iteration), filesystem.local_copy(path) as local:
+        yield local, CheckpointPlace(run, iteration, filesystem.url(path))
+
+
+@contextmanager
+def _said_what_there_is(filesystem: StoreFilesystem, run: str, iteration: int) -> Iterator[None]:
     try:
-        with filesystem.local_copy(path) as local:
-            yield local, CheckpointPlace(run, iteration, filesystem.url(path))
+        yield
     except FileNotFoundError as error:
         if isinstance(error, MissingCheckpointError):
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -27,9 +27,20 @@ from dacapo_core.store.checkpoints.state_tree import tensors_of
 from dacapo_core.store.checkpoints.storage_bytes import bytes_of
 from dacapo_core.store.checkpoints.verification import compare_digests
 
+Fetch = Callable[[int, int], None]
+
+
+def _nothing_to_fetch(start: int, stop: int) -> None:
+    """The file is whole."""
+
 
 def map_checkpoint(
-    path: str, place: CheckpointPlace, section: str | None = None, *, verify: bool
+    path: str,
+    place: CheckpointPlace,
+    section: str | None = None,
+    *,
+    verify: bool,
+    fetch: Fetch = _nothing_to_fetch,
 ) -> dict[str, Any] | None:
     """A checkpoint's state; None when it must be read with torch.load.
 
@@ -39,18 +50,22 @@ def map_checkpoint(
     Args:
         section: only this one (``"model"``); the bytes of others are neither read nor verified.
         verify: compare what is read with its digests.
+        fetch: called with the span of each part of the file before it is read.
 
     Raises:
         DamagedCheckpointError: bytes are not those that were written.
     """
-    found = _end_of(path)
+    found = _end_of(path, fetch)
     if found is None:
         return None
     file = _MappedFile(path, *found)
     try:
         if section is None:
+            fetch(0, file.table.body.place)
             return _mapped(file, place, verify=verify)
         state = file.sections([section])
+        # no page of it has been looked at: what is written to the file now is seen
+        fetch(*file.span())
     except _OutOfPlaceError:
         return None
     if verify:
@@ -62,13 +77,16 @@ class _OutOfPlaceError(Exception):
     """Layout and table do not fit each other, or the file."""
 
 
-def _end_of(path: str) -> tuple[Layout, Table] | None:
+def _end_of(path: str, fetch: Fetch) -> tuple[Layout, Table] | None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         size = os.fstat(descriptor).st_size
-        at = Pointer.from_bytes(os.pread(descriptor, POINTER_BYTES, max(size - POINTER_BYTES, 0)))
+        start = max(size - POINTER_BYTES, 0)
+        fetch(start, size)
+        at = Pointer.from_bytes(os.pread(descriptor, POINTER_BYTES, start))
         if at is None or not at.layout <= at.layout_stop <= at.table <= at.table_stop <= size:
             return None
+        fetch(at.layout, at.table_stop)
         end = os.pread(descriptor, at.table_stop - at.layout, at.layout)
     finally:
         os.close(descriptor)
@@ -109,6 +127,12 @@ class _MappedFile:
 
     def sections(self, names: Collection[str]) -> dict[str, Any]:
         return {name: decode(self.layout.structure[name], self._tensor) for name in names}
+
+    def span(self) -> tuple[int, int]:
+        """From the first to the last byte of the tensors made so far."""
+        spans = [(self.table.storages[n].place, self.layout.sizes[n]) for n in self._storages]
+        start = min((start for start, _ in spans), default=0)
+        return start, max((start + size for start, size in spans), default=start)
 
     def verify_tensors(self, place: CheckpointPlace, state: dict[str, Any]) -> None:
         """

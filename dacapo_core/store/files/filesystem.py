@@ -19,7 +19,7 @@ from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_from_listing
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
-from dacapo_core.store.files.spool import Spool
+from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
 from dacapo_core.store.layout import partial_folder
 
@@ -208,6 +208,25 @@ class StoreFilesystem:
             with reading(self.url(path)):
                 self._fs.get_file(self._full(path), spool.path)
             yield spool.path
+
+    @contextmanager
+    def sparse_copy(self, path: str) -> Iterator[SparseCopy]:
+        """An object's bytes as far as they are asked for; not of a local store's files.
+
+        What is mapped from it stays valid after the block.
+
+        Raises:
+            FileNotFoundError: no such file.
+        """
+        full = self._full(path)
+
+        def read(start: int, stop: int) -> bytes:
+            with reading(self.url(path)):
+                return bytes(self._fs.cat_file(full, start=start, end=stop))
+
+        size = self.file_info(path).size
+        with Spool() as spool:
+            yield SparseCopy(spool, size, read)
 
     # writing
 
