@@ -1,6 +1,6 @@
 """What Prefect costs: seconds that the flow takes more than the same steps called by hand.
 
-``python tests/benchmarks/prefect_overhead.py``. Both train, store, validate, derive the best and
+``python -m tests.benchmarks.prefect_overhead``. Both train, store, validate, derive the best and
 prune the same small run, in turns, the flow on a server that runs already. The cost does not depend
 on how long an iteration takes, only on the number of validation intervals; it is given as a share
 of a ten-minute run with as many. Target: 1 %.
@@ -14,14 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_HOME,
-    PREFECT_LOGGING_LEVEL,
-    PREFECT_SERVER_EPHEMERAL_ENABLED,
-    temporary_settings,
-)
-
 from dacapo_core.check_run import check_run
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
@@ -31,32 +23,15 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.train import train_until
 from dacapo_core.validate import predict, validate_iteration
-from flows.embedded_server import embedded_server, wait_until_ready
-from flows.private_prefect import send_what_is_queued
 from flows.train import train
+from tests.prefect_server import prefect_server
+from tests.small_run import small_run
 
 INTERVALS = 20
 ROUNDS = 3
 RUN_SECONDS = 600.0
 RETENTION = RetentionPolicy(keep_last=2)
-CONFIG = RunConfig.model_validate(
-    {
-        "num_iterations": INTERVALS * 2,
-        "validation_interval": 2,
-        "num_workers": 0,
-        "architecture_config": {
-            "type": "cnnectome_unet",
-            "input_shape": [16, 16, 16],
-            "num_fmaps": 4,
-            "fmaps_out": 4,
-            "downsample_factors": [[2, 2, 2]],
-            "padding": "same",
-        },
-        "task_config": {"type": "one_hot", "channels": ["mito", "pm"], "thresholds": [0.5]},
-        "trainer_config": {"warmup_iterations": 1},
-        "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
-    }
-)
+CONFIG = RunConfig.model_validate(small_run("run", INTERVALS * 2, 2))
 
 
 def by_hand(config: RunConfig, folder: Path) -> float:
@@ -97,21 +72,10 @@ def main() -> None:
     times: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with embedded_server(folder / "prefect") as url:
-            wait_until_ready(url)
-            settings = {
-                PREFECT_API_URL: url,
-                PREFECT_HOME: folder / "prefect",
-                PREFECT_SERVER_EPHEMERAL_ENABLED: False,
-                PREFECT_LOGGING_LEVEL: "ERROR",
-            }
-            with temporary_settings(settings):
-                for turn in range(ROUNDS + 1):
-                    config = CONFIG.model_copy(update={"name": f"run-{turn}"})
-                    times.append(
-                        (as_flow(config, folder / "flow"), by_hand(config, folder / "hand"))
-                    )
-                send_what_is_queued()
+        with prefect_server(folder / "prefect", log_level="ERROR"):
+            for turn in range(ROUNDS + 1):
+                config = CONFIG.model_copy(update={"name": f"run-{turn}"})
+                times.append((as_flow(config, folder / "flow"), by_hand(config, folder / "hand")))
     flow, hand = (statistics.median(column) for column in zip(*times[1:], strict=True))
     cost = statistics.median(ours - bare for ours, bare in times[1:])
     print(

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.embedded_server import wait_until_ready
+
 
 @dataclass
 class Site:
@@ -108,15 +110,7 @@ class Site:
 
     def wait_for_server(self) -> None:
         """Return when the server answers."""
-
-        def answers() -> bool:
-            try:
-                self.get("health")
-            except OSError:
-                return False
-            return True
-
-        wait_for("the server", 120, answers, self.log)
+        wait_until_ready(self.api_url)
 
     def log(self) -> str:
         """What server and worker said."""

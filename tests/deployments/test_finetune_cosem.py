@@ -1,9 +1,17 @@
-"""``prefect deployment run finetune/cosem`` on a worker, and what a browser then shows."""
+"""``prefect deployment run finetune/cosem`` on two workers: killed, restarted, seen in a browser.
+
+The server needs two minutes to notice a killed run and to start it again; the other tests use them.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,29 +20,62 @@ from dacapo_core.experiments.starts import LoadingReport
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from tests.deployments.browser import Page, browser, chromium
 from tests.deployments.pages import PAGES, look
+from tests.deployments.processes import begun, environment, running, trainer, trains
 from tests.deployments.published import finetuned
-from tests.deployments.site import Site, kill
+from tests.deployments.site import Site, kill, wait_for
+from tests.small_run import small_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 
-RUN = "from-cosem"
+RUN, KILLED = "from-cosem", "killed-midway"
 INTERVALS = 4
 MOST_TASK_RUNS = 12
 
+Workers = dict[str, subprocess.Popen[bytes]]
+
+
+@dataclass(frozen=True)
+class KilledRun:
+    """A flow run whose process and worker were killed together, and when."""
+
+    id: str
+    process: int
+    worker: str
+    at: float
+
 
 @pytest.fixture(scope="module")
-def flow_run(site: Site) -> Iterator[str]:
-    """The flow run that a worker has completed; its id."""
-    worker = site.start("deployments", "worker")
+def workers(site: Site) -> Iterator[Workers]:
+    """Two workers, by the device that each serves."""
+    found = {device: site.start("deployments", "worker", "--device", device) for device in "01"}
+    yield found
+    for worker in found.values():
+        kill(worker)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed(site: Site, workers: Workers) -> KilledRun:
+    """A fine-tuning that was killed midway, and the worker that had it."""
+    config = finetuned(KILLED, num_iterations=24, validation_interval=2)
+    id = site.typed_deployment_run("finetune/cosem", run=config)
+    process = begun(site, KILLED, 2)
+    worker = environment(process)["CUDA_VISIBLE_DEVICES"]
+    kill(workers.pop(worker))
+    wait_for("its end", 20, lambda: not running(process))
+    return KilledRun(id, process, worker, time.monotonic())
+
+
+@pytest.fixture(scope="module")
+def flow_run(site: Site, killed: KilledRun) -> str:
+    """The flow run that the other worker has completed; its id."""
     id = site.typed_deployment_run("finetune/cosem", run=finetuned(RUN, 2 * INTERVALS, 2))
     done = site.ended(id)
     assert done["state_type"] == "COMPLETED", done["state"]["message"]
-    yield id
-    kill(worker)
+    return id
 
 
 @pytest.fixture(scope="module")
-def page(flow_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A tab of a real browser."""
     if chromium() is None:
         pytest.skip("no Chromium here")
@@ -56,19 +97,104 @@ def test_the_published_checkpoint_was_fetched_trained_judged_and_pruned(
 
 
 def test_a_validation_interval_costs_a_dozen_task_runs_at_most(site: Site, flow_run: str) -> None:
-    expected = {f"train {RUN} until 2", f"store {RUN} 4", f"validate {RUN} 6"}
-    # the server records task runs from events, behind the flow
-    deadline = time.monotonic() + 60
-    while True:
+    expected = {f"train {RUN} until 2", f"store {RUN} 4", f"validate {RUN} {2 * INTERVALS}"}
+
+    def recorded() -> list[str]:
         names = [task["name"] for task in site.task_runs(flow_run)]
-        if expected <= set(names) or time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    assert expected <= set(names)
-    assert len(names) <= MOST_TASK_RUNS * INTERVALS
+        return names if expected <= set(names) else []
+
+    # the server records task runs from events, behind the flow
+    names = wait_for("the task runs", 60, recorded)
+    # what begins a run is counted too: it must not hide what an interval costs
+    assert len(names) / INTERVALS <= MOST_TASK_RUNS
+    per_interval = Counter(name.split()[0] for name in names)
+    assert per_interval["train"] == per_interval["store"] == INTERVALS
+
+
+def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
+    site: Site, killed: KilledRun
+) -> None:
+    name, iterations = "suspended", 600
+    id = site.deployment_run("train/default", run=small_run(name, iterations, 20))
+    first = begun(site, name)
+    suspended = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
+    site.post(f"flow_runs/{id}/set_state", {"state": suspended})
+    wait_for("the end of its process", 60, lambda: not running(first), site.log)
+    store = LocalWeightsStore(site.folder / "runs")
+    stored = store.latest_iteration(name, verified=True)
+    assert stored is not None
+    assert 0 < stored < iterations
+    assert site.flow_run(id)["state_type"] == "PAUSED"
+
+    site.post(f"flow_runs/{id}/resume", {})
+    done = site.ended(id)
+    assert done["state_type"] == "COMPLETED", done["state"]["message"]
+    assert trainer(site, name) != first
+    trained = [at for stretch in store.training_stats(name) for at in stretch["iteration"]]
+    assert trained == list(range(1, iterations + 1))
+
+
+def test_a_run_whose_orphan_still_trains_is_refused_and_told_who_does(
+    site: Site, workers: Workers, killed: KilledRun
+) -> None:
+    name = "orphaned"
+    # in the middle of an interval: it ends when it next writes a line, which nobody reads
+    config = small_run(name, 1_000_000, 500_000)
+    first = site.deployment_run("train/default", run=config)
+    orphan = trains(site, first, name)
+    device = environment(orphan)["CUDA_VISIBLE_DEVICES"]
+    os.kill(workers[device].pid, signal.SIGKILL)
+    workers[device].wait()
+    workers[device] = site.start("deployments", "worker", "--device", device)
+
+    second = site.ended(site.deployment_run("train/default", run=config))
+    assert running(orphan), "a worker that is killed alone leaves its run behind"
+    message = second["state"]["message"]
+    assert second["state_type"] == "FAILED"
+    assert "LeaseHeldError" in message
+    assert first in message, "it names the flow run that holds the lease"
+    assert second["total_run_time"] < 20
+    site.post(f"flow_runs/{first}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
+    os.kill(orphan, signal.SIGKILL)
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", PAGES)
-def test_a_browser_shows_the_page(site: Site, page: Page, name: str, tmp_path: Path) -> None:
+def test_a_browser_shows_the_page(
+    site: Site, flow_run: str, page: Page, name: str, tmp_path: Path
+) -> None:
     look(page, site, RUN, name, tmp_path)
+
+
+def test_the_killed_run_is_restarted_on_the_other_worker_and_completes(
+    site: Site, killed: KilledRun
+) -> None:
+    state = wait_for(
+        "crashed",
+        150,
+        lambda: (
+            site.flow_run(killed.id)["state_type"] not in ("RUNNING", "PENDING")
+            or trainer(site, KILLED) != killed.process
+        ),
+    )
+    assert state
+    done = wait_for(
+        "completed",
+        300,
+        lambda: site.flow_run(killed.id)["state_type"] == "COMPLETED" and site.flow_run(killed.id),
+        site.log,
+    )
+    print(f"completed {time.monotonic() - killed.at:.0f} s after it was killed")
+    assert done["run_count"] == 2
+    store = LocalWeightsStore(site.folder / "runs")
+    assert store.latest_iteration(KILLED, verified=True) == 24
+    trained = [at for stretch in store.training_stats(KILLED) for at in stretch["iteration"]]
+    assert trained == list(range(1, 25))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["report", "start", "pruning", "pruning-table"])
+def test_a_browser_shows_the_history_of_the_killed_run(
+    site: Site, killed: KilledRun, page: Page, name: str, tmp_path: Path
+) -> None:
+    look(page, site, KILLED, name, tmp_path)

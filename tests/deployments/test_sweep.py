@@ -11,7 +11,7 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.sweep_grid import configured, expand
 from tasks.pages.comparison_table import RunResult, comparison_table
 from tests.deployments.site import Site, kill
-from tests.deployments.test_workers import LONG
+from tests.small_run import small_run
 
 
 def test_a_grid_means_every_combination_under_a_name_of_its_own() -> None:
@@ -62,7 +62,7 @@ def test_the_best_of_all_runs_is_marked_by_its_direction() -> None:
 @pytest.mark.prefect
 def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(site: Site) -> None:
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1")
-    run = LONG | {"name": "swept", "num_iterations": 2, "validation_interval": 1}
+    run = small_run("swept", 2, 1)
     id = site.deployment_run("sweep/grid", run=run, grid={"seed": [0, 1]})
     done = site.ended(id)
     assert done["state_type"] == "COMPLETED", done["state"]["message"]

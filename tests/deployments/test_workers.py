@@ -7,31 +7,15 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from deployments.devices import devices
 from deployments.workers import children, places
+from tests.deployments.processes import environment, running, trainer
 from tests.deployments.site import Site, wait_for
-
-LONG: dict[str, Any] = {
-    "num_iterations": 100_000,
-    "validation_interval": 20,
-    "num_workers": 0,
-    "architecture_config": {
-        "type": "cnnectome_unet",
-        "input_shape": [16, 16, 16],
-        "num_fmaps": 4,
-        "fmaps_out": 4,
-        "downsample_factors": [[2, 2, 2]],
-        "padding": "same",
-    },
-    "task_config": {"type": "one_hot", "channels": ["mito", "pm"], "thresholds": [0.5]},
-    "trainer_config": {"warmup_iterations": 1},
-    "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
-}
+from tests.small_run import small_run
 
 
 @pytest.mark.parametrize(
@@ -67,22 +51,6 @@ def test_each_gpu_has_a_worker_and_light_work_has_its_own() -> None:
     assert [place.name for place in places("host", [])] == ["host-cpu", "host-light"]
 
 
-def lease_process(site: Site, run: str) -> int | None:
-    """The process that trains a run, once one does."""
-    import json
-
-    leases = site.folder / "runs" / run / "records" / "lease"
-    if not leases.is_dir() or not (epochs := sorted(leases.iterdir())):
-        return None
-    return int(json.loads(epochs[-1].read_text())["process"]["pid"])
-
-
-def environment(pid: int) -> dict[str, str]:
-    """The environment that a process was started with."""
-    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-
-
 @pytest.mark.slow
 @pytest.mark.prefect
 def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_stop(
@@ -90,10 +58,10 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
 ) -> None:
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1")
     runs = [f"beside-{number}" for number in range(3)]
-    ids = [site.deployment_run("train/default", run=LONG | {"name": name}) for name in runs]
+    ids = [site.deployment_run("train/default", run=small_run(name, 100_000, 20)) for name in runs]
 
     def training() -> dict[str, int]:
-        found = {name: lease_process(site, name) for name in runs}
+        found = {name: trainer(site, name) for name in runs}
         return {name: pid for name, pid in found.items() if pid is not None}
 
     wait_for("two runs", 120, lambda: len(training()) == 2, site.log)
@@ -155,11 +123,3 @@ def ended_up_with(pid: int, count: int) -> list[int]:
     """The children of a process, if there are that many."""
     found = children(pid)
     return found if len(found) == count else []
-
-
-def running(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -1,0 +1,39 @@
+"""A real Prefect server for flows that are called in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def prefect_server(home: Path, log_level: str | None = None) -> Iterator[str]:
+    """Flows called inside the block run on a server of its own in ``home``; yields its API URL.
+
+    Args:
+        log_level: of Prefect's loggers in this process.
+    """
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOGGING_LEVEL,
+        PREFECT_SERVER_EPHEMERAL_ENABLED,
+        temporary_settings,
+    )
+
+    from flows.embedded_server import embedded_server, wait_until_ready
+    from flows.private_prefect import send_what_is_queued
+
+    with embedded_server(home) as url:
+        wait_until_ready(url)
+        settings = {
+            PREFECT_API_URL: url,
+            PREFECT_HOME: home,
+            PREFECT_SERVER_EPHEMERAL_ENABLED: False,
+        }
+        if log_level is not None:
+            settings[PREFECT_LOGGING_LEVEL] = log_level
+        with temporary_settings(settings):
+            yield url
+            send_what_is_queued()
