@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-finetune docs server deploy worker check test test-fast campaign browser clean
+.PHONY: help install demo demo-finetune docs server deploy worker check test test-fast campaign browser postgresql clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,7 +65,14 @@ browser:
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } \
 	|| echo 'no Chromium here: the tests of pages will be skipped'
 
-test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser ## all tests (under 15 minutes on 2 cores)
+# Debian's PostgreSQL, for the test of Prefect's server on it; where it cannot be had it is skipped
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null; } \
+	|| echo 'no PostgreSQL here: the test of the server on it will be skipped'
+
+test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql ## all tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest --durations=10
 
 test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)
