@@ -7,12 +7,13 @@ a kill the next prune or sweep knows what went and why.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic_core import from_json
 
 from dacapo_core.store import layout
 from dacapo_core.store.files.filesystem import StoreFilesystem
@@ -130,7 +131,7 @@ def _departures(
     records: dict[int, dict[str, Any]] = {}
     for path, content in filesystem.read_many(paths).items():
         try:
-            record = json.loads(content)
+            record = from_json(content)
         except ValueError:
             record = None
         if isinstance(record, dict):
@@ -141,7 +142,8 @@ def _departures(
                 "verify the checkpoint, then remove it by force or store it again"
             )
     return {
-        iteration: Departure(
+        # of values that were validated when they were read; again is a third of the whole time
+        iteration: Departure.model_construct(
             reasons=reasons,
             bytes=order.seen[iteration].size,
             stored=order.seen[iteration].stored,
