@@ -36,10 +36,9 @@ def cp(
         from dacapo_core.store.copying import copy_run
 
         options = to_storage_options or where.storage_options
-        source, target = where.records(), Where(to, options, where.json).weights()
+        source, target = where.records(), Where(to, options, where.json).records()
         copied = []
         for copy in copy_run(source, target, run, name=name, iterations=iteration or None):
-            target.verify(name or run, copy)
             copied.append(copy)
             if not where.json:
                 typer.echo(f"{name or run}/{copy} is in {target.basedir}")

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import MissingCheckpointError, StoreError
+from dacapo_core.store.checkpoints.checkpoint_files import verified_copy, verify_checkpoint
+from dacapo_core.store.errors import DamagedCheckpointError, MissingCheckpointError, StoreError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records_store import RecordsStore
 
@@ -25,8 +26,9 @@ def copy_run(
 ) -> Iterator[int]:
     """Copy checkpoints, then their records, scores, configuration and best records.
 
-    What the target has already is not copied again, so a copy that was cut off goes on. Best
-    records come last. Pins, leases and what was pruned stay behind.
+    A checkpoint is verified before it is copied and in the target. What the target has already is
+    not copied again, so a copy that was cut off goes on; where it is damaged there, it is
+    replaced. Best records come last. Pins, leases and what was pruned stay behind.
 
     Args:
         name: of the run in the target; default the same.
@@ -38,6 +40,7 @@ def copy_run(
     Raises:
         MissingCheckpointError: no such run or iteration.
         CopyConflictError: the target has another checkpoint of the same name.
+        DamagedCheckpointError: one of the source is damaged; those before it are in the target.
     """
     name = layout.check_run_name(name or run)
     there = source.iterations(run)
@@ -52,18 +55,15 @@ def copy_run(
     present = _present(source.filesystem, target.filesystem, run, name, wanted)
     for iteration in wanted:
         if iteration not in present:
-            _copy_file(
-                source.filesystem,
-                layout.checkpoint_path(run, iteration),
-                target.filesystem,
-                layout.checkpoint_path(name, iteration),
-            )
+            _copy_checkpoint(source.filesystem, run, iteration, target.filesystem, name)
         _copy_record(
             source.filesystem,
             layout.checkpoint_record_path(run, iteration),
             target.filesystem,
             layout.checkpoint_record_path(name, iteration),
         )
+        if iteration not in present:
+            verify_checkpoint(target.filesystem, name, iteration)
         yield iteration
     for path, new in (
         (layout.run_config_path(run), layout.run_config_path(name)),
@@ -87,29 +87,38 @@ def copy_run(
 def _present(
     source: StoreFilesystem, target: StoreFilesystem, run: str, name: str, wanted: Iterable[int]
 ) -> set[int]:
-    """Those that the target has already, byte for byte as far as size and record tell."""
+    """Those that the target has already, whole."""
     ours = {file.name: file.size for file in source.list_files(layout.iterations_folder(run))}
     theirs = {file.name: file.size for file in target.list_files(layout.iterations_folder(name))}
     both = [iteration for iteration in wanted if str(iteration) in theirs]
     said = source.read_many(layout.checkpoint_record_path(run, i) for i in both)
     heard = target.read_many(layout.checkpoint_record_path(name, i) for i in both)
+    whole = set()
     for iteration in both:
         mine = said.get(layout.checkpoint_record_path(run, iteration))
         yours = heard.get(layout.checkpoint_record_path(name, iteration))
-        same_size = ours[str(iteration)] == theirs[str(iteration)]
-        if not same_size or (yours is not None and mine != yours):
+        same = yours is None or mine == yours
+        try:
+            verify_checkpoint(target, name, iteration)
+        except DamagedCheckpointError:
+            if same:
+                continue
+        if not same or ours[str(iteration)] != theirs[str(iteration)]:
             raise CopyConflictError(
                 f"{target.url(layout.checkpoint_path(name, iteration))} is another checkpoint; "
                 "copy under another name"
             )
-    return set(both)
+        whole.add(iteration)
+    return whole
 
 
-def _copy_file(source: StoreFilesystem, path: str, target: StoreFilesystem, new_path: str) -> None:
+def _copy_checkpoint(
+    source: StoreFilesystem, run: str, iteration: int, target: StoreFilesystem, name: str
+) -> None:
     with (
-        source.local_copy(path) as local,
+        verified_copy(source, run, iteration) as local,
         open(local, "rb") as content,
-        target.replacing(new_path) as file,
+        target.replacing(layout.checkpoint_path(name, iteration)) as file,
     ):
         shutil.copyfileobj(content, file, 1 << 22)
 

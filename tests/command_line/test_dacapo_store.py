@@ -236,6 +236,30 @@ def test_cp_takes_everything_along_and_goes_on_where_it_stopped(
     assert "is another checkpoint" in err
 
 
+def test_cp_replaces_a_damaged_copy_and_copies_no_damage(
+    dacapo_store: Command, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    target = tmp_path / "other"
+    assert dacapo_store("cp", "run", str(target))[0] == 0
+    for name, damage in (
+        ("2000", lambda b: b[:-100]),
+        ("3000", lambda b: b[:900] + b"?" + b[901:]),
+    ):
+        path = target / "run/checkpoints/iterations" / name
+        path.write_bytes(damage(path.read_bytes()))
+    assert dacapo_store("cp", "run", str(target))[0] == 0
+    assert dacapo_store("verify", "run", "--store", str(target))[0] == 0
+
+    damaged = Path(store.basedir) / "run/checkpoints/iterations/4000"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    copy = target / "run/checkpoints/iterations/4000"
+    copy.unlink()
+    code, _, err = dacapo_store("cp", "run", str(target))
+    assert code != 0
+    assert "checkpoint 4000" in err
+    assert not copy.exists()
+
+
 @pytest.mark.s3
 @pytest.mark.slow
 def test_any_store_url(dacapo_store: Command, s3_server: Any) -> None:

@@ -155,16 +155,29 @@ def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> 
         UnsafeCheckpointError: it asks for code to be run.
     """
     with _opened(filesystem, run, iteration) as (path, place):
-        loaded = load_checkpoint(path, place)
-        verify_loaded(path, place, loaded)
-        record = read_record(filesystem, run, iteration) if loaded.index else None
-        if record is not None and loaded.index is not None and record.nonce != loaded.index.nonce:
-            record = None
-        if record is not None:
-            verify_file(path, place, record)
-        against = "zip checksums" if loaded.index is None else "digests"
-        size = os.stat(path).st_size
-        return Verification(run, iteration, size, against, record is not None)
+        return _verification(filesystem, path, place)
+
+
+@contextmanager
+def verified_copy(filesystem: StoreFilesystem, run: str, iteration: int) -> Iterator[str]:
+    """A local path of a checkpoint that verifies; raises as `verify_checkpoint` does."""
+    with _opened(filesystem, run, iteration) as (path, place):
+        _verification(filesystem, path, place)
+        yield path
+
+
+def _verification(filesystem: StoreFilesystem, path: str, place: CheckpointPlace) -> Verification:
+    run, iteration = place.run, place.iteration
+    loaded = load_checkpoint(path, place)
+    verify_loaded(path, place, loaded)
+    record = read_record(filesystem, run, iteration) if loaded.index else None
+    if record is not None and loaded.index is not None and record.nonce != loaded.index.nonce:
+        record = None
+    if record is not None:
+        verify_file(path, place, record)
+    against = "zip checksums" if loaded.index is None else "digests"
+    size = os.stat(path).st_size
+    return Verification(run, iteration, size, against, record is not None)
 
 
 def missing_checkpoint(
