@@ -59,6 +59,10 @@ class NotACheckpointError(DamagedCheckpointError):
     """A file that loads but does not hold the weights of a model and an optimizer."""
 
 
+class NewerFormatError(StoreError):
+    """A later version wrote the checkpoint. It is not known to be damaged, so nothing is pruned."""
+
+
 class UnsafeCheckpointError(StoreError):
     """A checkpoint that asks for code to be run. It was not loaded, nothing was run.
 

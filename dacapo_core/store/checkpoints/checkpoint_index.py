@@ -25,8 +25,9 @@ from dacapo_core.store.checkpoints.state_tree import storages_of
 INDEX_KEY = "dacapo_core"
 _ROW = struct.Struct("<16sQ")
 _ROWS_OF_NO_STORAGE = 3
-_POINTER = struct.Struct("<8s4Q")
-_POINTER_MAGIC = b"dacapo 1"
+_POINTER = struct.Struct("<7sB4Q")
+_POINTER_MAGIC = b"dacapo "
+_FORMAT = 1
 POINTER_BYTES = _POINTER.size
 
 
@@ -155,14 +156,21 @@ class Pointer:
     table_stop: int
 
     def to_bytes(self) -> bytes:
-        return _POINTER.pack(_POINTER_MAGIC, *vars(self).values())
+        return _POINTER.pack(_POINTER_MAGIC, _FORMAT, *vars(self).values())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Pointer | None:
         """From the last bytes of a file; None when it is not one of ours."""
-        if len(content) != POINTER_BYTES or not content.startswith(_POINTER_MAGIC):
+        if format_of(content) != _FORMAT:
             return None
-        return cls(*_POINTER.unpack(content)[1:])
+        return cls(*_POINTER.unpack(content)[2:])
+
+
+def format_of(content: bytes) -> int | None:
+    """The format that the last bytes of a file speak of; None when it is not one of ours."""
+    if len(content) != POINTER_BYTES or not content.startswith(_POINTER_MAGIC):
+        return None
+    return content[len(_POINTER_MAGIC)]
 
 
 def digest(data: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 import zipfile
@@ -12,9 +13,14 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from dacapo_core.store.checkpoints.checkpoint_index import INDEX_KEY, CheckpointIndex
+from dacapo_core.store.checkpoints.checkpoint_index import (
+    INDEX_KEY,
+    POINTER_BYTES,
+    CheckpointIndex,
+    format_of,
+)
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
-from dacapo_core.store.errors import NotACheckpointError, UnsafeCheckpointError
+from dacapo_core.store.errors import NewerFormatError, NotACheckpointError, UnsafeCheckpointError
 from dacapo_core.store.weights_store import Weights
 
 _DACAPO_WEIGHTS = "dacapo.store.weights_store.Weights"
@@ -40,6 +46,7 @@ def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
 
     Raises:
         UnsafeCheckpointError: it asks for code to be run.
+        NewerFormatError: a later version wrote it.
         DamagedCheckpointError: it is no whole torch zip file.
         NotACheckpointError: it holds something else than weights.
     """
@@ -53,6 +60,7 @@ def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
     index = state.pop(INDEX_KEY, None)
     if index is None:
         return LoadedCheckpoint(state, None)
+    _check_format(path, place, index)
     try:
         return LoadedCheckpoint(state, CheckpointIndex.model_validate(index))
     except ValidationError as error:
@@ -60,6 +68,18 @@ def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
         raise place.damaged(
             "is damaged", "an index of format 1", f"{reason['loc']}: {reason['msg']}"
         ) from error
+
+
+def _check_format(path: str, place: CheckpointPlace, index: Any) -> None:
+    with open(path, "rb") as file:
+        file.seek(max(os.path.getsize(path) - POINTER_BYTES, 0))
+        written = format_of(file.read())
+    # said in two places: one alone may be a flipped bit
+    if written != 1 and isinstance(index, dict) and index.get("format") == written:
+        raise NewerFormatError(
+            f"{place} has format {written}, this version of dacapo-core reads format 1: "
+            "upgrade dacapo-core"
+        )
 
 
 def _loaded(path: str, place: CheckpointPlace) -> Any:

@@ -21,11 +21,13 @@ from dacapo_core.store.errors import (
     DamagedCheckpointError,
     InvalidNameError,
     LeaseLostError,
+    NewerFormatError,
     NotACheckpointError,
     ProtectedCheckpointError,
     UnsafeCheckpointError,
     UnsavableStateError,
 )
+from dacapo_core.store.retention import RetentionPolicy
 
 FILE = "run/checkpoints/iterations/7"
 RECORD = "run/records/checkpoints/7.json"
@@ -416,6 +418,19 @@ class TestDamage:
         backend.write(FILE, bytes(bad))
         with pytest.raises(DamagedCheckpointError):
             store.verify("run", 7)
+
+    def test_a_later_format_is_no_damage(self, store: Any, backend: Any, written: bytes) -> None:
+        later = bytearray(written)
+        later[later.rindex(b"dacapo \x01") + 7] = 2
+        at = later.index(b"format") + 6
+        later[later.index(b"K\x01", at) + 1] = 2
+        backend.write(FILE, bytes(later))
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify):
+            with pytest.raises(NewerFormatError, match=r"format 2.*upgrade"):
+                method("run", 7)
+        with pytest.raises(NewerFormatError):
+            store.prune("run", RetentionPolicy(keep_last=1))
+        assert store.iterations("run") == [6, 7]
 
     def test_a_record_of_another_file_is_not_held_against_it(
         self, store: Any, backend: Any, written: bytes
