@@ -13,6 +13,12 @@ from dacapo_core.experiments.datasplits.augmentation import augment_geometry, au
 from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+from dacapo_core.experiments.datasplits.elastic import (
+    ElasticField,
+    grown,
+    interpolated,
+    nearest,
+)
 from dacapo_core.experiments.datasplits.foreground import Foreground, find_foreground
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 
@@ -124,7 +130,10 @@ class PatchSampler:
             labels, mask = dataset.read_labels(output_begin, output_end, self.channels)
             if mask.any():
                 break
-        raw = dataset.read_raw(*self.grid.input_box(begin))
+        if self.augmentation is not None and self.augmentation.elastic_displacement:
+            raw, labels, mask = self._deformed(self.augmentation, rng, dataset, begin)
+        else:
+            raw = dataset.read_raw(*self.grid.input_box(begin))
         if self.augmentation is not None:
             raw, labels, mask = augment_geometry(
                 self.augmentation, rng, (raw, labels, mask), dataset.label_voxel_size
@@ -133,6 +142,34 @@ class PatchSampler:
         if self._dims == 2:
             raw, labels, mask = raw[0], labels[:, 0], mask[:, 0]
         return raw[None], labels, mask
+
+    def _deformed(
+        self,
+        config: AugmentationConfig,
+        rng: np.random.Generator,
+        dataset: RawGTDataset,
+        begin: Sequence[int],
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Raw data, labels and mask of a patch, moved by one and the same field."""
+        raw_size, label_size = dataset.raw.voxel_size, dataset.label_voxel_size
+        input_box, output_box = self.grid.input_box(begin), self.grid.output_box(begin)
+        field = ElasticField.draw(
+            rng,
+            input_box,
+            raw_size,
+            config.elastic_spacing,
+            config.elastic_displacement,
+            axes=range(3 - self._dims, 3),
+        )
+        raw = dataset.read_raw(*grown(input_box, field.margin(raw_size)))
+        larger = grown(output_box, field.margin(label_size))
+        labels, mask = dataset.read_labels(*larger, self.channels)
+        sources = field.sources(output_box, label_size)
+        return (
+            interpolated(raw, field.sources(input_box, raw_size)),
+            nearest(labels, sources),
+            nearest(mask, sources),
+        )
 
     def _position(
         self, rng: np.random.Generator, index: int, foreground: Foreground
