@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line.looking import Iteration, RunName
+from dacapo_core.command_line.looking import RunName
 from dacapo_core.command_line.opening import FAILED, Where, exit_codes
 from dacapo_core.command_line.output import readable_size, show_json
 
@@ -49,20 +49,33 @@ def cp(
 def export(
     context: typer.Context,
     run: RunName,
-    iteration: Iteration,
+    criterion: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="An iteration, 'latest', or DATASET/CRITERION for the best."
+        ),
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new local file.")],
 ) -> None:
-    """Write the model's weights alone, as a plain state dict that torch.load reads."""
+    """Write the model's weights alone, as a plain state dict that torch.load reads.
+
+    Of a run that keeps a moving average of its weights, the average: it is what was judged.
+    """
     where: Where = context.obj
     with exit_codes():
         import os
 
         import torch
 
+        from dacapo_core.experiments.judged_weights import retrieve_judged_weights
+        from dacapo_core.experiments.starts.start import find_iteration
+
         if file.exists():
             typer.echo(f"dacapo-store: {file} exists; it is not overwritten", err=True)
             raise typer.Exit(FAILED)
-        model = where.weights().retrieve_model(run, iteration)
+        store = where.weights()
+        iteration = find_iteration(store, run, criterion)
+        model, which = retrieve_judged_weights(store, run, iteration)
         beside = file.with_name(f".{file.name}.{os.getpid()}")
         try:
             torch.save(dict(model), beside)
@@ -71,6 +84,15 @@ def export(
             beside.unlink(missing_ok=True)
         size = file.stat().st_size
         if where.json:
-            show_json({"run": run, "iteration": iteration, "file": str(file), "bytes": size})
+            show_json(
+                {
+                    "run": run,
+                    "iteration": iteration,
+                    "weights": which,
+                    "file": str(file),
+                    "bytes": size,
+                }
+            )
         else:
-            typer.echo(f"{file}: {len(model)} tensors, {readable_size(size)}")
+            of = f"{'moving average' if which == 'average' else 'model'} of {run}/{iteration}"
+            typer.echo(f"{file}: {of}, {len(model)} tensors, {readable_size(size)}")

@@ -17,6 +17,8 @@ def loading_page(run: str, report: LoadingReport) -> str:
     named = f"{report.run}/{report.criterion}"
     if report.iteration is not None and str(report.iteration) != report.criterion:
         named += f" (iteration {report.iteration})"
+    if report.weights == "average":
+        named += ", the moving average of its weights"
     parts = [
         f"# Start of {run}",
         f"From **{named}** in `{report.store_url}`: **{report.share_loaded:.1%}** of the "

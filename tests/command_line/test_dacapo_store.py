@@ -286,6 +286,50 @@ def test_export_writes_the_weights_alone(
     code, _, err = dacapo_store("export", "run", "2000", str(file))
     assert code == 1
     assert "not overwritten" in err
+    code, _, err = dacapo_store("export", "run", "7", str(tmp_path / "other.pt"))
+    assert code == 3
+    assert "iteration 7" in err
+
+
+class AveragedRun(TinyRun):
+    """Its average is other than its model, as that of a trained run."""
+
+    name = "averaged"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = torch.optim.swa_utils.AveragedModel(self.model)
+        self.average.update_parameters(self.model)
+        torch.nn.init.zeros_(self.model.weight)
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"average": self.average.state_dict()}
+
+
+def test_exporting_the_best_of_a_run_with_a_moving_average_writes_what_was_judged(
+    dacapo_store: Command, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    run = AveragedRun()
+    store.store_weights(run, 4)
+    store.store_run_config("averaged", {"trainer_config": {"ema_decay": 0.9}})
+    store.store_best("averaged", 4, "val", "dice")
+    file = tmp_path / "best.pt"
+    code, out, _ = dacapo_store("export", "averaged", "val/dice", str(file))
+    assert code == 0
+    assert "moving average of averaged/4" in out
+    loaded = torch.load(file, weights_only=True)
+    expected = run.average.module.state_dict()
+    assert loaded.keys() == expected.keys() == run.model.state_dict().keys()
+    assert all(torch.equal(loaded[key], expected[key]) for key in loaded)
+    assert json.loads(
+        dacapo_store("export", "averaged", "latest", str(tmp_path / "latest.pt"), "--json")[1]
+    ) | {"file": "", "bytes": 0} == {
+        "run": "averaged",
+        "iteration": 4,
+        "weights": "average",
+        "file": "",
+        "bytes": 0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,11 @@ class LoadingReport(BaseModel):
     run: str = Field("", description="The run that the checkpoint is of.")
     criterion: str = Field("", description="How the checkpoint was chosen.")
     iteration: int | None = Field(None, description="The iteration that was loaded.")
+    weights: Literal["model", "average"] = Field(
+        "model",
+        description="Which weights of the checkpoint: the model's own, or their moving average, "
+        "which is what validation judges where a run keeps one.",
+    )
     store_url: str = Field("", description="The store it came from.")
     digest: str | None = Field(None, description="The checkpoint's digest, where one is recorded.")
     policy: Literal["matching", "strict"] = "matching"
@@ -90,6 +95,7 @@ class LoadingReport(BaseModel):
         lines = [
             f"start {self.run}/{self.criterion}"
             + (f" (iteration {self.iteration})" if self.iteration is not None else "")
+            + (", the moving average" if self.weights == "average" else "")
             + f": {self.share_loaded:.1%} of the parameters loaded, "
             f"{self.body_share_loaded:.1%} of the body; {len(self.loaded)} tensors whole"
             + (f", {len(self.renamed)} under other names" if self.renamed else "")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
+    from dacapo_core.experiments.judged_weights import WhichWeights
     from dacapo_core.experiments.starts.start_config import StartConfig
     from dacapo_core.store.local_weights_store import LocalWeightsStore
 
@@ -121,6 +122,9 @@ class Start:
     ) -> LoadingReport:
         """Load the checkpoint into `model`, whole or by what matches, and say what was loaded.
 
+        Of a run that keeps a moving average of its weights, the average is loaded: it is what was
+        judged. With `carry_optimizer` the weights that the optimizer's state belongs to.
+
         Args:
             model: any model with a head; its head is found from the model, see `model_head`.
             new_head: labels of its output channels; None takes ``model.channels``.
@@ -132,17 +136,19 @@ class Start:
             StartError: it does not fit, or labels are wrong. The model is untouched, as it is
                 after any other error.
         """
+        from dacapo_core.experiments.judged_weights import retrieve_judged_weights
         from dacapo_core.experiments.starts.loading import prepare_loading
         from dacapo_core.experiments.starts.optimizer_state import matching_optimizer_state
 
         store = self.store()
         iteration = self.iteration()
         carried: Mapping[str, Any] = {}
+        which: WhichWeights = "model"
         if self.config.carry_optimizer:
             weights = store.retrieve_weights(self.run, iteration)
             state, carried = weights.model, weights.optimizer
         else:
-            state = store.retrieve_model(self.run, iteration)
+            state, which = retrieve_judged_weights(store, self.run, iteration)
         loading = prepare_loading(
             model,
             state,
@@ -159,6 +165,7 @@ class Start:
         if optimizer is not None and self.config.carry_optimizer:
             optimizer.load_state_dict(dict(carried))
         report.iteration = iteration
+        report.weights = which
         report.store_url = str(store.basedir)
         report.digest = self._digest(store, iteration)
         for line in report.summary().splitlines():
@@ -197,9 +204,11 @@ def find_iteration(store: LocalWeightsStore, run: str, criterion: str) -> int:
         FileNotFoundError: no such run or checkpoint; the message lists those there are.
         StartError: a criterion of another form.
     """
+    from dacapo_core.store.errors import MissingCheckpointError
+
     iterations = store.iterations(run)
     if not iterations:
-        raise FileNotFoundError(
+        raise MissingCheckpointError(
             f"no checkpoint of a run {run!r} in {store.basedir}; its runs: "
             f"{', '.join(store.runs()) or 'none'}"
         )
@@ -217,7 +226,7 @@ def find_iteration(store: LocalWeightsStore, run: str, criterion: str) -> int:
             "'<dataset>/<criterion>'"
         )
     if iteration not in iterations:
-        raise FileNotFoundError(
+        raise MissingCheckpointError(
             f"{run}/{criterion} is iteration {iteration}, which is not in {store.basedir}; there "
             f"are {', '.join(str(known) for known in iterations)}"
         )

@@ -13,9 +13,13 @@ import pytest
 import torch
 import xxhash
 
+from dacapo_core.experiments.run import Run
+from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import LoadingReport, Start, StartConfig, StartError
 from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.train import train_until
+from dacapo_core.validate import validate_iteration
 
 # the network of the stores that the real DaCapo wrote
 DACAPOS = {"num_fmaps": 2, "fmaps_out": 4, "input_shape": (20, 20, 20)}
@@ -333,3 +337,64 @@ def test_only_an_optimizer_of_the_same_kind_is_taken_over(
         start.initialize_weights(model, optimizer=optimizer)
     assert still_the_same()
     assert not optimizer.state
+
+
+@pytest.fixture
+def averaged_run(store: LocalWeightsStore) -> tuple[Run, dict[str, torch.Tensor]]:
+    """A run with a moving average, stored at iteration 4, the best of "val/dice"; its average."""
+    config = RunConfig.model_validate(
+        {
+            "name": "averaged",
+            "num_workers": 0,
+            "architecture_config": {
+                "input_shape": [16, 16, 16],
+                "num_fmaps": 4,
+                "fmaps_out": 4,
+                "downsample_factors": [[2, 2, 2]],
+                "padding": "same",
+                "normalisation": "instance",
+            },
+            "task_config": {"type": "one_hot", "channels": ["mito", "pm"]},
+            "trainer_config": {"ema_decay": 0.5},
+            "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
+        }
+    )
+    run = Run(config)
+    store.store_run_config(run.name, config.model_dump(mode="json"))
+    store.store_weights(run, 0)
+    train_until(run, 4)
+    store.store_weights(run, 4)
+    store.store_best(run.name, 4, "val", "dice")
+    return run, {key: value.clone() for key, value in run.eval_model.state_dict().items()}
+
+
+@pytest.mark.parametrize("criterion", ["val/dice", "4", "latest"])
+def test_of_a_run_with_a_moving_average_what_was_judged_is_loaded(
+    criterion: str, store: LocalWeightsStore, averaged_run: tuple[Run, dict[str, torch.Tensor]]
+) -> None:
+    run, average = averaged_run
+    child = Run(run.config.model_copy(update={"name": "child"}))
+    report = Start(StartConfig("averaged", criterion), store).initialize_weights(child.model)
+    assert report.weights == "average"
+    assert "the moving average" in report.summary()
+    loaded = child.model.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in average.items())
+    raw = run.model.state_dict()
+    assert any(not torch.equal(loaded[key], value) for key, value in raw.items())
+    (volume,) = run.validation_datasets
+    best, first = (validate_iteration(each, volume).entries for each in (run, child))
+    assert first == best, "the child's first score is the one that it starts from"
+
+
+def test_without_an_average_or_with_the_optimizer_the_models_own_weights_are_loaded(
+    store: LocalWeightsStore, averaged_run: tuple[Run, dict[str, torch.Tensor]]
+) -> None:
+    run, _ = averaged_run
+    child = Run(run.config.model_copy(update={"name": "child"}))
+    first = Start(StartConfig("averaged", "0"), store).initialize_weights(child.model)
+    assert first.weights == "model"
+    carried = Start(StartConfig("averaged", "4", carry_optimizer=True), store)
+    report = carried.initialize_weights(child.model, optimizer=child.optimizer)
+    assert report.weights == "model"
+    loaded, raw = child.model.state_dict(), run.model.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in raw.items())
