@@ -67,7 +67,7 @@ def training_loop(
             _judge(run.name, at, url, validation_deployment, validated=False)
             _settle_up(run.name, url, retention)
         if validation_deployment is not None:
-            await_validations(run.name, validation_deployment, url)
+            await_validations(run.name)
             store_best(run.name, url)
             _settle_up(run.name, url, retention)
         return summarise(

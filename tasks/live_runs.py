@@ -9,12 +9,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from tasks.progress import RunProgress
 from tasks.stores import open_store
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from dacapo_core.experiments.training_stats import TrainingStats
     from dacapo_core.store.local_weights_store import LocalWeightsStore
     from dacapo_core.store.records.lease import Lease
+    from tasks.validation_requests import ValidationRequests
 
 
 @dataclass
@@ -35,8 +34,7 @@ class LiveRun:
         termination: the signal that asked it to stop.
         stretch: the iterations since the last checkpoint.
         event_files: TensorBoard's, where they are wanted.
-        handed_over: the flow runs that judge its checkpoints elsewhere, each with its iterations.
-        asked: what the server was asked to have judged, and has not answered yet.
+        requests: for validations elsewhere, once there are any.
     """
 
     name: str
@@ -48,8 +46,7 @@ class LiveRun:
     stretch: TrainingStats | None = None
     start_pinned: bool = False
     event_files: EventFiles | None = None
-    handed_over: dict[UUID, list[int]] = field(default_factory=dict)
-    asked: dict[Future[UUID], list[int]] = field(default_factory=dict)
+    requests: ValidationRequests | None = None
 
     @property
     def run(self) -> Run:
@@ -70,6 +67,11 @@ class LiveRun:
         """
         if self.lease is not None:
             self.lease.check()
+
+    def close_requests(self) -> None:
+        """Ask the server for no more validations; harmless where it was never asked."""
+        if self.requests is not None:
+            self.requests.close()
 
     def close_event_files(self) -> None:
         """Write out what is left of them; harmless where there are none."""
@@ -113,6 +115,7 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
         current = LiveRun(name, opened, lease, progress)
         stack.enter_context(_registered(current))
         stack.callback(current.close_event_files)
+        stack.callback(current.close_requests)
         stack.callback(opened.wait)
         yield current
 

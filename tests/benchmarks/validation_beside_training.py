@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from dacapo_core.experiments.run_config import RunConfig
 from flows import training_loop
 from flows.embedded_server import embedded_server, wait_until_ready
+from flows.private_prefect import send_what_is_queued
 from flows.train import train
 from flows.validate import validate
 from tasks import hand_over
@@ -78,6 +79,7 @@ def main() -> None:
                 validate.to_deployment("nobody").apply()  # type: ignore[union-attr]
                 measure(folder / "in_place", None)
                 measure(folder / "handed_over", "validate/nobody")
+                send_what_is_queued()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +18,15 @@ import pytest
 import torch
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.settings import PREFECT_HOME
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
+from flows import training_loop
 from flows.train import train
 from flows.validate import validate
-from tasks import hand_over
+from tasks import hand_over, validation_requests
 from tasks.hand_over import ValidationDeploymentError, worth_waiting
 
 LAST_ONE = RetentionPolicy(keep_last=1)
@@ -40,6 +45,8 @@ def test_an_idle_process_waits_for_validators_at_work_and_not_for_those_in_a_que
     assert not worth_waiting(states(done, StateType.CRASHED), asking=False, waited=1, idle=1)
     assert worth_waiting(states(done), asking=True, waited=1, idle=1)
     assert worth_waiting([], asking=True, waited=10, idle=10), "the server may be busy"
+    assert not worth_waiting([], asking=True, waited=61, idle=61), "or away"
+    assert worth_waiting(states(running), asking=True, waited=300, idle=0)
 
 
 @pytest.fixture
@@ -53,17 +60,11 @@ def scores(store: LocalWeightsStore) -> dict[tuple[int, str], object]:
 
 
 def asked_for(store: LocalWeightsStore) -> list[int]:
-    """Iterations of the store that flow runs wait to judge, once the server has taken them."""
-    # SQLite makes the server refuse for a minute, at worst
-    deadline = time.monotonic() + 100
-    found: list[int] = []
-    while len(found) < 3 and time.monotonic() < deadline:
-        time.sleep(0.2)
-        with get_client(sync_client=True) as client:
-            asked = [each.parameters for each in client.read_flow_runs() if each.deployment_id]
-        assert {each["run"] for each in asked} <= {"tiny"}
-        found = [i for each in asked if each["store"] == store.basedir for i in each["iterations"]]
-    return sorted(found)
+    """Iterations of the store that flow runs were asked to judge, each as often as it was."""
+    with get_client(sync_client=True) as client:
+        asked = [each.parameters for each in client.read_flow_runs() if each.deployment_id]
+    assert {each["run"] for each in asked} <= {"tiny"}
+    return sorted(i for each in asked if each["store"] == store.basedir for i in each["iterations"])
 
 
 def deployed(name: str) -> str:
@@ -72,9 +73,6 @@ def deployed(name: str) -> str:
     return f"validate/{name}"
 
 
-# SQLite refuses the hand-over for minutes at times when nobody serves the deployment; until that is
-# understood this is no test for every run
-@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.prefect
 def test_scores_that_come_late_and_out_of_order_make_the_same_best(
@@ -114,12 +112,97 @@ def test_scores_that_come_late_and_out_of_order_make_the_same_best(
     assert set(again.kept) == best | {6}
 
 
+@contextmanager
+def written_to(database: Path) -> Iterator[None]:
+    """Within, another process's transaction keeps the server's database from being written to."""
+    writer = sqlite3.connect(database, timeout=60, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        writer.execute("ROLLBACK")
+        writer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_server_that_takes_no_request_delays_no_training_and_is_asked_once_for_each(
+    prefect_server: str, tmp_path: Path, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server, which cannot write, lets requests hang, and carries them out much later."""
+    store, written = LocalWeightsStore(tmp_path), threading.Event()
+    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(validation_requests, "ATTEMPT_SECONDS", 2.0)
+    nobody = deployed("nobody")
+    database = PREFECT_HOME.value() / "prefect.db"
+    begin = training_loop.begin
+    trained_meanwhile: list[int] = []
+
+    def write_until_trained() -> None:
+        with written_to(database):
+            written.set()
+            deadline = time.monotonic() + 40
+            while 6 not in store.iterations("tiny") and time.monotonic() < deadline:
+                time.sleep(0.1)
+            trained_meanwhile.extend(store.iterations("tiny"))
+            # longer than an attempt: the first one is given up here and carried out there
+            time.sleep(3)
+
+    def begin_beside_it(run: RunConfig) -> object:
+        writer.start()
+        assert written.wait(30)
+        return begin(run)
+
+    monkeypatch.setattr(training_loop, "begin", begin_beside_it)
+    writer = threading.Thread(target=write_until_trained)
+    summary = train(tiny, str(tmp_path), LAST_ONE, nobody)
+    writer.join()
+    assert trained_meanwhile == [2, 4, 6]
+    assert summary.waiting == store.pending("tiny") == [2, 4, 6]
+    assert asked_for(store) == [2, 4, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_what_was_never_taken_is_asked_for_when_the_run_is_started_again(
+    prefect_server: str,
+    tmp_path: Path,
+    tiny: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = LocalWeightsStore(tmp_path)
+    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(hand_over, "ASK_WITHIN_SECONDS", 3.0)
+    nobody = deployed("gone")
+    monkeypatch.setattr(training_loop, "find_deployment", without(nobody))
+    summary = train(tiny, str(tmp_path), LAST_ONE, nobody)
+    assert summary.waiting == store.pending("tiny") == store.iterations("tiny") == [2, 4, 6]
+    assert asked_for(store) == []
+    assert "[2, 4, 6] not handed over yet (there is no deployment 'validate/gone'" in caplog.text
+
+    monkeypatch.undo()
+    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
+    train(tiny, str(tmp_path), LAST_ONE, deployed("gone"))
+    assert asked_for(store) == [2, 4, 6]
+    assert validate("tiny", None, store.basedir).keys() == {2, 4, 6}
+
+
+def without(deployment: str) -> Callable[[str], None]:
+    """Finds the deployment as the flow does, and then it is deleted."""
+
+    def find_and_delete(name: str) -> None:
+        hand_over.find_deployment(name)
+        with get_client(sync_client=True) as client:
+            client.delete_deployment(client.read_deployment_by_name(deployment).id)
+
+    return find_and_delete
+
+
 @pytest.fixture
 def validator(prefect_server: str, tmp_path: Path) -> Iterator[str]:
     """Another process that serves a deployment of validate; its name."""
     name = "elsewhere"
-    from prefect.settings import PREFECT_HOME
-
     with (tmp_path / "validator.log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -153,8 +236,6 @@ def validator(prefect_server: str, tmp_path: Path) -> Iterator[str]:
     process.wait(30)
 
 
-# as above
-@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.prefect
 def test_another_process_judges_while_training_goes_on(
