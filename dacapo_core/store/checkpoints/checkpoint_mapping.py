@@ -27,6 +27,9 @@ from dacapo_core.store.checkpoints.state_tree import tensors_of
 from dacapo_core.store.checkpoints.storage_bytes import bytes_of
 from dacapo_core.store.checkpoints.verification import compare_digests
 
+# what a layout that somebody made up, with its right digest, may lead to
+_MADE_UP = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError)
+
 Fetch = Callable[[int, int], None]
 
 
@@ -55,11 +58,11 @@ def map_checkpoint(
     Raises:
         DamagedCheckpointError: bytes are not those that were written.
     """
-    found = _end_of(path, fetch)
-    if found is None:
-        return None
-    file = _MappedFile(path, *found)
     try:
+        found = _end_of(path, fetch)
+        if found is None:
+            return None
+        file = _MappedFile(path, *found)
         if section is None:
             fetch(0, file.table.body.place)
             return _mapped(file, place, verify=verify)
@@ -68,6 +71,8 @@ def map_checkpoint(
         fetch(*file.span())
     except _OutOfPlaceError:
         return None
+    except _MADE_UP as error:
+        raise place.damaged("is damaged", "a layout of format 1", repr(error)) from error
     if verify:
         file.verify_tensors(place, state)
     return state
@@ -153,6 +158,8 @@ class _MappedFile:
         name, shape, stride, storage, offset = self.layout.tensors[number]
         dtype = getattr(torch, name)
         if storage < 0:
+            if math.prod(shape):
+                raise _OutOfPlaceError
             return torch.empty(shape, dtype=dtype)
         last = sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
         if (

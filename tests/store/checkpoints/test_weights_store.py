@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xxhash
 
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
@@ -418,6 +419,34 @@ class TestDamage:
         backend.write(FILE, bytes(bad))
         with pytest.raises(DamagedCheckpointError):
             store.verify("run", 7)
+
+    @pytest.mark.parametrize(
+        ("said", "made_up"),
+        [
+            (b'"float32"', b'"package"'),
+            (b'"tensor",0]', b'"tensor",-]'),
+            (b'["dict"', b'["eval"'),
+            (b",0,0],", b",9,0],"),
+            (b",0,0],", b",0,9],"),
+            (b",0,0],", b",-9,0],"),
+            (b'{"structure"', b"[" * 12),
+            (b'{"structure"', b'{"structur!"'),
+        ],
+    )
+    def test_a_layout_that_somebody_made_up(
+        self, store: Any, backend: Any, written: bytes, said: bytes, made_up: bytes
+    ) -> None:
+        bad = bytearray(written)
+        start, stop, _, end = struct.unpack("<4Q", bad[-32:])
+        layout = bytes(bad[start:stop])
+        assert said in layout
+        layout = layout.replace(said, made_up, 1)[: len(layout)].ljust(len(layout))
+        bad[start:stop] = layout
+        bad[end - 24 : end - 8] = xxhash.xxh3_128_digest(layout)
+        backend.write(FILE, bytes(bad))
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify):
+            with pytest.raises(DamagedCheckpointError):
+                method("run", 7)
 
     def test_a_later_format_is_no_damage(self, store: Any, backend: Any, written: bytes) -> None:
         later = bytearray(written)
