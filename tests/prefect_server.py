@@ -8,16 +8,11 @@ from pathlib import Path
 
 
 @contextmanager
-def prefect_server(home: Path, log_level: str | None = None) -> Iterator[str]:
-    """Flows called inside the block run on a server of its own in ``home``; yields its API URL.
-
-    Args:
-        log_level: of Prefect's loggers in this process.
-    """
+def prefect_server(home: Path) -> Iterator[str]:
+    """Flows called inside the block run on a server of its own in ``home``; yields its API URL."""
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_HOME,
-        PREFECT_LOGGING_LEVEL,
         PREFECT_SERVER_EPHEMERAL_ENABLED,
         temporary_settings,
     )
@@ -27,13 +22,12 @@ def prefect_server(home: Path, log_level: str | None = None) -> Iterator[str]:
 
     with embedded_server(home) as url:
         wait_until_ready(url)
-        settings = {
-            PREFECT_API_URL: url,
-            PREFECT_HOME: home,
-            PREFECT_SERVER_EPHEMERAL_ENABLED: False,
-        }
-        if log_level is not None:
-            settings[PREFECT_LOGGING_LEVEL] = log_level
-        with temporary_settings(settings):
+        with temporary_settings(
+            {
+                PREFECT_API_URL: url,
+                PREFECT_HOME: home,
+                PREFECT_SERVER_EPHEMERAL_ENABLED: False,
+            }
+        ):
             yield url
             send_what_is_queued()

@@ -72,7 +72,7 @@ def main() -> None:
     times: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with prefect_server(folder / "prefect", log_level="ERROR"):
+        with prefect_server(folder / "prefect"):
             for turn in range(ROUNDS + 1):
                 config = CONFIG.model_copy(update={"name": f"run-{turn}"})
                 times.append((as_flow(config, folder / "flow"), by_hand(config, folder / "hand")))
