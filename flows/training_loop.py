@@ -13,6 +13,7 @@ from tasks.live_runs import LiveRun, deliver_termination, live
 from tasks.provenance import who
 from tasks.prune import prune
 from tasks.publish_report import publish_report
+from tasks.publishing import publisher
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
 from tasks.stores import store_url
@@ -49,7 +50,10 @@ def training_loop(
     url = store_url(store)
     if validation_deployment is not None:
         find_deployment(validation_deployment)
-    with live(run.name, run.num_iterations, url, owner=who()) as current:
+    with (
+        publisher.caught_up(),
+        live(run.name, run.num_iterations, url, owner=who()) as current,
+    ):
         beginning = begin(run)
         at = beginning.iteration
         if at == 0 and run.start_config is not None:

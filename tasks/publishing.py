@@ -2,7 +2,8 @@
 
 Prefect's own ``create_*_artifact`` waits a minute for a server that is away, then raises. A page
 is not worth that: one attempt of a few seconds, one log line, and no further attempt for a while.
-The store keeps the truth, so the next page shows all that a missed one would have.
+The store keeps the truth, so the next page shows all that a missed one would have; the last of each
+that was missed is tried once more at the flow's end.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Publisher:
     def __init__(self) -> None:
         self._away_until = 0.0
         self._pages: dict[tuple[UUID, str], UUID] = {}
+        self._missed: dict[tuple[UUID, str], tuple[ArtifactCreate, bool]] = {}
         self._client: SyncPrefectClient | None = None
         self._client_of: Settings | None = None
         self._settings: Settings | None = None
@@ -50,37 +52,73 @@ class Publisher:
         """
         return self._publish(key, "markdown", markdown, description, update=update)
 
+    @contextmanager
+    def caught_up(self) -> Iterator[None]:
+        """After the block, try once more what the flow run has missed, for seconds at most."""
+        try:
+            yield
+        except Exception:
+            self._catch_up()
+            raise
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        _, flow_run = get_task_and_flow_run_ids()
+        missed = [key for key in self._missed if key[0] == flow_run]
+        artifacts = [self._missed.pop(key) for key in missed]
+        done = 0
+        try:
+            for (of, key), (artifact, update) in zip(missed, artifacts, strict=True):
+                self._send(of, key, artifact, update)
+                done += 1
+        except Exception as error:
+            get_logger(__name__).warning(
+                "at the end %d of %d missed pages published; the store has what they would show: "
+                "%s",
+                done,
+                len(missed),
+                error,
+            )
+        else:
+            if missed:
+                get_logger(__name__).info("%d missed pages published at the end", done)
+
     def _publish(self, key: str, kind: str, data: str, description: str, *, update: bool) -> bool:
-        if time.monotonic() < self._away_until:
-            return False
         task_run, flow_run = get_task_and_flow_run_ids()
         if flow_run is None:
             return False
-        page = self._pages.get((flow_run, key)) if update else None
+        artifact = ArtifactCreate(
+            key=key,
+            type=kind,
+            data=data,
+            description=description,
+            flow_run_id=flow_run,
+            task_run_id=task_run,
+        )
+        self._missed[flow_run, key] = (artifact, update)
+        if time.monotonic() < self._away_until:
+            return False
         try:
-            with self._one_attempt() as client:
-                if page is not None:
-                    client.update_artifact(page, ArtifactUpdate(data=data, description=description))
-                    return True
-                created = client.create_artifact(
-                    ArtifactCreate(
-                        key=key,
-                        type=kind,
-                        data=data,
-                        description=description,
-                        flow_run_id=flow_run,
-                        task_run_id=task_run,
-                    )
-                )
-                if update:
-                    self._pages[flow_run, key] = created.id
-                return True
+            self._send(flow_run, key, artifact, update)
         except Exception as error:
             self._away_until = time.monotonic() + PAUSE_SECONDS
             get_logger(__name__).warning(
                 "page %s not published, next attempt in %.0f s: %s", key, PAUSE_SECONDS, error
             )
             return False
+        del self._missed[flow_run, key]
+        return True
+
+    def _send(self, flow_run: UUID, key: str, artifact: ArtifactCreate, update: bool) -> None:
+        page = self._pages.get((flow_run, key)) if update else None
+        with self._one_attempt() as client:
+            if page is not None:
+                change = ArtifactUpdate(data=artifact.data, description=artifact.description)
+                client.update_artifact(page, change)
+                return
+            created = client.create_artifact(artifact)
+            if update:
+                self._pages[flow_run, key] = created.id
 
     @contextmanager
     def _one_attempt(self) -> Iterator[SyncPrefectClient]:

@@ -94,3 +94,60 @@ def test_a_server_that_is_away_costs_seconds_once_and_one_log_line(
     assert sum(seconds[1:]) < 0.5
     said = [record for record in caplog.records if "not published" in record.getMessage()]
     assert len(said) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_missed_while_the_server_was_away_is_published_at_the_end(
+    prefect_server: str, absent_server: str, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = f"missed-{fails}".lower()
+
+    @flow
+    def outlive_an_outage() -> None:
+        publisher = Publisher()
+        with publisher.caught_up():
+            assert publisher.page(key, "page 1", "a page", update=True)
+            with temporary_settings({PREFECT_API_URL: absent_server}):
+                assert not publisher.page(key, "page 2", "a page", update=True)
+            # back, and not asked again for a minute
+            assert not publisher.page(key, "page 3", "a page", update=True)
+            assert not publisher.table(f"{key}-table", [{"row": "1"}], "a table")
+            if fails:
+                raise ValueError("for another reason")
+
+    with caplog.at_level(logging.INFO):
+        if fails:
+            with pytest.raises(ValueError, match="for another reason"):
+                outlive_an_outage()
+        else:
+            outlive_an_outage()
+    for name, data in ((key, "page 3"), (f"{key}-table", '[{"row": "1"}]')):
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[name]))
+        with get_client(sync_client=True) as client:
+            assert [each.data for each in client.read_artifacts(artifact_filter=wanted)] == [data]
+    assert caplog.text.count("2 missed pages published at the end") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_server_that_is_still_away_at_the_end_costs_seconds_and_one_more_line(
+    prefect_server: str, silent_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds: list[float] = []
+
+    @flow
+    def end_in_an_outage() -> None:
+        publisher = Publisher()
+        with temporary_settings({PREFECT_API_URL: silent_server}):
+            with publisher.caught_up():
+                for page in ("a", "b", "c"):
+                    assert not publisher.page(page, "page", "a page")
+                began = time.monotonic()
+            seconds.append(time.monotonic() - began)
+
+    with caplog.at_level(logging.WARNING):
+        end_in_an_outage()
+    assert seconds[0] < ATTEMPT_SECONDS + 3
+    assert caplog.text.count("0 of 3 missed pages published") == 1
