@@ -63,6 +63,12 @@ def test_yaml_is_a_run_configuration(document: Path) -> None:
         RunConfig.model_validate(yaml.safe_load(text))
 
 
+def test_every_picture_is_shown() -> None:
+    shown = "".join(document.read_text() for document in DOCUMENTS)
+    for picture in (REPOSITORY / "docs" / "pictures").iterdir():
+        assert f"pictures/{picture.name})" in shown, f"no page shows {picture.name}"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_links_lead_to_files(document: Path) -> None:
     links = LINK.findall(document.read_text())

@@ -71,6 +71,17 @@ class Page:
             f"{count} pictures",
         )
 
+    def in_view(self, text: str) -> bool:
+        """Whether an element that says exactly this stands within the window."""
+        return bool(
+            self.run(
+                "[...document.querySelectorAll('*')].some(e => "
+                f"e.innerText?.trim() === {json.dumps(text)} && "
+                "e.getBoundingClientRect().top >= 0 && "
+                "e.getBoundingClientRect().bottom <= innerHeight)"
+            )
+        )
+
     def click(self, text: str, tag: str = "*") -> None:
         """Click the innermost element that says exactly this."""
         found = (

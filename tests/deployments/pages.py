@@ -14,14 +14,22 @@ LATEST_VERSION_OF = "/v2/artifacts/artifact/"
 
 
 def look_at_form(page: Page, site: Site, run: str) -> None:
-    """Nested and typed, the start as tabs."""
+    """Nested, typed and described, from its top."""
     deployment = site.get("deployments/name/finetune/cosem")
-    _open(page, site, f"/v2/deployments/deployment/{deployment['id']}/run")
+    _open(page, site, f"/v2/deployments/deployment/{deployment['id']}/run", height=1300)
     page.shows("Iterations to train for.", "Which checkpoints to keep")
+    assert page.in_view("Parameters")
+    assert page.in_view("CNNectomeUNetConfig (Optional)")
+
+
+def look_at_form_start(page: Page, site: Site, run: str) -> None:
+    """Further down, the start as tabs; each has the fields of its kind."""
+    look_at_form(page, site, run)
     tabs = page.run("[...document.querySelectorAll('[role=tab]')].map(e => e.innerText)")
     assert {"StartConfig", "CosemStartConfig", "OneHotTaskConfig"} <= set(tabs)
     page.click("CosemStartConfig", "[role=tab]")
     page.shows("The network: setup04, setup26.1, …")
+    assert page.in_view("Start Config (Optional)")
 
 
 def look_at_report(page: Page, site: Site, run: str) -> None:
@@ -79,10 +87,12 @@ def look_at_block(page: Page, site: Site, run: str) -> None:
     """A form of its own for a store and its credentials."""
     _open(page, site, "/v2/blocks/catalog/weights-store/create")
     page.shows("Weights store", "kept secret", "s3://bucket/runs")
+    page.wait_for("!!document.querySelector('.cm-editor')", "the editor of the storage options")
 
 
 PAGES: dict[str, Callable[[Page, Site, str], None]] = {
     "form": look_at_form,
+    "form-start": look_at_form_start,
     "report": look_at_report,
     "start": look_at_start,
     "pruning": look_at_pruning,

@@ -1,6 +1,7 @@
-"""``python -m tests.deployments.take_screenshots``: the pictures of the UI in ``docs/pictures``.
+"""``python -m tests.deployments.take_screenshots``: the pictures that the documentation shows.
 
-Starts a server and a worker, fine-tunes a small net, looks at each page, and ends them again.
+Starts a server and two workers, trains the default net and fine-tunes a small one, looks at each
+page, and ends them again.
 """
 
 from __future__ import annotations
@@ -9,12 +10,22 @@ import tempfile
 from pathlib import Path
 
 from tests.deployments.browser import browser
-from tests.deployments.pages import PAGES, look
+from tests.deployments.pages import look
 from tests.deployments.published import finetuned, mirror
 from tests.deployments.site import running_site
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
-RUN = "mito-from-cosem"
+TRAINED, FINETUNED = "first", "mito-from-cosem"
+SHOWN = {
+    "index": TRAINED,
+    "form": TRAINED,
+    "form-start": TRAINED,
+    "report": TRAINED,
+    "pruning": TRAINED,
+    "events": TRAINED,
+    "start": FINETUNED,
+    "block": TRAINED,
+}
 
 
 def main() -> None:
@@ -24,13 +35,18 @@ def main() -> None:
         mirror(Path(folder) / "mirror") as url,
         running_site(Path(folder) / "site", DACAPO_COSEM_URL=url) as site,
     ):
-        site.start("deployments", "worker")
-        config = finetuned(RUN, num_iterations=60, validation_interval=6)
-        done = site.ended(site.deployment_run("finetune/cosem", run=config), seconds=900)
-        assert done["state_type"] == "COMPLETED", done["state"]["message"]
+        for device in "01":
+            site.start("deployments", "worker", "--device", device)
+        asked = [
+            site.deployment_run("train/default", run={"name": TRAINED, "num_iterations": 192}),
+            site.deployment_run("finetune/cosem", run=finetuned(FINETUNED, 12, 6)),
+        ]
+        for id in asked:
+            done = site.ended(id, seconds=900)
+            assert done["state_type"] == "COMPLETED", done["state"]["message"]
         with browser(Path(folder) / "browser") as page:
-            for name in PAGES:
-                look(page, site, RUN, name, PICTURES)
+            for name, run in SHOWN.items():
+                look(page, site, run, name, PICTURES)
                 print(PICTURES / f"ui-{name}.png")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployments.site import Site
+
 RECIPES = Path(__file__).resolve().parents[2] / "deployments" / "recipes"
 
 
@@ -18,6 +20,15 @@ def test_every_placeholder_of_a_job_template_is_a_variable(name: str) -> None:
     template = json.loads((RECIPES / name).read_text())
     used = set(re.findall(r"{{ (\w+) }}", json.dumps(template["job_configuration"])))
     assert used == set(template["variables"]["properties"])
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_the_server_takes_a_job_template(site: Site, kind: str) -> None:
+    template = json.loads((RECIPES / f"{kind}.json").read_text())
+    pool = {"name": f"of-{kind}", "type": kind, "base_job_template": template}
+    assert site.post("work_pools/", pool)["base_job_template"] == template
 
 
 @pytest.mark.parametrize(
