@@ -30,7 +30,8 @@ from tasks.weights_store_block import PREFIX
 PENDING_FOR = timedelta(days=1)
 ATTEMPT_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 1.0
-ASK_WITHIN_SECONDS = 60.0
+# what waits for SQLite in the server gives up after a minute
+ASK_WITHIN_SECONDS = 90.0
 START_WITHIN_SECONDS = 60.0
 FINISH_WITHIN_SECONDS = 600.0
 

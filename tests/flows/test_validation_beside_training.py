@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
-from prefect.settings import PREFECT_HOME
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -28,6 +29,7 @@ from flows.train import train
 from flows.validate import validate
 from tasks import hand_over, validation_requests
 from tasks.hand_over import ValidationDeploymentError, worth_waiting
+from tasks.validation_requests import ValidationRequests
 
 LAST_ONE = RetentionPolicy(keep_last=1)
 
@@ -45,7 +47,7 @@ def test_an_idle_process_waits_for_validators_at_work_and_not_for_those_in_a_que
     assert not worth_waiting(states(done, StateType.CRASHED), asking=False, waited=1, idle=1)
     assert worth_waiting(states(done), asking=True, waited=1, idle=1)
     assert worth_waiting([], asking=True, waited=10, idle=10), "the server may be busy"
-    assert not worth_waiting([], asking=True, waited=61, idle=61), "or away"
+    assert not worth_waiting([], asking=True, waited=91, idle=91), "or away"
     assert worth_waiting(states(running), asking=True, waited=300, idle=0)
 
 
@@ -113,53 +115,80 @@ def test_scores_that_come_late_and_out_of_order_make_the_same_best(
 
 
 @contextmanager
-def written_to(database: Path) -> Iterator[None]:
-    """Within, another process's transaction keeps the server's database from being written to."""
-    writer = sqlite3.connect(database, timeout=60, isolation_level=None, check_same_thread=False)
-    writer.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        writer.execute("ROLLBACK")
-        writer.close()
+def busy_in_front_of(server: str) -> Iterator[tuple[str, list[str]]]:
+    """Relays to the server as one with a busy database answers; yields its URL and what it did.
+
+    The first request for a flow run is refused, the second is carried out when nobody waits for the
+    answer any more.
+    """
+    done: list[str] = []
+
+    class Relay(BaseHTTPRequestHandler):
+        def relay(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            creates = self.path.endswith("/create_flow_run")
+            if creates:
+                done.append(("refused", "late", "answered")[min(len(done), 2)])
+                if done[-1] == "refused":
+                    self.send_error(503)
+                    return
+            root = server.removesuffix("/api")
+            answer = httpx.request(
+                self.command,
+                root + self.path,
+                content=body,
+                headers={"Content-Type": "application/json"},
+            )
+            if creates and done[-1] == "late":
+                time.sleep(2 * SHORT)
+            with suppress(BrokenPipeError):
+                self.send_response(answer.status_code)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+        do_GET = do_POST = relay
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Relay) as relay:
+        thread = threading.Thread(target=relay.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{relay.server_port}/api", done
+        relay.shutdown()
+        thread.join()
+
+
+SHORT = 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.prefect
-def test_a_server_that_takes_no_request_delays_no_training_and_is_asked_once_for_each(
-    prefect_server: str, tmp_path: Path, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+def test_a_busy_server_is_asked_until_it_answers_and_makes_one_flow_run_of_each_request(
+    prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server, which cannot write, lets requests hang, and carries them out much later."""
-    store, written = LocalWeightsStore(tmp_path), threading.Event()
-    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
-    monkeypatch.setattr(validation_requests, "ATTEMPT_SECONDS", 2.0)
+    monkeypatch.setattr(validation_requests, "ATTEMPT_SECONDS", SHORT)
+    store = LocalWeightsStore(tmp_path)
     nobody = deployed("nobody")
-    database = PREFECT_HOME.value() / "prefect.db"
-    begin = training_loop.begin
-    trained_meanwhile: list[int] = []
-
-    def write_until_trained() -> None:
-        with written_to(database):
-            written.set()
-            deadline = time.monotonic() + 40
-            while 6 not in store.iterations("tiny") and time.monotonic() < deadline:
-                time.sleep(0.1)
-            trained_meanwhile.extend(store.iterations("tiny"))
-            # longer than an attempt: the first one is given up here and carried out there
-            time.sleep(3)
-
-    def begin_beside_it(run: RunConfig) -> object:
-        writer.start()
-        assert written.wait(30)
-        return begin(run)
-
-    monkeypatch.setattr(training_loop, "begin", begin_beside_it)
-    writer = threading.Thread(target=write_until_trained)
-    summary = train(tiny, str(tmp_path), LAST_ONE, nobody)
-    writer.join()
-    assert trained_meanwhile == [2, 4, 6]
-    assert summary.waiting == store.pending("tiny") == [2, 4, 6]
-    assert asked_for(store) == [2, 4, 6]
+    with (
+        busy_in_front_of(prefect_server) as (url, done),
+        temporary_settings({PREFECT_API_URL: url}),
+    ):
+        requests = ValidationRequests(nobody)
+        began = time.monotonic()
+        for iteration in (2, 4):
+            parameters = {"run": "tiny", "iterations": [iteration], "store": store.basedir}
+            requests.ask([iteration], parameters)
+        assert time.monotonic() - began < 0.2, "training goes on at once"
+        assert requests.waiting == [2, 4]
+        while requests.waiting and time.monotonic() - began < 60:
+            time.sleep(0.1)
+        requests.close()
+    assert done == ["refused", "late", "answered", "answered"]
+    assert sorted(requests.taken.values()) == [[2], [4]]
+    assert requests.refusal is None
+    assert asked_for(store) == [2, 4]
 
 
 @pytest.mark.slow
