@@ -33,10 +33,13 @@ def augment_intensity(
     brightness = rng.uniform(-config.brightness, config.brightness)
     sections = rng.normal(0, config.section_brightness, (raw.shape[0], 1, 1))
     mean = raw.mean(dtype=np.float64)
-    varied = (raw - np.float32(mean)) * np.float32(contrast)
+    varied = raw - np.float32(mean)
+    varied *= np.float32(contrast)
     varied += (mean + brightness + sections).astype(np.float32)
-    noise = np.float32(rng.uniform(0, config.noise))
-    varied += noise * rng.standard_normal(raw.shape, np.float32)
+    deviation = np.float32(rng.uniform(0, config.noise))
+    noise = rng.standard_normal(raw.shape, np.float32)
+    noise *= deviation
+    varied += noise
     return varied
 
 

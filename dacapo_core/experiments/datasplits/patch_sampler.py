@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,9 +115,7 @@ class PatchSampler:
     def batch(self, rng: np.random.Generator) -> Batch:
         """The batch of this generator: the same state gives the same batch."""
         patches = [self._patch(rng) for _ in range(self.batch_size)]
-        return Batch(
-            *(np.ascontiguousarray(np.stack(parts)) for parts in zip(*patches, strict=True))
-        )
+        return Batch(*(_stacked(parts) for parts in zip(*patches, strict=True)))
 
     def _patch(
         self, rng: np.random.Generator
@@ -183,6 +181,14 @@ class PatchSampler:
         point = points[rng.integers(len(points))]
         output_begin = point - rng.integers(0, self.grid.output_shape)
         return self.grid.nearest(output_begin, self._ranges[index])
+
+
+def _stacked(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """As np.stack, whose result lies in memory as mirrored and transposed parts do."""
+    stacked = np.empty((len(parts), *parts[0].shape), parts[0].dtype)
+    for place, part in zip(stacked, parts, strict=True):
+        place[...] = part
+    return stacked
 
 
 def check_channels(datasets: Sequence[RawGTDataset], channels: Sequence[str]) -> None:

@@ -55,8 +55,10 @@ class BatchSource:
         ]
 
     def _part(self, samples: list[Sample]) -> Batch:
+        # one patch is a batch as it is; a copy of large ones costs as much as their augmentation
         raw, target, weight = (
-            torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True)
+            torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+            for arrays in zip(*samples, strict=True)
         )
         if self.pin_memory:
             raw, target, weight = raw.pin_memory(), target.pin_memory(), weight.pin_memory()
