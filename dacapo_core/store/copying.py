@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 
 from dacapo_core.store import layout
 from dacapo_core.store.checkpoints.checkpoint_files import verified_copy, verify_checkpoint
 from dacapo_core.store.errors import DamagedCheckpointError, MissingCheckpointError, StoreError
 from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.files.local_files import write_all
 from dacapo_core.store.records_store import RecordsStore
+
+_PIECE = 4 << 20
 
 
 class CopyConflictError(StoreError, FileExistsError):
@@ -88,28 +90,45 @@ def _present(
     source: StoreFilesystem, target: StoreFilesystem, run: str, name: str, wanted: Iterable[int]
 ) -> set[int]:
     """Those that the target has already, whole."""
-    ours = {file.name: file.size for file in source.list_files(layout.iterations_folder(run))}
-    theirs = {file.name: file.size for file in target.list_files(layout.iterations_folder(name))}
-    both = [iteration for iteration in wanted if str(iteration) in theirs]
+    there = set(target.file_names(layout.iterations_folder(name)))
+    both = [iteration for iteration in wanted if str(iteration) in there]
     said = source.read_many(layout.checkpoint_record_path(run, i) for i in both)
     heard = target.read_many(layout.checkpoint_record_path(name, i) for i in both)
     whole = set()
     for iteration in both:
         mine = said.get(layout.checkpoint_record_path(run, iteration))
         yours = heard.get(layout.checkpoint_record_path(name, iteration))
-        same = yours is None or mine == yours
         try:
             verify_checkpoint(target, name, iteration)
         except DamagedCheckpointError:
-            if same:
+            if yours is None or mine == yours:
                 continue
-        if not same or ours[str(iteration)] != theirs[str(iteration)]:
+        # records are of one file each; without two, the files themselves are asked
+        same = (
+            mine == yours if yours is not None else _are_equal(source, run, target, name, iteration)
+        )
+        if not same:
             raise CopyConflictError(
                 f"{target.url(layout.checkpoint_path(name, iteration))} is another checkpoint; "
                 "copy under another name"
             )
         whole.add(iteration)
     return whole
+
+
+def _are_equal(
+    source: StoreFilesystem, run: str, target: StoreFilesystem, name: str, iteration: int
+) -> bool:
+    with (
+        source.local_copy(layout.checkpoint_path(run, iteration)) as mine,
+        target.local_copy(layout.checkpoint_path(name, iteration)) as yours,
+        open(mine, "rb") as a,
+        open(yours, "rb") as b,
+    ):
+        while (piece := a.read(_PIECE)) == b.read(_PIECE):
+            if not piece:
+                return True
+    return False
 
 
 def _copy_checkpoint(
@@ -120,7 +139,8 @@ def _copy_checkpoint(
         open(local, "rb") as content,
         target.replacing(layout.checkpoint_path(name, iteration)) as file,
     ):
-        shutil.copyfileobj(content, file, 1 << 22)
+        while piece := content.read(_PIECE):
+            write_all(file, piece)
 
 
 def _copy_record(

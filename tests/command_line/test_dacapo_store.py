@@ -260,6 +260,23 @@ def test_cp_replaces_a_damaged_copy_and_copies_no_damage(
     assert not copy.exists()
 
 
+def test_cp_tells_checkpoints_without_records_apart(
+    dacapo_store: Command, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    target = tmp_path / "other"
+    assert dacapo_store("cp", "run", str(target))[0] == 0
+    copy = target / "run/checkpoints/iterations/2000"
+    for folder in (Path(store.basedir), target):
+        (folder / "run/records/checkpoints/2000.json").unlink()
+    assert dacapo_store("cp", "run", str(target))[0] == 0
+    torch.save({"model": {"w": torch.zeros(2)}, "optimizer": {}}, copy)
+    before = copy.read_bytes()
+    code, _, err = dacapo_store("cp", "run", str(target))
+    assert code == 1
+    assert "is another checkpoint" in err
+    assert copy.read_bytes() == before
+
+
 @pytest.mark.s3
 @pytest.mark.slow
 def test_any_store_url(dacapo_store: Command, s3_server: Any) -> None:

@@ -134,7 +134,8 @@ def _fetched_model(
     path = layout.checkpoint_path(run, iteration)
     place = CheckpointPlace(run, iteration, filesystem.url(path))
     with _said_what_there_is(filesystem, run, iteration), filesystem.sparse_copy(path) as copy:
-        return map_checkpoint(copy.path, place, "model", verify=verify, fetch=copy.fetch)
+        state = map_checkpoint(copy.path, place, "model", verify=verify, fetch=copy.fetch)
+        return state if copy.is_of_one_version() else None
 
 
 def _loaded(

@@ -10,6 +10,7 @@ where both are, so a reader that knows it needs no directory and no pickle.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from dacapo_core.store.checkpoints.state_json import encode
 from dacapo_core.store.checkpoints.state_tree import storages_of
 
 INDEX_KEY = "dacapo_core"
+EMPTY = -1
+"""The storage of a tensor without elements."""
 _ROW = struct.Struct("<16sQ")
 _ROWS_OF_NO_STORAGE = 3
-_POINTER = struct.Struct("<7sB4Q")
-_POINTER_MAGIC = b"dacapo "
 _FORMAT = 1
-POINTER_BYTES = _POINTER.size
+# in letters and digits: bytes might look like the end of a zip's directory
+_POINTER = re.compile(rb"dacapo [0-9a-f]{2} (?:[0-9a-f]{16} ){4}[0-9a-f]{32}")
+POINTER_BYTES = 110
 
 
 class CheckpointIndex(BaseModel):
@@ -108,8 +111,8 @@ class Layout:
 
     Attributes:
         structure: section → its JSON form.
-        tensors: [dtype, shape, stride, storage, offset in elements] of each; the storage is -1
-            for a tensor without elements.
+        tensors: [dtype, shape, stride, storage, offset in elements] of each; the storage may
+            be EMPTY.
         sizes: bytes of each storage.
     """
 
@@ -131,7 +134,7 @@ def layout_of(state: Mapping[str, Any], storages: list[torch.UntypedStorage]) ->
     tensors: list[list[Any]] = []
 
     def number(tensor: torch.Tensor) -> int:
-        storage = numbers[tensor.untyped_storage().data_ptr()] if tensor.numel() else -1
+        storage = numbers[tensor.untyped_storage().data_ptr()] if tensor.numel() else EMPTY
         dtype = str(tensor.dtype).removeprefix("torch.")
         shape, stride, offset = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         tensors.append([dtype, shape, stride, storage, offset])
@@ -148,29 +151,34 @@ def described(state: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class Pointer:
-    """The zip's comment: where layout and table begin and end."""
+    """The zip's comment: where layout and table begin and end, and the table's digest."""
 
     layout: int
     layout_stop: int
     table: int
     table_stop: int
+    table_digest: bytes
 
     def to_bytes(self) -> bytes:
-        return _POINTER.pack(_POINTER_MAGIC, _FORMAT, *vars(self).values())
+        *places, table_digest = vars(self).values()
+        words = [f"{_FORMAT:02x}", *(f"{place:016x}" for place in places), table_digest.hex()]
+        return " ".join(["dacapo", *words]).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Pointer | None:
         """From the last bytes of a file; None when it is not one of ours."""
         if format_of(content) != _FORMAT:
             return None
-        return cls(*_POINTER.unpack(content)[2:])
+        *places, table_digest = content.decode().split(" ")[2:]
+        layout, layout_stop, table, table_stop = (int(place, 16) for place in places)
+        return cls(layout, layout_stop, table, table_stop, bytes.fromhex(table_digest))
 
 
 def format_of(content: bytes) -> int | None:
     """The format that the last bytes of a file speak of; None when it is not one of ours."""
-    if len(content) != POINTER_BYTES or not content.startswith(_POINTER_MAGIC):
+    if not _POINTER.fullmatch(content):
         return None
-    return content[len(_POINTER_MAGIC)]
+    return int(content.split(b" ")[1], 16)
 
 
 def digest(data: Any) -> bytes:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 
 from dacapo_core.store.checkpoints.beside import Beside
 from dacapo_core.store.checkpoints.checkpoint_index import (
+    EMPTY,
     POINTER_BYTES,
     Layout,
     Pointer,
@@ -22,12 +23,12 @@ from dacapo_core.store.checkpoints.checkpoint_index import (
     digest,
 )
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
-from dacapo_core.store.checkpoints.state_json import decode
+from dacapo_core.store.checkpoints.state_json import DTYPES, decode
 from dacapo_core.store.checkpoints.state_tree import tensors_of
-from dacapo_core.store.checkpoints.storage_bytes import bytes_of
+from dacapo_core.store.checkpoints.storage_bytes import bytes_of, mapped_storage
 from dacapo_core.store.checkpoints.verification import compare_digests
 
-# what a layout that somebody made up, with its right digest, may lead to
+# what a layout that somebody made up may lead to, its digest being right
 _MADE_UP = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError)
 
 Fetch = Callable[[int, int], None]
@@ -58,28 +59,21 @@ def map_checkpoint(
     Raises:
         DamagedCheckpointError: bytes are not those that were written.
     """
-    try:
-        found = _end_of(path, fetch)
-        if found is None:
-            return None
-        file = _MappedFile(path, *found)
-        if section is None:
-            fetch(0, file.table.body.place)
-            return _mapped(file, place, verify=verify)
-        state = file.sections([section])
-        # no page of it has been looked at: what is written to the file now is seen
-        fetch(*file.span())
-    except _OutOfPlaceError:
+    found = _end_of(path, fetch)
+    if found is None:
         return None
-    except _MADE_UP as error:
-        raise place.damaged("is damaged", "a layout of format 1", repr(error)) from error
+    file = _MappedFile(path, place, *found)
+    if section is None:
+        fetch(0, file.table.body.place)
+        return _whole(file, place, verify=verify)
+    state = file.sections([section])
+    if state is None:
+        return None
+    # no page of it has been looked at: what is written to the file now is seen
+    fetch(*file.span())
     if verify:
         file.verify_tensors(place, state)
     return state
-
-
-class _OutOfPlaceError(Exception):
-    """Layout and table do not fit each other, or the file."""
 
 
 def _end_of(path: str, fetch: Fetch) -> tuple[Layout, Table] | None:
@@ -95,22 +89,26 @@ def _end_of(path: str, fetch: Fetch) -> tuple[Layout, Table] | None:
         end = os.pread(descriptor, at.table_stop - at.layout, at.layout)
     finally:
         os.close(descriptor)
-    content = end[: at.layout_stop - at.layout]
-    table = Table.from_bytes(end[at.table - at.layout :])
-    if table is None or digest(content) != table.layout.digest:
+    content, rows = end[: at.layout_stop - at.layout], end[at.table - at.layout :]
+    table = Table.from_bytes(rows)
+    if table is None or digest(rows) != at.table_digest or digest(content) != table.layout.digest:
         return None
-    layout = Layout.from_json(content)
-    return (layout, table) if len(layout.sizes) == len(table.storages) else None
+    try:
+        layout = Layout.from_json(content)
+        fits = len(layout.sizes) == len(table.storages) and table.body.place <= at.layout
+    except _MADE_UP:
+        return None
+    return (layout, table) if fits else None
 
 
-def _mapped(file: _MappedFile, place: CheckpointPlace, *, verify: bool) -> dict[str, Any]:
+def _whole(file: _MappedFile, place: CheckpointPlace, *, verify: bool) -> dict[str, Any] | None:
     if not verify:
-        return file.sections(file.layout.structure)
+        return file.sections()
     body = file.table.body
     # it lets go of the interpreter, for the containers and tensors that are made meanwhile
     found = Beside(lambda: digest(file.bytes[: body.place]))
-    state = file.sections(file.layout.structure)
-    if found.result() != body.digest:
+    state = file.sections()
+    if state is not None and found.result() != body.digest:
         head = file.table.head
         compare_digests(place, "head", head.digest, digest(file.bytes[: head.place]))
         file.verify_tensors(place, state)
@@ -121,17 +119,25 @@ def _mapped(file: _MappedFile, place: CheckpointPlace, *, verify: bool) -> dict[
 class _MappedFile:
     """A file in memory, private to this process, and the tensors made from it so far."""
 
-    def __init__(self, path: str, layout: Layout, table: Table) -> None:
+    def __init__(self, path: str, place: CheckpointPlace, layout: Layout, table: Table) -> None:
         self.layout = layout
         self.table = table
-        self._whole: torch.UntypedStorage = torch.UntypedStorage.from_file(
-            path, False, os.path.getsize(path)
-        )  # type: ignore[assignment]
+        self._whole = mapped_storage(path, place)
         self.bytes = bytes_of(self._whole)
         self._storages: dict[int, torch.UntypedStorage] = {}
 
-    def sections(self, names: Collection[str]) -> dict[str, Any]:
-        return {name: decode(self.layout.structure[name], self._tensor) for name in names}
+    def sections(self, names: Collection[str] | None = None) -> dict[str, Any] | None:
+        """The state, or some of its sections; None when the layout does not make sense."""
+        structure = self.layout.structure
+        try:
+            state = {
+                name: decode(structure[name], self._tensor)
+                for name in (structure if names is None else names)
+            }
+        except _MADE_UP:
+            return None
+        wanted = ("model", "optimizer") if names is None else names
+        return state if all(isinstance(state.get(n), Mapping) for n in wanted) else None
 
     def span(self) -> tuple[int, int]:
         """From the first to the last byte of the tensors made so far."""
@@ -147,34 +153,35 @@ class _MappedFile:
         for number, storage in self._storages.items():
             expected, found = self.table.storages[number].digest, digest(bytes_of(storage))
             if expected != found:
-                name = next(
+                names = (
                     "/".join(map(str, path))
                     for path, tensor in tensors_of(state)
                     if tensor.untyped_storage().data_ptr() == storage.data_ptr()
                 )
-                compare_digests(place, f"tensor {name}", expected, found)
+                compare_digests(place, f"tensor {next(names, number)}", expected, found)
 
     def _tensor(self, number: int) -> torch.Tensor:
         name, shape, stride, storage, offset = self.layout.tensors[number]
-        dtype = getattr(torch, name)
-        if storage < 0:
-            if math.prod(shape):
-                raise _OutOfPlaceError
-            return torch.empty(shape, dtype=dtype)
+        dtype = DTYPES[name]
+        numbers = (offset, *shape, *stride)
+        if any(type(n) is not int for n in numbers) or min(numbers) < 0:
+            raise ValueError(f"a tensor at {numbers}")
+        count = math.prod(shape)
+        if storage == EMPTY and count == 0:
+            return torch.empty(shape, dtype=dtype, device="cpu")
         last = sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-        if (
-            min(offset, *shape, *stride, 0) < 0
-            or (offset + last + 1) * dtype.itemsize > self.layout.sizes[storage]
-            or not math.prod(shape)
-        ):
-            raise _OutOfPlaceError
-        return torch.empty(0, dtype=dtype).set_(self._storage(storage), offset, shape, stride)
+        if count == 0 or (offset + last + 1) * dtype.itemsize > self.layout.sizes[storage]:
+            raise ValueError("a tensor outside its storage")
+        empty = torch.empty(0, dtype=dtype, device="cpu")
+        return empty.set_(self._storage(storage), offset, shape, stride)
 
     def _storage(self, number: int) -> torch.UntypedStorage:
         storage = self._storages.get(number)
         if storage is None:
+            if number < 0:
+                raise ValueError("a storage before the first")
             start, size = self.table.storages[number].place, self.layout.sizes[number]
             if size <= 0 or start + size > len(self.bytes):
-                raise _OutOfPlaceError
+                raise ValueError("a storage outside the file")
             storage = self._storages[number] = self._whole[start : start + size]
         return storage

@@ -56,8 +56,11 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
     # disk and processor work at the same time: both let go of the interpreter
     taken = Beside(lambda: _digests(plan))
     entries = [*plan.head, *plan.body]
-    write_pieces(file, [piece for entry in entries for piece in (entry.header, entry.content)])
-    table, whole = taken.result()
+    try:
+        write_pieces(file, [piece for entry in entries for piece in (entry.header, entry.content)])
+    finally:
+        # after an error too: it reads memory that is the caller's
+        table, whole = taken.result()
     end = plan.end(table)
     write_pieces(file, [end])
     whole.update(end)
@@ -80,7 +83,7 @@ class _Plan:
         layout = torch.frombuffer(
             bytearray(layout_of(state, self.storages).to_json()), dtype=torch.uint8
         )
-        table = torch.zeros(Table.size(len(self.storages)), dtype=torch.uint8)
+        table = torch.zeros(Table.size(len(self.storages)), dtype=torch.uint8, device="cpu")
         index = {"format": 1, "nonce": self.nonce, "layout": layout, "table": table}
         filed = [*self.storages, layout.untyped_storage(), table.untyped_storage()]
         keys = {storage.data_ptr(): number for number, storage in enumerate(filed)}
@@ -108,13 +111,16 @@ class _Plan:
     def end(self, table: Table) -> bytes:
         """What stands behind the body."""
         entries = [*self.head, *self.body, self.layout, self.table]
-        where = Pointer(self.layout.offset, self.layout.stop, self.table.offset, self.table.stop)
+        rows = table.to_bytes()
+        where = Pointer(
+            self.layout.offset, self.layout.stop, self.table.offset, self.table.stop, digest(rows)
+        )
         return b"".join(
             [
                 self.layout.header,
                 self.layout.content,
                 self.table.header,
-                table.to_bytes(),
+                rows,
                 torch_zip.directory(entries, where.to_bytes()),
             ]
         )

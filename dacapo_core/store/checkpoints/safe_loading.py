@@ -20,6 +20,8 @@ from dacapo_core.store.checkpoints.checkpoint_index import (
     format_of,
 )
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoints.state_tree import tensors_of
+from dacapo_core.store.checkpoints.storage_bytes import is_no_room, is_the_machines, no_room
 from dacapo_core.store.errors import NewerFormatError, NotACheckpointError, UnsafeCheckpointError
 from dacapo_core.store.weights_store import Weights
 
@@ -57,6 +59,7 @@ def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
     for key in ("model", "optimizer"):
         if not isinstance(state.get(key), Mapping):
             raise _not_weights(place, f"{key} is {type(state.get(key)).__name__}")
+    _check_tensors(state, place)
     index = state.pop(INDEX_KEY, None)
     if index is None:
         return LoadedCheckpoint(state, None)
@@ -68,6 +71,14 @@ def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
         raise place.damaged(
             "is damaged", "an index of format 1", f"{reason['loc']}: {reason['msg']}"
         ) from error
+
+
+def _check_tensors(state: dict[str, Any], place: CheckpointPlace) -> None:
+    for path, tensor in tensors_of(state):
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            what = f"{tensor.layout} of {tensor.dtype} on {tensor.device}"
+            name = "/".join(map(str, path))
+            raise _not_weights(place, f"{name} is {what}", "dense tensors with values")
 
 
 def _check_format(path: str, place: CheckpointPlace, index: Any) -> None:
@@ -86,9 +97,11 @@ def _loaded(path: str, place: CheckpointPlace) -> Any:
     try:
         with _allow_list, torch.serialization.safe_globals([(Weights, _DACAPO_WEIGHTS)]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (FileNotFoundError, MemoryError):
-        raise
     except Exception as error:
+        if is_the_machines(error):
+            raise
+        if is_no_room(error):
+            raise no_room(place, error) from error
         asked = _unsafe_globals(path)
         if asked:
             raise UnsafeCheckpointError(
@@ -113,10 +126,9 @@ def _unsafe_globals(path: str) -> list[str]:
     return sorted(name for name in asked if name != _DACAPO_WEIGHTS)
 
 
-def _not_weights(place: CheckpointPlace, found: str) -> Exception:
-    return place.damaged(
-        "is no checkpoint",
-        "a dict with model and optimizer, or DaCapo's Weights",
-        found,
-        NotACheckpointError,
-    )
+def _not_weights(
+    place: CheckpointPlace,
+    found: str,
+    expected: str = "a dict with model and optimizer, or DaCapo's Weights",
+) -> Exception:
+    return place.damaged("is no checkpoint", expected, found, NotACheckpointError)

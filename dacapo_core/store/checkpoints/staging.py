@@ -40,7 +40,7 @@ class HostBuffers:
     """
 
     def __init__(self) -> None:
-        self._arena = torch.empty(0, dtype=torch.uint8)
+        self._arena = torch.empty(0, dtype=torch.uint8, device="cpu")
         self._targets: list[_Target] = []
 
     def snapshot(self, state: dict[str, Any], *, borrow: bool = False) -> Snapshot:
@@ -55,11 +55,16 @@ class HostBuffers:
         Raises:
             UnsavableStateError: a value that would not load back, named by its key.
         """
-        if not borrow:
-            try:
-                return self._snapshot_as_before(state)
-            except _OtherState:
-                self._targets = []
+        # buffers made in inference mode could not be filled outside of it
+        with torch.inference_mode(False), torch.no_grad():
+            if not borrow:
+                try:
+                    return self._snapshot_as_before(state)
+                except _OtherState:
+                    self._targets = []
+            return self._snapshot_anew(state, borrow=borrow)
+
+    def _snapshot_anew(self, state: dict[str, Any], *, borrow: bool) -> Snapshot:
         tensors: list[torch.Tensor] = []
 
         def collect(tensor: torch.Tensor) -> torch.Tensor:
@@ -82,7 +87,7 @@ class HostBuffers:
         """One pass over a state whose tensors are where they were at the last snapshot.
 
         Raises:
-            _OtherState: they are not; nothing was copied.
+            _OtherState: they are not, or are of types that torch cannot copy.
         """
         following = iter(self._targets)
         sources: list[torch.Tensor] = []
@@ -101,15 +106,18 @@ class HostBuffers:
         if next(following, None) is not None:
             raise _OtherState
         if sources:
-            with torch.no_grad():
+            try:
                 # one call: hundreds of small tensors cost more to ask for than to copy
                 torch._foreach_copy_(copies, sources)
+            except NotImplementedError as error:
+                # types of less than a byte
+                raise _OtherState from error
         return snapshot
 
     def release(self) -> None:
         """Give the memory back."""
         self._targets = []
-        self._arena = torch.empty(0, dtype=torch.uint8)
+        self._arena = torch.empty(0, dtype=torch.uint8, device="cpu")
 
     def _fill(self, spans: list[_Span]) -> list[torch.cuda.Event]:
         offsets = []
@@ -120,7 +128,9 @@ class HostBuffers:
         devices = {span.storage.device for span in spans if span.storage.device.type == "cuda"}
         if total > self._arena.nbytes or (devices and not self._arena.is_pinned()):
             self.release()
-            self._arena = torch.empty(total, dtype=torch.uint8, pin_memory=bool(devices))
+            self._arena = torch.empty(
+                total, dtype=torch.uint8, device="cpu", pin_memory=bool(devices)
+            )
         whole = self._arena.untyped_storage()
         streams = {device: _side_stream(device) for device in devices}
         for span, offset in zip(spans, offsets, strict=True):
@@ -243,12 +253,12 @@ def _over(span: _Span, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor again, over the copy of its storage."""
     offset = tensor.storage_offset() - (0 if span.copy is None else span.start // tensor.itemsize)
     storage = span.storage if span.copy is None else span.copy
-    view = torch.empty(0, dtype=tensor.dtype)
+    view = torch.empty(0, dtype=tensor.dtype, device="cpu")
     return view.set_(storage, offset, tensor.shape, tensor.stride())
 
 
 def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty(tensor.shape, dtype=tensor.dtype)
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
 
 
 def _as_bytes(storage: torch.UntypedStorage, start: int, size: int) -> torch.Tensor:

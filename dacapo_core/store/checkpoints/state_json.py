@@ -6,6 +6,7 @@ without unpickling anything.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,11 @@ _PLAIN = {type(None), bool, int, float, str}
 _MAPPINGS = {"dict": dict, "ordered": OrderedDict, "counter": Counter}
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "size": torch.Size}
 _TAGS = {kind: tag for tag, kind in {**_MAPPINGS, **_SEQUENCES}.items()}
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype)
+}
 _METADATA = "metadata"
 _TENSOR = "tensor"
 
@@ -40,6 +46,9 @@ def encode(value: Any, number: Callable[[torch.Tensor], int]) -> Any:
             encoded.append(encode(item, number))
         metadata = getattr(value, "_metadata", None)
         return encoded if metadata is None else [_METADATA, encoded, encode(metadata, number)]
+    if tag == "set":
+        # sets of equal content have an order of their own in each process
+        return [tag, *sorted((encode(item, number) for item in value), key=json.dumps)]
     if tag is not None:
         return [tag, *(encode(item, number) for item in value)]
     return _encoded_scalar(value)
@@ -64,25 +73,27 @@ def decode(encoded: Any, tensor: Callable[[int], torch.Tensor]) -> Any:
         tensor: gives the tensor of a number.
 
     Raises:
-        ValueError: a tag that is not known.
+        ValueError: it was not encoded here.
     """
     if type(encoded) is not list:
+        if type(encoded) is dict:
+            raise ValueError("a dict without a tag")
         return encoded
     tag = encoded[0]
     if tag == _TENSOR:
         return tensor(encoded[1])
     if tag in _MAPPINGS:
         decoded = _MAPPINGS[tag]()
-        items = iter(encoded)
-        next(items)
-        for key in items:
-            decoded[decode(key, tensor)] = decode(next(items), tensor)
+        for key, item in zip(encoded[1::2], encoded[2::2], strict=True):
+            decoded[decode(key, tensor)] = decode(item, tensor)
         return decoded
     if tag in _SEQUENCES:
         return _SEQUENCES[tag]([decode(item, tensor) for item in encoded[1:]])
     if tag == _METADATA:
         decoded = decode(encoded[1], tensor)
-        decoded._metadata = decode(encoded[2], tensor)
+        if type(decoded) is not OrderedDict:
+            raise ValueError(f"metadata of a {type(decoded).__name__}")
+        decoded._metadata = decode(encoded[2], tensor)  # type: ignore[attr-defined]
         return decoded
     return _decoded_scalar(tag, encoded[1:])
 
@@ -95,7 +106,7 @@ def _decoded_scalar(tag: str, content: list[Any]) -> Any:
     if tag == "bytearray":
         return bytearray(content[0].encode("latin-1"))
     if tag == "dtype":
-        return getattr(torch, content[0])
+        return DTYPES[content[0]]
     if tag == "device":
         return torch.device(content[0])
     raise ValueError(f"unknown tag {tag!r}")

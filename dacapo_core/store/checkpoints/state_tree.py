@@ -19,7 +19,9 @@ _SCALARS |= {torch.Size, torch.dtype, torch.device}
 _MAPPINGS = {dict, OrderedDict, Counter}
 _SEQUENCES = {list, tuple}
 _TENSORS = {torch.Tensor, torch.nn.Parameter}
-_ITEMS_SHOWN = 5
+# beyond these torch.load(weights_only=True) gives up
+_LONGEST_INT = 2030
+_DEEPEST = 100
 
 
 class _Refused(Exception):
@@ -45,24 +47,25 @@ def map_tensors(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> A
         raise UnsavableStateError(f"state{path} {refused}") from None
 
 
-def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor], depth: int = 0) -> Any:
     kind = type(value)
     if kind in _SCALARS:
-        return value
+        return _scalar(value)
     if kind in _TENSORS:
         return change(_checked(value))
+    if depth > _DEEPEST:
+        raise _Refused(f"is nested more than {_DEEPEST} deep")
     if kind in _MAPPINGS:
         rebuilt = kind()
         key = None
         try:
             for key, item in value.items():
-                if type(key) not in _SCALARS:
+                if type(key) is not str:
                     _check_key(key)
-                rebuilt[key] = _mapped(item, change)
-            metadata = getattr(value, "_metadata", None)
-            if metadata is not None:
+                rebuilt[key] = _mapped(item, change, depth + 1)
+            if kind is OrderedDict and getattr(value, "_metadata", None) is not None:
                 key = "_metadata"
-                rebuilt._metadata = _mapped(metadata, change)
+                rebuilt._metadata = _mapped(value._metadata, _refuse_tensor, depth + 1)
         except _Refused as refused:
             refused.path.insert(0, key)
             raise
@@ -71,7 +74,7 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
         items = []
         try:
             for item in value:
-                items.append(_mapped(item, change))
+                items.append(_mapped(item, change, depth + 1))
         except _Refused as refused:
             refused.path.insert(0, len(items))
             raise
@@ -81,6 +84,19 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
             _check_key(item)
         return set(value)
     raise _Refused(_refusal(kind))
+
+
+def _scalar(value: Any) -> Any:
+    kind = type(value)
+    if kind is int and value.bit_length() > _LONGEST_INT:
+        raise _Refused(f"is a number of {value.bit_length()} bits, which cannot be loaded back")
+    if kind is bytes and not value:
+        raise _Refused("is empty bytes, which cannot be loaded back; store None or bytearray()")
+    return bytearray(value) if kind is bytearray else value
+
+
+def _refuse_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    raise _Refused("is a tensor where only versions and names belong")
 
 
 def _checked(tensor: torch.Tensor) -> torch.Tensor:
@@ -96,7 +112,9 @@ def _check_key(key: Any) -> None:
     if kind is tuple:
         for item in key:
             _check_key(item)
-    elif kind not in _SCALARS:
+    elif kind in _SCALARS:
+        _scalar(key)
+    else:
         raise _Refused(f"has a key that {_refusal(kind)}")
 
 

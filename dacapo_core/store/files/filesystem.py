@@ -7,6 +7,7 @@ returned from is durable; a listing is never stale; names are never globbed.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,17 +193,20 @@ class StoreFilesystem:
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[str]:
-        """A local path of the file's bytes: the file itself, or a spool gone afterwards.
+        """A local path of the file's bytes, one file's even when another takes its name.
 
-        What is mapped from it stays valid after the block.
+        It is gone after the block; what is mapped from it stays valid.
 
         Raises:
             FileNotFoundError: no such file.
         """
         if self.is_local:
             with reading(self.url(path)):
-                os.stat(self._full(path))
-            yield self._full(path)
+                descriptor = local_files.open_file(self._full(path))
+            try:
+                yield f"/dev/fd/{descriptor}"
+            finally:
+                os.close(descriptor)
             return
         with Spool() as spool:
             with reading(self.url(path)):
@@ -224,9 +228,13 @@ class StoreFilesystem:
             with reading(self.url(path)):
                 return bytes(self._fs.cat_file(full, start=start, end=stop))
 
+        def version() -> str:
+            with reading(self.url(path)):
+                return str(self._fs.ukey(full))
+
         size = self.file_info(path).size
         with Spool() as spool:
-            yield SparseCopy(spool, size, read)
+            yield SparseCopy(spool, size, read, version)
 
     # writing
 
@@ -290,8 +298,8 @@ class StoreFilesystem:
                 partial.commit(durable=durable)
             return
         with Spool() as spool:
-            yield spool.file
-            spool.file.flush()
+            with writing(tempfile.gettempdir()):
+                yield spool.file
             check()
             self._put(spool, path)
 

@@ -98,6 +98,15 @@ def file_info(path: str) -> FileInfo:
     return FileInfo(os.path.basename(path), status.st_size, status.st_mtime)
 
 
+def open_file(path: str) -> int:
+    """A descriptor to read a file by; FileNotFoundError when it is missing or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "not a file", path)
+    return descriptor
+
+
 def read(path: str) -> bytes:
     """A small file's content, with as little around it as there can be."""
     descriptor = os.open(path, os.O_RDONLY)

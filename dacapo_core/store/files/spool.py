@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from typing import BinaryIO
+
+from dacapo_core.store.errors import StoreUnreachableError
+from dacapo_core.store.files.local_files import write_all
+from dacapo_core.store.files.translated_errors import writing
 
 _PIECE = 64 << 20
 
@@ -26,7 +29,8 @@ class Spool:
         return f"/dev/fd/{self.file.fileno()}"
 
     def file_bytes(self) -> bytes:
-        return os.pread(self.file.fileno(), os.fstat(self.file.fileno()).st_size, 0)
+        with open(self.path, "rb") as content:
+            return content.read()
 
 
 class SparseCopy:
@@ -36,13 +40,37 @@ class SparseCopy:
         path: as a spool's.
     """
 
-    def __init__(self, spool: Spool, size: int, read: Callable[[int, int], bytes]) -> None:
-        spool.file.truncate(size)
+    def __init__(
+        self,
+        spool: Spool,
+        size: int,
+        read: Callable[[int, int], bytes],
+        version: Callable[[], str],
+    ) -> None:
+        with writing(tempfile.gettempdir()):
+            spool.file.truncate(size)
+        self._version = version
+        self._first_version = version()
         self.path = spool.path
         self._file = spool.file
         self._read = read
 
+    def is_of_one_version(self) -> bool:
+        """Whether the object is still the one that the first bytes came from."""
+        return self._version() == self._first_version
+
     def fetch(self, start: int, stop: int) -> None:
-        """Bring the bytes of a span here."""
+        """Bring the bytes of a span here.
+
+        Raises:
+            StoreFullError: no space for them in the folder of temporary files.
+            StoreUnreachableError: the object has another length.
+        """
         for at in range(start, stop, _PIECE):
-            os.pwrite(self._file.fileno(), self._read(at, min(at + _PIECE, stop)), at)
+            end = min(at + _PIECE, stop)
+            content = self._read(at, end)
+            if len(content) != end - at:
+                raise StoreUnreachableError(f"{len(content)} bytes came where {end - at} are")
+            with writing(tempfile.gettempdir()):
+                self._file.seek(at)
+                write_all(self._file, content)

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -307,3 +308,42 @@ except OSError as error:
     assert str(closed) in output
     assert "permission" in output.lower()
     assert list(closed.iterdir()) == []
+
+
+def test_what_is_read_is_one_file_while_others_take_its_name(
+    local_store: LocalWeightsStore, tmp_path: Path, make_state_run: Any
+) -> None:
+    run = make_state_run({"w": torch.zeros(100_000), "more": torch.zeros(20, 20)})
+    local_store.store_weights(run, 7)
+    done = threading.Event()
+
+    def store_again() -> None:
+        other = LocalWeightsStore(tmp_path / "store")
+        for value in range(1, 60):
+            state = {"w": torch.full((100_000,), float(value)), "more": torch.zeros(20, value)}
+            other.store_weights(make_state_run(state), 7)
+        done.set()
+
+    thread = threading.Thread(target=store_again)
+    thread.start()
+    while not done.is_set():
+        for verify in (True, False):
+            model = local_store.retrieve_model("run", 7, verify=verify)
+            assert len(model["w"].unique()) == 1
+        assert local_store.latest_iteration("run", verified=True) == 7
+    thread.join()
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_a_set_verifies_in_another_process(
+    local_store: LocalWeightsStore, tmp_path: Path, make_run: Any, seed: str
+) -> None:
+    run = make_run()
+    run.extra_state = lambda: {"seen": {"alpha", "beta", "gamma", "delta"}}
+    local_store.store_weights(run, 7)
+    code = "import sys; from dacapo_core.store.local_weights_store import LocalWeightsStore as S;"
+    code += "S(sys.argv[1]).verify('run', 7)"
+    # strings have another order in a set of each process
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    command = [sys.executable, "-c", code, str(tmp_path / "store")]
+    subprocess.run(command, check=True, env=environment)

@@ -123,6 +123,26 @@ class TestStoring:
         assert len(backend.read(FILE)) < 10_000
 
     @pytest.mark.parametrize("wait", [True, False])
+    def test_the_default_device_does_not_matter(
+        self, store: Any, make_state_run: Any, same: Any, wait: bool
+    ) -> None:
+        state = {"w": torch.randn(3), "empty": torch.empty(0, 3)}
+        with torch.device("meta"):
+            store.store_weights(make_state_run(state), 7, wait=wait)
+            assert same(store.retrieve_model("run", 7), state)
+            assert same(store.retrieve_weights("run", 7).model, state)
+            assert store.latest_iteration("run", verified=True) == 7
+
+    def test_inference_mode_does_not_matter(
+        self, store: Any, make_state_run: Any, same: Any
+    ) -> None:
+        run = make_state_run({"w": torch.randn(3)})
+        with torch.inference_mode():
+            store.store_weights(run, 6, wait=False)
+        store.store_weights(run, 7, wait=False)
+        assert same(store.retrieve_model("run", 7), run.model.state_dict())
+
+    @pytest.mark.parametrize("wait", [True, False])
     def test_tied_tensors_stay_tied_and_are_stored_once(
         self, store: Any, backend: Any, make_state_run: Any, wait: bool
     ) -> None:
@@ -178,8 +198,20 @@ class TestStoring:
             np.random.RandomState(0).get_state(),
             torch.ones(2, device="meta"),
             torch.eye(3).to_sparse(),
+            2**2100,
+            b"",
         ],
-        ids=["np.float64", "array", "Path", "lambda", "numpy_rng", "meta", "sparse"],
+        ids=[
+            "np.float64",
+            "array",
+            "Path",
+            "lambda",
+            "numpy_rng",
+            "meta",
+            "sparse",
+            "long_int",
+            "no_bytes",
+        ],
     )
     def test_what_would_not_load_back_is_refused_by_key(
         self, store: Any, backend: Any, make_run: Any, value: Any
