@@ -62,4 +62,6 @@ def _publish(run: str, store: LocalWeightsStore, plan: PrunePlan) -> None:
         artifact_key(page, run),
         pruning_page(run, history, store_url=store.basedir),
         f"Checkpoints of {run}: {readable_bytes(plan.bytes_kept)} kept",
+        # it holds the whole history, and pictures: a version for each interval would be waste
+        update=True,
     )
