@@ -62,9 +62,10 @@ def map_checkpoint(
     found = _end_of(path, fetch)
     if found is None:
         return None
-    file = _MappedFile(path, place, *found)
+    layout, table = found
+    file = _MappedFile(path, place, layout, table)
     if section is None:
-        fetch(0, file.table.body.place)
+        fetch(0, table.body.place)
         return _whole(file, place, verify=verify)
     state = file.sections([section])
     if state is None:
@@ -76,7 +77,8 @@ def map_checkpoint(
     return state
 
 
-def _end_of(path: str, fetch: Fetch) -> tuple[Layout, Table] | None:
+def _end_of(path: str, fetch: Fetch) -> tuple[bytes, Table] | None:
+    """The layout, as it is in the file, and the table."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         size = os.fstat(descriptor).st_size
@@ -89,27 +91,21 @@ def _end_of(path: str, fetch: Fetch) -> tuple[Layout, Table] | None:
         end = os.pread(descriptor, at.table_stop - at.layout, at.layout)
     finally:
         os.close(descriptor)
-    content, rows = end[: at.layout_stop - at.layout], end[at.table - at.layout :]
+    layout, rows = end[: at.layout_stop - at.layout], end[at.table - at.layout :]
     table = Table.from_bytes(rows)
-    if table is None or digest(rows) != at.table_digest or digest(content) != table.layout.digest:
+    if table is None or digest(rows) != at.table_digest or digest(layout) != table.layout.digest:
         return None
-    try:
-        layout = Layout.from_json(content)
-        fits = len(layout.sizes) == len(table.storages) and table.body.place <= at.layout
-    except _MADE_UP:
-        return None
-    return (layout, table) if fits else None
+    return (layout, table) if table.body.place <= at.layout else None
 
 
 def _whole(file: _MappedFile, place: CheckpointPlace, *, verify: bool) -> dict[str, Any] | None:
     if not verify:
         return file.sections()
-    body = file.table.body
+    head, body = file.table.head, file.table.body
     # it lets go of the interpreter, for the containers and tensors that are made meanwhile
     found = Beside(lambda: digest(file.bytes[: body.place]))
     state = file.sections()
     if state is not None and found.result() != body.digest:
-        head = file.table.head
         compare_digests(place, "head", head.digest, digest(file.bytes[: head.place]))
         file.verify_tensors(place, state)
         compare_digests(place, "body", body.digest, found.result())
@@ -119,17 +115,18 @@ def _whole(file: _MappedFile, place: CheckpointPlace, *, verify: bool) -> dict[s
 class _MappedFile:
     """A file in memory, private to this process, and the tensors made from it so far."""
 
-    def __init__(self, path: str, place: CheckpointPlace, layout: Layout, table: Table) -> None:
-        self.layout = layout
+    def __init__(self, path: str, place: CheckpointPlace, layout: bytes, table: Table) -> None:
         self.table = table
+        self._layout_in_file = layout
         self._whole = mapped_storage(path, place)
         self.bytes = bytes_of(self._whole)
         self._storages: dict[int, torch.UntypedStorage] = {}
 
     def sections(self, names: Collection[str] | None = None) -> dict[str, Any] | None:
         """The state, or some of its sections; None when the layout does not make sense."""
-        structure = self.layout.structure
         try:
+            self._layout = Layout.from_json(self._layout_in_file)
+            structure = self._layout.structure
             state = {
                 name: decode(structure[name], self._tensor)
                 for name in (structure if names is None else names)
@@ -141,7 +138,7 @@ class _MappedFile:
 
     def span(self) -> tuple[int, int]:
         """From the first to the last byte of the tensors made so far."""
-        spans = [(self.table.storages[n].place, self.layout.sizes[n]) for n in self._storages]
+        spans = [(self.table.storages[n].place, self._layout.sizes[n]) for n in self._storages]
         start = min((start for start, _ in spans), default=0)
         return start, max((start + size for start, size in spans), default=start)
 
@@ -161,16 +158,17 @@ class _MappedFile:
                 compare_digests(place, f"tensor {next(names, number)}", expected, found)
 
     def _tensor(self, number: int) -> torch.Tensor:
-        name, shape, stride, storage, offset = self.layout.tensors[number]
+        name, shape, stride, storage, offset = self._layout.tensors[number]
         dtype = DTYPES[name]
-        numbers = (offset, *shape, *stride)
-        if any(type(n) is not int for n in numbers) or min(numbers) < 0:
-            raise ValueError(f"a tensor at {numbers}")
+        if min(offset, *shape, *stride, 0) < 0:
+            raise ValueError(f"a tensor of shape {shape} at {offset}, stride {stride}")
         count = math.prod(shape)
         if storage == EMPTY and count == 0:
             return torch.empty(shape, dtype=dtype, device="cpu")
-        last = sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-        if count == 0 or (offset + last + 1) * dtype.itemsize > self.layout.sizes[storage]:
+        last = offset
+        for length, step in zip(shape, stride, strict=True):
+            last += (length - 1) * step
+        if count == 0 or (last + 1) * dtype.itemsize > self._layout.sizes[storage]:
             raise ValueError("a tensor outside its storage")
         empty = torch.empty(0, dtype=dtype, device="cpu")
         return empty.set_(self._storage(storage), offset, shape, stride)
@@ -180,7 +178,7 @@ class _MappedFile:
         if storage is None:
             if number < 0:
                 raise ValueError("a storage before the first")
-            start, size = self.table.storages[number].place, self.layout.sizes[number]
+            start, size = self.table.storages[number].place, self._layout.sizes[number]
             if size <= 0 or start + size > len(self.bytes):
                 raise ValueError("a storage outside the file")
             storage = self._storages[number] = self._whole[start : start + size]

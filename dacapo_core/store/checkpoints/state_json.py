@@ -85,7 +85,7 @@ def decode(encoded: Any, tensor: Callable[[int], torch.Tensor]) -> Any:
     if tag in _MAPPINGS:
         decoded = _MAPPINGS[tag]()
         for key, item in zip(encoded[1::2], encoded[2::2], strict=True):
-            decoded[decode(key, tensor)] = decode(item, tensor)
+            decoded[key if type(key) is str else decode(key, tensor)] = decode(item, tensor)
         return decoded
     if tag in _SEQUENCES:
         return _SEQUENCES[tag]([decode(item, tensor) for item in encoded[1:]])
