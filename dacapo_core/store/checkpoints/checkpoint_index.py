@@ -2,9 +2,9 @@
 
 Two tensors, the last of the file. ``layout`` is JSON: the structure of each section, and dtype,
 shape, stride and storage of each tensor. ``table`` has a row of 16 bytes of digest and 8 of place
-for each distinct non-empty storage in the order of the file, then for the head (all before the
-first storage), for the body (all before the layout) and for the layout. The zip's comment says
-where both are, so a reader that knows it needs no directory and no pickle.
+for each distinct non-empty storage, which the file begins with, then for the pickle (all between
+the storages and the layout), for the body (all before the layout) and for the layout. The zip's
+comment says where both are, so a reader that knows it needs no directory and no pickle.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Row:
 
     Attributes:
         digest: xxh3_128.
-        place: where a storage or the layout begins in the file; where head and body end.
+        place: where a storage, the pickle or the layout begins in the file; where the body ends.
     """
 
     digest: bytes
@@ -82,7 +82,7 @@ class Table:
     """The rows of a checkpoint's table."""
 
     storages: list[Row]
-    head: Row
+    pickle: Row
     body: Row
     layout: Row
 
@@ -92,7 +92,7 @@ class Table:
         return (storages + _ROWS_OF_NO_STORAGE) * _ROW.size
 
     def to_bytes(self) -> bytes:
-        rows = [*self.storages, self.head, self.body, self.layout]
+        rows = [*self.storages, self.pickle, self.body, self.layout]
         return b"".join(_ROW.pack(row.digest, row.place) for row in rows)
 
     @classmethod
@@ -101,8 +101,8 @@ class Table:
         if len(content) % _ROW.size or len(content) < cls.size(0):
             return None
         rows = [Row(*values) for values in _ROW.iter_unpack(content)]
-        *storages, head, body, layout = rows
-        return cls(storages, head, body, layout)
+        *storages, pickle, body, layout = rows
+        return cls(storages, pickle, body, layout)
 
 
 @dataclass(frozen=True)

@@ -101,13 +101,14 @@ def _end_of(path: str, fetch: Fetch) -> tuple[bytes, Table] | None:
 def _whole(file: _MappedFile, place: CheckpointPlace, *, verify: bool) -> dict[str, Any] | None:
     if not verify:
         return file.sections()
-    head, body = file.table.head, file.table.body
+    pickle, body = file.table.pickle, file.table.body
     # it lets go of the interpreter, for the containers and tensors that are made meanwhile
     found = Beside(lambda: digest(file.bytes[: body.place]))
     state = file.sections()
     if state is not None and found.result() != body.digest:
-        compare_digests(place, "head", head.digest, digest(file.bytes[: head.place]))
         file.verify_tensors(place, state)
+        pickled = file.bytes[pickle.place : body.place]
+        compare_digests(place, "pickle", pickle.digest, digest(pickled))
         compare_digests(place, "body", body.digest, found.result())
     return state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -52,99 +52,100 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
     Any torch ≥ 1.6 reads it; DaCapo 0.3.5 and its main branch read it as weights. The state must
     not change meanwhile.
     """
-    plan = _Plan(state)
-    # disk and processor work at the same time: both let go of the interpreter
-    taken = Beside(lambda: _digests(plan))
-    entries = [*plan.head, *plan.body]
+    storages = storages_of(state)
+    body = _placed([(f"data/{n}", bytes_of(storage)) for n, storage in enumerate(storages)], 0)
+    # disk and processor work at the same time: writing and digests let go of the interpreter
+    rest = Beside(lambda: _rest_of(state, storages, body))
     try:
-        write_pieces(file, [piece for entry in entries for piece in (entry.header, entry.content)])
+        write_pieces(file, [piece for entry in body for piece in (entry.header, entry.content)])
     finally:
         # after an error too: it reads memory that is the caller's
-        table, whole = taken.result()
-    end = plan.end(table)
+        written, end = rest.result()
     write_pieces(file, [end])
-    whole.update(end)
-    parts = _parts(state, plan.storages, table)
-    return WrittenCheckpoint(plan.layout.start + len(end), whole.hexdigest(), plan.nonce, parts)
+    return written
 
 
-class _Plan:
-    """A checkpoint file before it is written: each entry in its place.
-
-    Attributes:
-        head: what stands before the storages.
-        body: the storages, in order, then empty ones.
-        layout, table: the last two, the table yet to be filled in.
-    """
-
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        self.nonce = secrets.token_hex(16)
-        self.storages = storages_of(state)
-        layout = torch.frombuffer(
-            bytearray(layout_of(state, self.storages).to_json()), dtype=torch.uint8
-        )
-        table = torch.zeros(Table.size(len(self.storages)), dtype=torch.uint8, device="cpu")
-        index = {"format": 1, "nonce": self.nonce, "layout": layout, "table": table}
-        filed = [*self.storages, layout.untyped_storage(), table.untyped_storage()]
-        keys = {storage.data_ptr(): number for number, storage in enumerate(filed)}
-        head, empty = pickled({**state, INDEX_KEY: index}, keys)
-
-        self._stop = 0
-        self.head = [
-            self._placed("data.pkl", head, checksum=True),
-            self._placed("byteorder", sys.byteorder.encode(), checksum=True),
-            self._placed("version", _FORMAT_OF_TORCH, checksum=True),
-        ]
-        self.body = [
-            self._placed(f"data/{number}", bytes_of(storage))
-            for number, storage in enumerate(self.storages)
-        ]
-        self.body += [self._placed(f"data/{len(keys) + n}", b"") for n in range(empty)]
-        self.layout = self._placed(f"data/{len(self.storages)}", layout.numpy().tobytes())
-        self.table = self._placed(f"data/{len(self.storages) + 1}", bytes(table.nbytes))
-
-    def _placed(self, name: str, content: Any, *, checksum: bool = False) -> torch_zip.Entry:
-        entry = torch_zip.place(name, content, self._stop, checksum=checksum)
-        self._stop = entry.stop
-        return entry
-
-    def end(self, table: Table) -> bytes:
-        """What stands behind the body."""
-        entries = [*self.head, *self.body, self.layout, self.table]
-        rows = table.to_bytes()
-        where = Pointer(
-            self.layout.offset, self.layout.stop, self.table.offset, self.table.stop, digest(rows)
-        )
-        return b"".join(
-            [
-                self.layout.header,
-                self.layout.content,
-                self.table.header,
-                rows,
-                torch_zip.directory(entries, where.to_bytes()),
-            ]
-        )
+def _placed(named: Iterable[tuple[str, Any]], start: int) -> list[torch_zip.Entry]:
+    entries = []
+    for name, content in named:
+        entries.append(torch_zip.place(name, content, start))
+        start = entries[-1].stop
+    return entries
 
 
-def _digests(plan: _Plan) -> tuple[Table, xxhash.xxh3_128]:
-    """The table of a file in the making, and the digest of its body, to be gone on with."""
-    whole = xxhash.xxh3_128()
-    for entry in plan.head:
-        whole.update(entry.header)
-        whole.update(entry.content)
-    head = whole.digest()
-    rows = []
-    for entry in plan.body:
+def _rest_of(
+    state: Mapping[str, Any], storages: list[torch.UntypedStorage], body: list[torch_zip.Entry]
+) -> tuple[WrittenCheckpoint, bytes]:
+    """What is to be said of a file whose body is being written, and what stands behind the body."""
+    nonce = secrets.token_hex(16)
+    layout = layout_of(state, storages).to_json()
+    tail = _tail(state, storages, nonce, layout, body[-1].stop if body else 0)
+    *pickled_part, layout_entry, table_entry = tail
+
+    whole, pickle_digest, rows = xxhash.xxh3_128(), xxhash.xxh3_128(), []
+    for entry in body:
         whole.update(entry.header)
         whole.update(entry.content)
         rows.append(Row(digest(entry.content), entry.offset))
+    for entry in pickled_part:
+        for piece in (entry.header, entry.content):
+            whole.update(piece)
+            pickle_digest.update(piece)
     table = Table(
-        storages=rows[: len(plan.storages)],
-        head=Row(head, plan.head[-1].stop),
-        body=Row(whole.digest(), plan.layout.start),
-        layout=Row(digest(plan.layout.content), plan.layout.offset),
+        storages=rows,
+        pickle=Row(pickle_digest.digest(), pickled_part[0].start),
+        body=Row(whole.digest(), layout_entry.start),
+        layout=Row(digest(layout), layout_entry.offset),
     )
-    return table, whole
+    filled = table.to_bytes()
+    where = Pointer(
+        layout_entry.offset,
+        layout_entry.stop,
+        table_entry.offset,
+        table_entry.stop,
+        digest(filled),
+    )
+    index = [
+        layout_entry.header,
+        layout,
+        table_entry.header,
+        filled,
+        torch_zip.directory([*body, *tail], where.to_bytes()),
+    ]
+    for piece in index:
+        whole.update(piece)
+    parts = [piece for entry in pickled_part for piece in (entry.header, entry.content)]
+    end = b"".join([*parts, *index])
+    size = pickled_part[0].start + len(end)
+    said = WrittenCheckpoint(size, whole.hexdigest(), nonce, _parts(state, storages, table))
+    return said, end
+
+
+def _tail(
+    state: Mapping[str, Any],
+    storages: list[torch.UntypedStorage],
+    nonce: str,
+    layout: bytes,
+    start: int,
+) -> list[torch_zip.Entry]:
+    """The entries behind the storages; the last are the layout and the table, yet to be filled."""
+    layout_tensor = torch.frombuffer(bytearray(layout), dtype=torch.uint8)
+    table = torch.zeros(Table.size(len(storages)), dtype=torch.uint8, device="cpu")
+    index = {"format": 1, "nonce": nonce, "layout": layout_tensor, "table": table}
+    filed = [*storages, layout_tensor.untyped_storage(), table.untyped_storage()]
+    keys = {storage.data_ptr(): number for number, storage in enumerate(filed)}
+    content, empty = pickled({**state, INDEX_KEY: index}, keys)
+    return _placed(
+        [
+            ("data.pkl", content),
+            ("byteorder", sys.byteorder.encode()),
+            ("version", _FORMAT_OF_TORCH),
+            *((f"data/{len(keys) + n}", b"") for n in range(empty)),
+            (f"data/{len(storages)}", layout),
+            (f"data/{len(storages) + 1}", bytes(table.nbytes)),
+        ],
+        start,
+    )
 
 
 def _parts(

@@ -57,10 +57,10 @@ class HostBuffers:
         """
         # buffers made in inference mode could not be filled outside of it
         with torch.inference_mode(False), torch.no_grad():
-            if not borrow:
-                try:
-                    return self._snapshot_as_before(state)
-                except _OtherState:
+            try:
+                return _borrowed(state) if borrow else self._snapshot_as_before(state)
+            except _OtherState:
+                if not borrow:
                     self._targets = []
             return self._snapshot_anew(state, borrow=borrow)
 
@@ -168,6 +168,29 @@ class _Target:
     source: tuple[Any, ...]
     copy: torch.Tensor
     is_first: bool
+
+
+def _borrowed(state: dict[str, Any]) -> Snapshot:
+    """The state itself, if each of its tensors has a storage to itself in host memory.
+
+    Raises:
+        _OtherState: one has not.
+    """
+    seen: set[int] = set()
+
+    def plain(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.device.type != "cpu" or tensor.is_conj() or tensor.is_neg():
+            raise _OtherState
+        if not tensor.numel():
+            return _empty_like(tensor)
+        storage = tensor.untyped_storage()
+        address = storage.data_ptr()
+        if address in seen or storage.nbytes() != tensor.nbytes:
+            raise _OtherState
+        seen.add(address)
+        return tensor.detach()
+
+    return Snapshot(map_tensors(state, plain))
 
 
 def _signature(tensor: torch.Tensor) -> tuple[Any, ...]:

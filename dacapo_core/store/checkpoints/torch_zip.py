@@ -49,11 +49,10 @@ class Entry:
         return self.offset + len(self.content)
 
 
-def place(name: str, content: Any, start: int, *, checksum: bool = False) -> Entry:
+def place(name: str, content: Any, start: int) -> Entry:
     """An entry whose header begins at ``start``.
 
-    Args:
-        checksum: compute it; without, it is zero, which says unchecked. torch checks none.
+    A tensor's checksum is zero, which says unchecked: torch checks none, and they are slow.
     """
     full = f"{_FOLDER}/{name}".encode()
     size = len(content)
@@ -61,7 +60,7 @@ def place(name: str, content: Any, start: int, *, checksum: bool = False) -> Ent
     before_padding = start + _LOCAL.size + len(full) + len(large) + 4
     padding = -before_padding % _ALIGNMENT
     extra = large + struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-    crc = zlib.crc32(content) if checksum else 0
+    crc = 0 if name.startswith("data/") else zlib.crc32(content)
     shown = _MAX_32 if large else size
     version = _VERSION_64 if large else _VERSION
     header = _LOCAL.pack(

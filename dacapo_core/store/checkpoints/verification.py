@@ -82,11 +82,12 @@ def _verify_digests(
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - POINTER_BYTES, 0))
         end = Pointer.from_bytes(file.read())
-        if end is None or table.head.place > size:
+        if end is None or not table.pickle.place <= table.body.place <= size:
             raise place.damaged("is damaged", "the end of its file", "another")
         compare_digests(place, "table", end.table_digest, digest(index.table.numpy().tobytes()))
-        file.seek(0)
-        compare_digests(place, "head", table.head.digest, digest(file.read(table.head.place)))
+        file.seek(table.pickle.place)
+        pickled = file.read(table.body.place - table.pickle.place)
+        compare_digests(place, "pickle", table.pickle.digest, digest(pickled))
     rows = dict(zip((s.data_ptr() for s in storages), table.storages, strict=True))
     for number, storage in enumerate(read):
         expected = rows[storage.data_ptr()].digest
