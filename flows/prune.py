@@ -46,18 +46,19 @@ def prune(
     chosen = choose(runs, open_store(store).runs())
     pruned: dict[str, list[int]] = {}
     failed: dict[str, str] = {}
-    for name in chosen:
-        try:
-            pruned[name] = sorted(prune_run(name, retention, store, dry_run))
-        except Exception as error:
-            failed[name] = f"{type(error).__name__}: {error}"
-    if not dry_run:
-        sweep(store)
-    publisher.page(
-        "pruning-summary",
-        summary_page(store_url(store), pruned, failed, dry_run),
-        f"Pruning of {len(chosen)} runs",
-    )
+    with publisher.caught_up():
+        for name in chosen:
+            try:
+                pruned[name] = sorted(prune_run(name, retention, store, dry_run))
+            except Exception as error:
+                failed[name] = f"{type(error).__name__}: {error}"
+        if not dry_run:
+            sweep(store)
+        publisher.page(
+            "pruning-summary",
+            summary_page(store_url(store), pruned, failed, dry_run),
+            f"Pruning of {len(chosen)} runs",
+        )
     if failed:
         raise PruningFailedError("; ".join(f"{name}: {why}" for name, why in failed.items()))
     return pruned

@@ -22,6 +22,7 @@ from dacapo_core.store.retention import RetentionPolicy
 from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
 from tasks.publish_comparison import publish_comparison
+from tasks.publishing import publisher
 from tasks.stores import open_store, store_url
 
 CHILD = "train/default"
@@ -76,7 +77,8 @@ def sweep(
         _cancel(children)
         raise
     states = {name: each.state_name or "Unknown" for name, each in ended.items()}
-    publish_comparison(run.name, values, states, place)
+    with publisher.caught_up():
+        publish_comparison(run.name, values, states, place)
     failed = {
         name: each.state.message or states[name]
         for name, each in ended.items()

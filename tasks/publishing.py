@@ -1,22 +1,27 @@
 """Artifacts for the Prefect UI: best effort, bounded in time and in number.
 
-Prefect's own ``create_*_artifact`` waits a minute for a server that is away, then raises. A page
-is not worth that: one attempt of a few seconds, one log line, and no further attempt for a while.
-The store keeps the truth, so the next page shows all that a missed one would have; the last of each
-that was missed is tried once more at the flow's end.
+Prefect's own ``create_*_artifact`` waits for its server, and a minute for one that is away. A page
+is not worth that: one thread of the process sends what the others publish, and they go on. Where
+the server is away it says so in one log line and asks again after a while. Of each page it keeps
+the newest only; the store keeps the truth, so the next page shows all that a missed one would have.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context, copy_context
+from dataclasses import dataclass
 from urllib.parse import urlencode
 from uuid import UUID
 
+from httpx import HTTPStatusError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import SettingsContext, get_settings_context
@@ -26,35 +31,61 @@ from prefect.utilities.context import get_task_and_flow_run_ids
 
 ATTEMPT_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
+# an attempt bounds the wait for each part of an answer, this the whole
+STUCK_SECONDS = 20.0
+# what the server will not take the next time either
+REFUSALS = (404, 413, 422)
+
+_Key = tuple[UUID, str]
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What is to be sent; ``context`` is its publisher's: settings, flow run and task run."""
+
+    artifact: ArtifactCreate
+    update: bool
+    context: Context
 
 
 class Publisher:
-    """Publishes artifacts; remembers a server that is away and the pages it may update."""
+    """Publishes artifacts from a thread of its own; no caller waits, except for a run's end."""
 
     def __init__(self) -> None:
-        self._away_until = 0.0
-        self._pages: dict[tuple[UUID, str], UUID] = {}
-        self._missed: dict[tuple[UUID, str], tuple[ArtifactCreate, bool]] = {}
+        self._changed = threading.Condition()
+        self._waiting: dict[_Key, _Page] = {}
+        self._sending: _Key | None = None
+        self._away: Exception | None = None
+        self._next_attempt = -math.inf
+        self._end_asked = -math.inf
+        self._failed_attempt = -math.inf
+        # a daemon: a server that does not answer keeps no process from ending
+        self._thread = threading.Thread(target=self._send_all, name="publisher", daemon=True)
+        # the thread's alone
+        self._pages: dict[_Key, UUID] = {}
         self._client: SyncPrefectClient | None = None
         self._client_of: Settings | None = None
         self._settings: Settings | None = None
 
-    def table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> bool:
-        """A new version of a table under ``key``; False if it could not be published."""
-        return self._publish(key, "table", json.dumps(list(rows)), description, update=False)
+    def table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> None:
+        """A new version of a table under ``key``, instead of one that has not been sent yet."""
+        self._publish(key, "table", json.dumps(list(rows)), description, update=False)
 
-    def page(self, key: str, markdown: str, description: str, *, update: bool = False) -> bool:
-        """A markdown page under ``key``; False if it could not be published.
+    def page(self, key: str, markdown: str, description: str, *, update: bool = False) -> None:
+        """A markdown page under ``key``, instead of one that has not been sent yet.
 
         Args:
             update: within one flow run the page is changed in place, so that a page that is
                 published often does not grow the database.
         """
-        return self._publish(key, "markdown", markdown, description, update=update)
+        self._publish(key, "markdown", markdown, description, update=update)
 
     @contextmanager
     def caught_up(self) -> Iterator[None]:
-        """After the block, try once more what the flow run has missed, for seconds at most."""
+        """After the block, wait until the flow run's pages are sent.
+
+        A server that is away is asked once more; that takes seconds at most.
+        """
         try:
             yield
         except Exception:
@@ -64,29 +95,36 @@ class Publisher:
 
     def _catch_up(self) -> None:
         _, flow_run = get_task_and_flow_run_ids()
-        missed = [key for key in self._missed if key[0] == flow_run]
-        artifacts = [self._missed.pop(key) for key in missed]
-        done = 0
-        try:
-            for (of, key), (artifact, update) in zip(missed, artifacts, strict=True):
-                self._send(of, key, artifact, update)
-                done += 1
-        except Exception as error:
+
+        def left() -> int:
+            keys = {*self._waiting, self._sending}
+            return sum(key is not None and key[0] == flow_run for key in keys)
+
+        with self._changed:
+            missed, were_missed = left(), self._away is not None
+            asked = self._end_asked = self._next_attempt = time.monotonic()
+            self._changed.notify_all()
+            answered = True
+            while answered and (before := left()) and self._failed_attempt < asked:
+                answered = self._changed.wait_for(
+                    lambda: left() < before or self._failed_attempt >= asked, STUCK_SECONDS
+                )
+            done, error = missed - left(), self._away
+        if done < missed:
             get_logger(__name__).warning(
                 "at the end %d of %d missed pages published; the store has what they would show: "
                 "%s",
                 done,
-                len(missed),
-                error,
+                missed,
+                error or f"no answer for {STUCK_SECONDS:.0f} s",
             )
-        else:
-            if missed:
-                get_logger(__name__).info("%d missed pages published at the end", done)
+        elif missed and were_missed:
+            get_logger(__name__).info("%d missed pages published at the end", done)
 
-    def _publish(self, key: str, kind: str, data: str, description: str, *, update: bool) -> bool:
+    def _publish(self, key: str, kind: str, data: str, description: str, *, update: bool) -> None:
         task_run, flow_run = get_task_and_flow_run_ids()
         if flow_run is None:
-            return False
+            return
         artifact = ArtifactCreate(
             key=key,
             type=kind,
@@ -95,30 +133,68 @@ class Publisher:
             flow_run_id=flow_run,
             task_run_id=task_run,
         )
-        self._missed[flow_run, key] = (artifact, update)
-        if time.monotonic() < self._away_until:
-            return False
-        try:
-            self._send(flow_run, key, artifact, update)
-        except Exception as error:
-            self._away_until = time.monotonic() + PAUSE_SECONDS
-            get_logger(__name__).warning(
-                "page %s not published, next attempt in %.0f s: %s", key, PAUSE_SECONDS, error
-            )
-            return False
-        del self._missed[flow_run, key]
-        return True
+        with self._changed:
+            self._waiting[flow_run, key] = _Page(artifact, update, copy_context())
+            if self._thread.ident is None:
+                self._thread.start()
+            self._changed.notify_all()
 
-    def _send(self, flow_run: UUID, key: str, artifact: ArtifactCreate, update: bool) -> None:
-        page = self._pages.get((flow_run, key)) if update else None
+    def _send_all(self) -> None:
+        while True:
+            key, page = self._take()
+            began = time.monotonic()
+            try:
+                page.context.run(self._send, key, page)
+            except Exception as error:
+                self._failed(key, page, began, error)
+            else:
+                with self._changed:
+                    self._sending = self._away = None
+                    self._changed.notify_all()
+
+    def _take(self) -> tuple[_Key, _Page]:
+        """The page that has waited longest, once there is one and the server may be asked."""
+        with self._changed:
+            while True:
+                pause = self._next_attempt - time.monotonic()
+                if self._waiting and pause <= 0:
+                    break
+                self._changed.wait(pause if self._waiting else None)
+            self._sending = next(iter(self._waiting))
+            return self._sending, self._waiting.pop(self._sending)
+
+    def _failed(self, key: _Key, page: _Page, began: float, error: Exception) -> None:
+        refused = isinstance(error, HTTPStatusError) and error.response.status_code in REFUSALS
+        with self._changed:
+            known, self._sending = self._away is not None, None
+            if refused:
+                # it may be gone from the server: the next one is new
+                self._pages.pop(key, None)
+            else:
+                self._waiting.setdefault(key, page)
+                self._away, self._failed_attempt = error, began
+                # who waits for the end of a flow run is owed an attempt that began after that
+                pause = PAUSE_SECONDS if began >= self._end_asked else 0.0
+                self._next_attempt = time.monotonic() + pause
+            self._changed.notify_all()
+        if refused:
+            get_logger(__name__).warning("page %s was refused by the server: %s", key[1], error)
+        elif not known:
+            get_logger(__name__).warning(
+                "page %s not published, next attempt in %.0f s: %s", key[1], PAUSE_SECONDS, error
+            )
+
+    def _send(self, key: _Key, page: _Page) -> None:
+        known = self._pages.get(key) if page.update else None
         with self._one_attempt() as client:
-            if page is not None:
+            if known is not None:
+                artifact = page.artifact
                 change = ArtifactUpdate(data=artifact.data, description=artifact.description)
-                client.update_artifact(page, change)
+                client.update_artifact(known, change)
                 return
-            created = client.create_artifact(artifact)
-            if update:
-                self._pages[flow_run, key] = created.id
+            created = client.create_artifact(page.artifact)
+            if page.update:
+                self._pages[key] = created.id
 
     @contextmanager
     def _one_attempt(self) -> Iterator[SyncPrefectClient]:

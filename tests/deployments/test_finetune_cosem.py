@@ -111,12 +111,13 @@ def test_a_validation_interval_costs_a_dozen_task_runs_at_most(site: Site, flow_
     assert per_interval["train"] == per_interval["store"] == INTERVALS
 
 
-def test_a_validation_interval_adds_one_table_and_changes_the_pages_in_place(
+def test_a_validation_interval_adds_one_table_at_most_and_changes_the_pages_in_place(
     site: Site, flow_run: str
 ) -> None:
     wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}}
     versions = Counter(each["key"] for each in site.post("artifacts/filter", wanted))
-    assert versions.pop(f"pruning-table-{RUN}") == INTERVALS
+    # one that the server has not taken when the next is there is not sent
+    assert 1 < versions.pop(f"pruning-table-{RUN}") <= INTERVALS
     assert {f"report-{RUN}", f"pruning-{RUN}"} <= set(versions)
     assert set(versions.values()) == {1}
 
