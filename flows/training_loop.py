@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flows.run_summary import RunSummary, summarise
+from flows.unread_output import survive_unread_output
 from tasks.begin import begin
 from tasks.hand_over import await_validations, find_deployment, hand_over
 from tasks.initialize_weights import initialize_weights
@@ -47,6 +48,7 @@ def training_loop(
         RunConfigChangedError: the store holds a run of this name that was configured otherwise.
     """
     started = time.monotonic()
+    survive_unread_output()
     url = store_url(store)
     if validation_deployment is not None:
         find_deployment(validation_deployment)

@@ -89,6 +89,11 @@ class Site:
         wanted = {"flow_runs": {"id": {"any_": [id]}}}
         return list(self.post("task_runs/filter", wanted))
 
+    def logged(self, id: str) -> list[str]:
+        """The lines of a flow run's log."""
+        wanted = {"logs": {"flow_run_id": {"any_": [id]}}, "sort": "TIMESTAMP_ASC"}
+        return [each["message"] for each in self.post("logs/filter", wanted)]
+
     def artifacts(self) -> dict[str, Any]:
         """The latest version of each artifact, by key."""
         return {each["key"]: each for each in self.post("artifacts/latest/filter", {})}

@@ -20,7 +20,7 @@ from dacapo_core.experiments.starts import LoadingReport
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from tests.deployments.browser import Page, browser, chromium
 from tests.deployments.pages import PAGES, look
-from tests.deployments.processes import begun, environment, running, trainer, trains
+from tests.deployments.processes import begun, environment, running, trainer
 from tests.deployments.published import finetuned
 from tests.deployments.site import Site, kill, wait_for
 from tests.small_run import small_run
@@ -145,17 +145,22 @@ def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
     assert trained == list(range(1, iterations + 1))
 
 
-def test_a_run_whose_orphan_still_trains_is_refused_and_told_who_does(
+def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     site: Site, workers: Workers, killed: KilledRun
 ) -> None:
-    name = "orphaned"
-    # in the middle of an interval: it ends when it next writes a line, which nobody reads
-    config = small_run(name, 1_000_000, 500_000)
+    name, iterations = "orphaned", 600
+    config = small_run(name, iterations, 20)
     first = site.deployment_run("train/default", run=config)
-    orphan = trains(site, first, name)
+    orphan = begun(site, name)
     device = environment(orphan)["CUDA_VISIBLE_DEVICES"]
     os.kill(workers[device].pid, signal.SIGKILL)
     workers[device].wait()
+    store = LocalWeightsStore(site.folder / "runs")
+    before = store.latest_iteration(name)
+    assert before is not None
+    assert before < iterations
+    # it must not be done before another one asks
+    os.kill(orphan, signal.SIGSTOP)
     workers[device] = site.start("deployments", "worker", "--device", device)
 
     second = site.ended(site.deployment_run("train/default", run=config))
@@ -165,8 +170,17 @@ def test_a_run_whose_orphan_still_trains_is_refused_and_told_who_does(
     assert "LeaseHeldError" in message
     assert first in message, "it names the flow run that holds the lease"
     assert second["total_run_time"] < 20
-    site.post(f"flow_runs/{first}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
-    os.kill(orphan, signal.SIGKILL)
+
+    os.kill(orphan, signal.SIGCONT)
+    done = site.ended(first)
+    assert done["state_type"] == "COMPLETED", done["state"]["message"]
+    assert done["run_count"] == 1
+    wait_for("the end of its process", 30, lambda: not running(orphan), site.log)
+    assert trainer(site, name) == orphan
+    assert store.latest_iteration(name, verified=True) == iterations
+    trained = [at for stretch in store.training_stats(name) for at in stretch["iteration"]]
+    assert trained == list(range(1, iterations + 1))
+    assert any("nobody reads the output" in line for line in site.logged(first))
 
 
 @pytest.mark.browser

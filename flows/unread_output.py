@@ -1,0 +1,81 @@
+"""A training process whose output nobody reads any more, because its worker was killed, goes on.
+
+The pipe that a worker gives its child breaks with the worker, and rich, through which Prefect
+writes its log lines, takes a broken pipe as the wish to leave: ``SystemExit`` in the middle of
+training. Here whatever notices it first puts ``/dev/null`` in the place of the pipe: a thread that
+waits for that, or the line that comes before it. The flow run's log on the server has every line.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import stat
+import threading
+from functools import cache
+
+from prefect.logging import get_run_logger
+from rich.console import Console
+
+STDOUT, STDERR = 1, 2
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+@cache
+def survive_unread_output() -> None:
+    """Let this process outlive whoever reads its output; to be called inside a flow run."""
+    if not any(_is_pipe(number) for number in (STDOUT, STDERR)):
+        return
+    Console.on_broken_pipe = _go_on  # type: ignore[method-assign, assignment]
+    threading.Thread(
+        target=_watch, args=(get_run_logger(),), name="unread-output", daemon=True
+    ).start()
+
+
+def _go_on(console: Console) -> None:
+    """In the place of rich's ``Console.on_broken_pipe``: the console writes on, to nobody."""
+    _silence_broken()
+
+
+def _watch(logger: Log) -> None:
+    # copies: the thread is told also where a line was quicker and the outputs are replaced already
+    pipes = {os.dup(number) for number in (STDOUT, STDERR) if _is_pipe(number)}
+    said = False
+    while pipes:
+        broken = _broken(pipes, None)
+        _silence_broken()
+        for pipe in broken:
+            os.close(pipe)
+        pipes -= broken
+        if not said:
+            logger.warning(
+                "nobody reads the output of this process any more, as after the death of its "
+                "worker; it goes on"
+            )
+            said = True
+
+
+def _silence_broken() -> None:
+    """Put ``/dev/null`` in the place of the outputs whose pipe has no reader."""
+    for number in _broken({each for each in (STDOUT, STDERR) if _is_pipe(each)}, 0):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def _broken(pipes: set[int], milliseconds: int | None) -> set[int]:
+    """Those that have no reader; None waits until there is one."""
+    ends = select.poll()
+    for pipe in pipes:
+        # no event but the end of the reader, which is always reported
+        ends.register(pipe, 0)
+    return {pipe for pipe, _ in ends.poll(milliseconds)}
+
+
+def _is_pipe(number: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(number).st_mode)
+    except OSError:
+        return False
