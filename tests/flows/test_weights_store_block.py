@@ -63,27 +63,28 @@ def test_a_run_is_trained_into_a_store_by_name_and_started_from_it_and_no_secret
     options = s3_server.storage_options
     WeightsStoreBlock(url=url, storage_options=SecretDict(options)).save("lab")
 
-    tiny = tiny.model_copy(update={"num_iterations": 2})
-    summary = train(tiny, "block:lab")
+    # the server is shared: other tests tell events of a run "tiny"
+    parent = tiny.model_copy(update={"name": "in_lab", "num_iterations": 2})
+    summary = train(parent, "block:lab")
     assert summary.store == url
     store = LocalWeightsStore(url, options)
-    assert store.latest_iteration("tiny", verified=True) == 2
-    assert prune(store="block:lab", dry_run=True) == {"tiny": []}
+    assert store.latest_iteration("in_lab", verified=True) == 2
+    assert prune(store="block:lab", dry_run=True) == {"in_lab": []}
 
-    start = StartConfig(run="tiny", criterion="latest", store_url="block:lab")
-    child = tiny.model_copy(update={"name": "child", "start_config": start})
+    start = StartConfig(run="in_lab", criterion="latest", store_url="block:lab")
+    child = parent.model_copy(update={"name": "child", "start_config": start})
     finetune(child, None, str(tmp_path))
     report = LocalWeightsStore(tmp_path).start_report("child")
     assert report is not None
     assert (report["store_url"], report["body_share_loaded"]) == ("block:lab", 1)
     # it was pinned while the child had no checkpoint, with the block's credentials
-    assert store.pins("tiny") == {}
+    assert store.pins("in_lab") == {}
 
     shown = all_that_is_shown()
     assert url in shown
     assert "block:lab" in shown
     # an automation hands the store of an event to a deployment, which must be able to open it
-    assert stores_of_events("tiny") == {"block:lab"}
+    assert stores_of_events("in_lab") == {"block:lab"}
     said = capfd.readouterr()
     for place in (shown, said.out, said.err, caplog.text):
         assert options["secret"] not in place

@@ -14,7 +14,7 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 FILE = "store/run/checkpoints/iterations/7"
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_more_tensors_than_a_plain_zip_counts(
     local_store: LocalWeightsStore, tmp_path: Path, make_state_run: Any, same: Any
 ) -> None:
