@@ -23,9 +23,8 @@ from dacapo_core.store.records.scores import unjudged
 from tasks.live_runs import LiveRun, live_run
 from tasks.provenance import who
 from tasks.step import step
-from tasks.stores import open_store
+from tasks.stores import open_store, place_of
 from tasks.validation_requests import ValidationRequests
-from tasks.weights_store_block import PREFIX
 
 PENDING_FOR = timedelta(days=1)
 ATTEMPT_SECONDS = 5.0
@@ -89,7 +88,7 @@ def hand_over(run: str, deployment: str, store: str) -> list[int]:
     if iterations:
         for iteration in iterations:
             live.store.request_validation(run, iteration, within=PENDING_FOR, by=who())
-        place = same_everywhere(store)
+        place = place_of(open_store(store))
         requests.ask(iterations, {"run": run, "iterations": iterations, "store": place})
     return iterations
 
@@ -143,11 +142,6 @@ def worth_waiting(states: Sequence[State], asking: bool, waited: float, idle: fl
     if states and all(state.is_final() for state in states):
         return False
     return waited < FINISH_WITHIN_SECONDS and idle < START_WITHIN_SECONDS
-
-
-def same_everywhere(store: str) -> str:
-    """A place that means the same on another worker: a whole path, a URL or a block."""
-    return store if store.startswith(PREFIX) else open_store(store).basedir
 
 
 def _note_refusal(live: LiveRun, requests: ValidationRequests, what_next: str) -> None:

@@ -28,7 +28,7 @@ EMPTY = -1
 """The storage of a tensor without elements."""
 _ROW = struct.Struct("<16sQ")
 _ROWS_OF_NO_STORAGE = 3
-_FORMAT = 1
+FORMAT = 1
 # in letters and digits: bytes might look like the end of a zip's directory
 _POINTER = re.compile(rb"dacapo [0-9a-f]{2} (?:[0-9a-f]{16} ){4}[0-9a-f]{32}")
 POINTER_BYTES = 110
@@ -38,7 +38,7 @@ class CheckpointIndex(BaseModel):
     """The index of a checkpoint, as it is in the state that was stored.
 
     Attributes:
-        format: 1.
+        format: FORMAT.
         nonce: drawn anew for each file; ties the record to it.
         layout: JSON as uint8.
         table: (storages + 3) rows of 24 bytes, as uint8.
@@ -161,13 +161,13 @@ class Pointer:
 
     def to_bytes(self) -> bytes:
         *places, table_digest = vars(self).values()
-        words = [f"{_FORMAT:02x}", *(f"{place:016x}" for place in places), table_digest.hex()]
+        words = [f"{FORMAT:02x}", *(f"{place:016x}" for place in places), table_digest.hex()]
         return " ".join(["dacapo", *words]).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Pointer | None:
         """From the last bytes of a file; None when it is not one of ours."""
-        if format_of(content) != _FORMAT:
+        if format_of(content) != FORMAT:
             return None
         *places, table_digest = content.decode().split(" ")[2:]
         layout, layout_stop, table, table_stop = (int(place, 16) for place in places)

@@ -14,6 +14,7 @@ import xxhash
 from dacapo_core.store.checkpoints import torch_zip
 from dacapo_core.store.checkpoints.beside import Beside
 from dacapo_core.store.checkpoints.checkpoint_index import (
+    FORMAT,
     INDEX_KEY,
     Pointer,
     Row,
@@ -49,8 +50,8 @@ class WrittenCheckpoint:
 def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpoint:
     """Write a state of plain CPU tensors, ``{"model": …, "optimizer": …, …}``, to a file.
 
-    Any torch ≥ 1.6 reads it; DaCapo 0.3.5 and its main branch read it as weights. The state must
-    not change meanwhile.
+    ``torch.load(weights_only=True)`` reads it, and so does DaCapo. The state must not change
+    meanwhile.
     """
     storages = storages_of(state)
     body = _placed([(f"data/{n}", bytes_of(storage)) for n, storage in enumerate(storages)], 0)
@@ -80,20 +81,18 @@ def _rest_of(
     nonce = secrets.token_hex(16)
     layout = layout_of(state, storages).to_json()
     tail = _tail(state, storages, nonce, layout, body[-1].stop if body else 0)
-    *pickled_part, layout_entry, table_entry = tail
+    *pickle_entries, layout_entry, table_entry = tail
+    pickle = b"".join(piece for entry in pickle_entries for piece in (entry.header, entry.content))
 
-    whole, pickle_digest, rows = xxhash.xxh3_128(), xxhash.xxh3_128(), []
+    whole, rows = xxhash.xxh3_128(), []
     for entry in body:
         whole.update(entry.header)
         whole.update(entry.content)
         rows.append(Row(digest(entry.content), entry.offset))
-    for entry in pickled_part:
-        for piece in (entry.header, entry.content):
-            whole.update(piece)
-            pickle_digest.update(piece)
+    whole.update(pickle)
     table = Table(
         storages=rows,
-        pickle=Row(pickle_digest.digest(), pickled_part[0].start),
+        pickle=Row(digest(pickle), pickle_entries[0].start),
         body=Row(whole.digest(), layout_entry.start),
         layout=Row(digest(layout), layout_entry.offset),
     )
@@ -105,20 +104,12 @@ def _rest_of(
         table_entry.stop,
         digest(filled),
     )
-    index = [
-        layout_entry.header,
-        layout,
-        table_entry.header,
-        filled,
-        torch_zip.directory([*body, *tail], where.to_bytes()),
-    ]
-    for piece in index:
-        whole.update(piece)
-    parts = [piece for entry in pickled_part for piece in (entry.header, entry.content)]
-    end = b"".join([*parts, *index])
-    size = pickled_part[0].start + len(end)
+    directory = torch_zip.directory([*body, *tail], where.to_bytes())
+    index = b"".join([layout_entry.header, layout, table_entry.header, filled, directory])
+    whole.update(index)
+    size = layout_entry.start + len(index)
     said = WrittenCheckpoint(size, whole.hexdigest(), nonce, _parts(state, storages, table))
-    return said, end
+    return said, pickle + index
 
 
 def _tail(
@@ -131,7 +122,7 @@ def _tail(
     """The entries behind the storages; the last are the layout and the table, yet to be filled."""
     layout_tensor = torch.frombuffer(bytearray(layout), dtype=torch.uint8)
     table = torch.zeros(Table.size(len(storages)), dtype=torch.uint8, device="cpu")
-    index = {"format": 1, "nonce": nonce, "layout": layout_tensor, "table": table}
+    index = {"format": FORMAT, "nonce": nonce, "layout": layout_tensor, "table": table}
     filed = [*storages, layout_tensor.untyped_storage(), table.untyped_storage()]
     keys = {storage.data_ptr(): number for number, storage in enumerate(filed)}
     content, empty = pickled({**state, INDEX_KEY: index}, keys)

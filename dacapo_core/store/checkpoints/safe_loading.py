@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from dacapo_core.store.checkpoints.checkpoint_index import (
+    FORMAT,
     INDEX_KEY,
     POINTER_BYTES,
     CheckpointIndex,
@@ -69,7 +70,7 @@ def load_checkpoint(path: str, place: CheckpointPlace) -> LoadedCheckpoint:
     except ValidationError as error:
         reason = error.errors()[0]
         raise place.damaged(
-            "is damaged", "an index of format 1", f"{reason['loc']}: {reason['msg']}"
+            "is damaged", f"an index of format {FORMAT}", f"{reason['loc']}: {reason['msg']}"
         ) from error
 
 
@@ -86,9 +87,9 @@ def _check_format(path: str, place: CheckpointPlace, index: Any) -> None:
         file.seek(max(os.path.getsize(path) - POINTER_BYTES, 0))
         written = format_of(file.read())
     # said in two places: one alone may be a flipped bit
-    if written != 1 and isinstance(index, dict) and index.get("format") == written:
+    if written != FORMAT and isinstance(index, dict) and index.get("format") == written:
         raise NewerFormatError(
-            f"{place} has format {written}, this version of dacapo-core reads format 1: "
+            f"{place} has format {written}, this version of dacapo-core reads format {FORMAT}: "
             "upgrade dacapo-core"
         )
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from dacapo_core.store.errors import StoreUnreachableError
 from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_from_listing
 from dacapo_core.store.files.listed_files import ListedFiles
@@ -221,12 +222,19 @@ class StoreFilesystem:
 
         Raises:
             FileNotFoundError: no such file.
+            StoreUnreachableError: it cannot be read, or has become shorter.
         """
         full = self._full(path)
 
         def read(start: int, stop: int) -> bytes:
             with reading(self.url(path)):
-                return bytes(self._fs.cat_file(full, start=start, end=stop))
+                content = bytes(self._fs.cat_file(full, start=start, end=stop))
+            if len(content) != stop - start:
+                raise StoreUnreachableError(
+                    f"cannot read {self.url(path)}: {len(content)} bytes came where "
+                    f"{stop - start} were asked for; it may just have been replaced: try again"
+                )
+            return content
 
         def version() -> str:
             with reading(self.url(path)):

@@ -142,7 +142,7 @@ def _departures(
                 "verify the checkpoint, then remove it by force or store it again"
             )
     return {
-        # of values that were validated when they were read; again is a third of the whole time
+        # of values that were validated when they were read
         iteration: Departure.model_construct(
             reasons=reasons,
             bytes=order.seen[iteration].size,

@@ -20,6 +20,7 @@ from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
 from dacapo_core.validate import validate_iteration
+from tests.small_run import small_run
 
 # the network of the stores that the real DaCapo wrote
 DACAPOS = {"num_fmaps": 2, "fmaps_out": 4, "input_shape": (20, 20, 20)}
@@ -343,21 +344,7 @@ def test_only_an_optimizer_of_the_same_kind_is_taken_over(
 def averaged_run(store: LocalWeightsStore) -> tuple[Run, dict[str, torch.Tensor]]:
     """A run with a moving average, stored at iteration 4, the best of "val/dice"; its average."""
     config = RunConfig.model_validate(
-        {
-            "name": "averaged",
-            "num_workers": 0,
-            "architecture_config": {
-                "input_shape": [16, 16, 16],
-                "num_fmaps": 4,
-                "fmaps_out": 4,
-                "downsample_factors": [[2, 2, 2]],
-                "padding": "same",
-                "normalisation": "instance",
-            },
-            "task_config": {"type": "one_hot", "channels": ["mito", "pm"]},
-            "trainer_config": {"ema_decay": 0.5},
-            "datasplit_config": {"type": "synthetic", "shape": [24, 24, 24], "num_train": 1},
-        }
+        {**small_run("averaged", 4, 4), "trainer_config": {"ema_decay": 0.5}}
     )
     run = Run(config)
     store.store_run_config(run.name, config.model_dump(mode="json"))
