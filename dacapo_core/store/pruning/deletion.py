@@ -141,13 +141,13 @@ def _departures(
                 f"its record {filesystem.url(path)} is damaged: nothing is deleted on doubt; "
                 "verify the checkpoint, then remove it by force or store it again"
             )
+    no_scores: dict[str, float] = {}
     return {
-        # of values that were validated when they were read
-        iteration: Departure.model_construct(
+        iteration: Departure(
             reasons=reasons,
             bytes=order.seen[iteration].size,
             stored=order.seen[iteration].stored,
-            scores=order.scores.get(iteration, {}),
+            scores=order.scores.get(iteration, no_scores),
             record=records.get(iteration),
         )
         for iteration, reasons in order.reasons.items()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
     """What a listing and the records say about one checkpoint.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.files.filesystem import StoreFilesystem
@@ -16,19 +17,20 @@ Kind = Literal["prune", "mark", "restore", "reclaim", "remove"]
 DELETING: tuple[Kind, ...] = ("prune", "reclaim", "remove")
 
 
-class Departure(BaseModel):
+# no model: an operation may hold ten thousand, and three more objects in each would wake the
+# garbage collector for a walk over all that the process has
+@dataclass(frozen=True, slots=True)
+class Departure:
     """One checkpoint in an operation.
 
     Attributes:
         record: what its checkpoint record said; None where it had none (written by DaCapo).
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     reasons: list[str]
     bytes: int | None = None
     stored: datetime | None = None
-    scores: dict[str, float] = Field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
     record: dict[str, Any] | None = None
 
 
