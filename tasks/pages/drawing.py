@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
+from math import isfinite
 
 from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.wording import readable_bytes, readable_seconds
@@ -55,15 +56,20 @@ def line_chart(
     x_title: str,
     marks: Mapping[str, float] | None = None,
 ) -> bytes:
-    """One line a name over a common, whole-numbered x; ``marks`` names the x of a line's star."""
+    """One line a name over a common, whole-numbered x; ``marks`` names the x of a line's star.
+
+    Values that are not finite are left out.
+    """
+    curves = {name: [each for each in curve if isfinite(each[1])] for name, curve in curves.items()}
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return _svg(30, [_text(10, 20, "nothing to draw yet")])
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
-    y_low, y_high = min(y for _, y in points), max(y for _, y in points)
-    frame = _Frame(x_low, x_high, y_low, y_high)
+    y_ticks = _round_numbers(min(y for _, y in points), max(y for _, y in points))
+    frame = _Frame(x_low, x_high, y_ticks[0], y_ticks[-1])
     shapes = frame.axes(
-        [f"{y:.3g}" for y in frame.y_ticks()], [f"{x:.0f}" for x in frame.x_ticks()]
+        [(x, f"{x:.0f}") for x in _round_numbers(x_low, x_high, 8, integer=True)],
+        [(y, f"{y:g}") for y in y_ticks],
     )
     for index, (name, curve) in enumerate(curves.items()):
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
@@ -87,15 +93,20 @@ def disk_use_chart(levels: Sequence[tuple[datetime, int]]) -> bytes:
         return _svg(30, [_text(10, 20, "sizes are not on record")])
     start = levels[0][0]
     seconds = [(moment - start).total_seconds() for moment, _ in levels]
-    frame = _Frame(0.0, seconds[-1], 0.0, float(max(size for _, size in levels)))
+    unit = next((unit for unit in (86_400, 3600, 60) if seconds[-1] >= 2 * unit), 1)
+    y_ticks = _round_numbers(0.0, float(max(size for _, size in levels)), integer=True)
+    frame = _Frame(0.0, seconds[-1], 0.0, y_ticks[-1])
     steps: list[tuple[float, float]] = []
     before = 0
     for second, (_, size) in zip(seconds, levels, strict=True):
         steps += [frame.place(second, before), frame.place(second, size)]
         before = size
     shapes = frame.axes(
-        [readable_bytes(round(y)) for y in frame.y_ticks()],
-        [readable_seconds(x) for x in frame.x_ticks()],
+        [
+            (x * unit, readable_seconds(x * unit))
+            for x in _round_numbers(0.0, seconds[-1] / unit, 5, integer=True)
+        ],
+        [(y, readable_bytes(round(y))) for y in y_ticks],
     )
     shapes.append(_polyline(steps, LINE_COLOURS[0]))
     return _svg(frame.height + 40, shapes)
@@ -114,24 +125,30 @@ class _Frame:
         down = HEADROOM + (1 - (y - self.y_low) / self.y_span) * (self.height - HEADROOM)
         return round(across, 1), round(down, 1)
 
-    def x_ticks(self) -> list[float]:
-        return [self.x_low + self.x_span * part / 4 for part in range(5)]
-
-    def y_ticks(self) -> list[float]:
-        return [self.y_low + self.y_span * part / 2 for part in range(3)]
-
-    def axes(self, y_labels: Sequence[str], x_labels: Sequence[str]) -> list[str]:
+    def axes(
+        self, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]]
+    ) -> list[str]:
+        """Lines and labels of (value, label); those outside the frame are left out."""
         shapes = []
-        for y, label in zip(self.y_ticks(), y_labels, strict=True):
+        for y, label in y_ticks:
             top = self.place(self.x_low, y)[1]
             shapes.append(
                 f'<line x1="{MARGIN}" x2="{WIDTH - 20}" y1="{top}" y2="{top}" stroke="{PALE}"/>'
             )
             shapes.append(_text(MARGIN - 6, top + 4, label, "end", size=11))
-        for x, label in zip(self.x_ticks(), x_labels, strict=True):
-            anchor = "end" if x == self.x_ticks()[-1] else "middle"
-            shapes.append(_text(self.place(x, 0)[0], self.height + 16, label, anchor, size=11))
+        for x, label in x_ticks:
+            if self.x_low <= x <= self.x_low + self.x_span:
+                left = self.place(x, self.y_low)[0]
+                shapes.append(_text(left, self.height + 16, label, "middle", size=11))
         return shapes
+
+
+def _round_numbers(low: float, high: float, most: int = 5, *, integer: bool = False) -> list[float]:
+    """Round numbers from at or below ``low`` to at or above ``high``."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = MaxNLocator(most, steps=[1, 2, 5, 10], integer=integer)
+    return [float(tick) for tick in locator.tick_values(low, high if high > low else low + 1)]
 
 
 def _svg(height: float, shapes: Sequence[str]) -> bytes:
