@@ -8,7 +8,7 @@ from dacapo_core.store import layout
 from dacapo_core.store.checkpoints.checkpoint_files import verified_copy, verify_checkpoint
 from dacapo_core.store.errors import DamagedCheckpointError, MissingCheckpointError, StoreError
 from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.files.local_files import write_all
+from dacapo_core.store.files.unbuffered_files import write_all
 from dacapo_core.store.records_store import RecordsStore
 
 _PIECE = 4 << 20

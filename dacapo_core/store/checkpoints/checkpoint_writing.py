@@ -25,7 +25,7 @@ from dacapo_core.store.checkpoints.checkpoint_index import (
 from dacapo_core.store.checkpoints.state_tree import storages_of
 from dacapo_core.store.checkpoints.storage_bytes import bytes_of
 from dacapo_core.store.checkpoints.torch_pickle import pickled
-from dacapo_core.store.files.local_files import write_pieces
+from dacapo_core.store.files.unbuffered_files import write_pieces
 
 _FORMAT_OF_TORCH = b"3\n"
 

@@ -23,6 +23,7 @@ from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
 from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
+from dacapo_core.store.files.unbuffered_files import write_all
 from dacapo_core.store.layout import partial_folder
 
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
@@ -254,7 +255,7 @@ class StoreFilesystem:
                 missing or empty. For what can be done without.
         """
         with self.replacing(path, durable=durable) as file:
-            local_files.write_all(file, data)
+            write_all(file, data)
 
     def create_bytes(self, path: str, data: bytes) -> None:
         """Write a file that must not be there yet, atomically and durably.
@@ -268,7 +269,7 @@ class StoreFilesystem:
         with writing(self.url(path)):
             if self.is_local:
                 with local_files.Partial(full, self._partial_folder(path)) as partial:
-                    local_files.write_all(partial.file, data)
+                    write_all(partial.file, data)
                     partial.make_durable()
                     partial.commit_new()
                 return

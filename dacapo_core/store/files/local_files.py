@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import secrets
 import socket
 import stat
 import time
-from collections import deque
 from collections.abc import Iterable
-from typing import BinaryIO
 
 from dacapo_core.store.files.file_info import FileInfo
+from dacapo_core.store.files.unbuffered_files import EagerFile
 
 _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds
-_PIECES_A_CALL = 512
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -134,7 +131,7 @@ class Partial:
         make_folders(os.path.dirname(final))
         self._final = final
         self._path, descriptor = _locked_file(folder)
-        self.file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
+        self.file = EagerFile(descriptor)
 
     def make_durable(self) -> None:
         os.fsync(self.file.fileno())
@@ -191,24 +188,6 @@ def _locked_file(folder: str) -> tuple[str, int]:
             return path, descriptor
         # a sweep saw it before it was locked
         os.close(descriptor)
-
-
-def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write to an unbuffered file, which may take less than all at once."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def write_pieces(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write pieces one after the other to an unbuffered file, hundreds in one call."""
-    rest = deque(memoryview(piece) for piece in pieces if len(piece))
-    while rest:
-        written = os.writev(file.fileno(), list(itertools.islice(rest, _PIECES_A_CALL)))
-        while rest and written >= len(rest[0]):
-            written -= len(rest.popleft())
-        if written:
-            rest[0] = rest[0][written:]
 
 
 def make_folders(folder: str) -> None:

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Callable
 from typing import BinaryIO
 
-from dacapo_core.store.files.local_files import write_all
 from dacapo_core.store.files.translated_errors import writing
+from dacapo_core.store.files.unbuffered_files import write_all
 
 _PIECE = 64 << 20
 
