@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -347,3 +348,19 @@ def test_a_set_verifies_in_another_process(
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     command = [sys.executable, "-c", code, str(tmp_path / "store")]
     subprocess.run(command, check=True, env=environment)
+
+
+def test_a_state_of_many_writes_arrives_whole(tmp_path: Path) -> None:
+    # tensors of more than one write, of less, and more of them than one write takes
+    sizes = [1_500_000, 3, 2_600_000, *[5] * 1200, 700_000]
+    state = {str(n): torch.rand(size) for n, size in enumerate(sizes)}
+    run = SimpleNamespace(
+        name="run",
+        model=SimpleNamespace(state_dict=lambda: state),
+        optimizer=SimpleNamespace(state_dict=dict),
+    )
+    store = LocalWeightsStore(tmp_path)
+    store.store_weights(run, 1)
+    store.verify("run", 1)
+    read = torch.load(tmp_path / "run/checkpoints/iterations/1", weights_only=True)["model"]
+    assert all(torch.equal(read[name], tensor) for name, tensor in state.items())
