@@ -154,13 +154,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
 
     # reading
 
-    def runs(self) -> list[str]:
+    def _settle(self) -> None:
         self._writer.wait()
-        return super().runs()
-
-    def iterations(self, run: str) -> list[int]:
-        self._writer.wait()
-        return super().iterations(run)
 
     def latest_iteration(self, run: str, *, verified: bool = False) -> int | None:
         """The latest iteration with a checkpoint; None without any, or without the run.

@@ -46,10 +46,14 @@ class RecordsStore:
         self.filesystem = StoreFilesystem(basedir, storage_options)
         self.basedir = self.filesystem.basedir
 
+    def _settle(self) -> None:
+        """Called before checkpoints are looked at: let those in the making be seen."""
+
     # runs
 
     def runs(self) -> list[str]:
         """Names of the runs: folders with ``checkpoints/iterations``."""
+        self._settle()
         folders = self.filesystem.list_folders
         return [
             name
@@ -59,6 +63,7 @@ class RecordsStore:
 
     def iterations(self, run: str) -> list[int]:
         """Iterations that have a checkpoint, in order; none of a missing run."""
+        self._settle()
         names = self.filesystem.file_names(layout.iterations_folder(layout.check_run_name(run)))
         found = (layout.parse_iteration(name) for name in names)
         return sorted(iteration for iteration in found if iteration is not None)
@@ -129,6 +134,7 @@ class RecordsStore:
             FileNotFoundError: no such checkpoint; the best is unmoved.
             InvalidNameError: a name that the layout cannot hold.
         """
+        self._settle()
         iteration = layout.check_iteration(iteration)
         record = BestRecord(iteration=iteration, score=score, parameters=parameters)
         best_records.write_best(self.filesystem, run, _name(dataset), criterion, record)
@@ -147,10 +153,12 @@ class RecordsStore:
         Raises:
             FileNotFoundError: there is no such best record, or its checkpoint is gone.
         """
+        self._settle()
         return best_records.read_best(self.filesystem, run, _name(dataset), criterion)
 
     def best_records(self, run: str) -> dict[Judged, BestRecord]:
         """(dataset, criterion) → best, of all there are; also of checkpoints that are gone."""
+        self._settle()
         return best_records.read_all_best(self.filesystem, layout.check_run_name(run))
 
     def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
@@ -167,6 +175,7 @@ class RecordsStore:
 
     def derive_best(self, run: str) -> dict[Judged, BestRecord]:
         """Move every best to what the scores of the live checkpoints say; those that moved."""
+        self._settle()
         return scores_records.derive_best(self.filesystem, layout.check_run_name(run))
 
     def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
@@ -194,6 +203,7 @@ class RecordsStore:
         Returns:
             the iterations whose scores were discarded.
         """
+        self._settle()
         training_records.withdraw_training_stats(self.filesystem, run, iteration)
         past = {pictured for pictured, _ in self.pictures(run) if pictured > iteration}
         picture_records.delete_pictures(self.filesystem, run, past)
@@ -215,6 +225,7 @@ class RecordsStore:
         Raises:
             FileNotFoundError: no such checkpoint.
         """
+        self._settle()
         iteration_notes.pin(self.filesystem, run, iteration, why=why, by=by, child=child)
 
     def unpin(self, run: str, iteration: int, *, child: str | None = None) -> None:
@@ -237,6 +248,7 @@ class RecordsStore:
         Raises:
             FileNotFoundError: no such checkpoint.
         """
+        self._settle()
         expires = datetime.now(UTC) + within
         iteration_notes.request_validation(self.filesystem, run, iteration, expires=expires, by=by)
 
@@ -266,6 +278,7 @@ class RecordsStore:
         Raises:
             RestoreError: it is gone; says when, why and by whom.
         """
+        self._settle()
         return reclaiming.restore(self.filesystem, run, iteration, by=by)
 
     def sweep(self, run: str | None = None, *, by: str | None = None) -> dict[str, Sweep]:
@@ -277,11 +290,13 @@ class RecordsStore:
         Returns:
             run → what was done.
         """
+        self._settle()
         runs = self.runs() if run is None else [run]
         return {run: reclaiming.sweep_run(self.filesystem, run, by=by) for run in runs}
 
     def history(self, run: str) -> history.RunHistory:
         """What became of each checkpoint that there is or that is on record."""
+        self._settle()
         return history.read_history(self.filesystem, run)
 
 
