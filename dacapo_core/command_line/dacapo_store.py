@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line import changing, looking, transferring
+from dacapo_core.command_line import changing, looking, transferring, verifying
 from dacapo_core.command_line.opening import Where
 
 EXIT_CODES = (
@@ -53,6 +53,7 @@ def _where(
 
 
 looking.add_to(app)
+verifying.add_to(app)
 changing.add_to(app)
 transferring.add_to(app)
 

@@ -29,7 +29,7 @@ from dacapo_core.store.pruning.prune import prune
 from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.pruning.reclaiming import remove_checkpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy
-from dacapo_core.store.records.iteration_notes import unmark
+from dacapo_core.store.records.iteration_notes import void_notes
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.records_store import RecordsStore
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
@@ -138,7 +138,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         with suppress(FileNotFoundError):
             self._written[run] = iteration, self._checkpoint_info(run, iteration)
         # stored again, it is no longer the one that was pruned
-        unmark(self.filesystem, run, iteration)
+        void_notes(self.filesystem, run, iteration)
 
     def _checkpoint_info(self, run: str, iteration: int) -> FileInfo:
         return self.filesystem.file_info(layout.checkpoint_path(run, iteration))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,64 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.command_line.dacapo_store import main
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.records.scores import ScoresRecord
+from tests.command_line.tiny_run import TinyRun
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-class TinyRun:
-    name = "run"
-
-    def __init__(self) -> None:
-        self.model = torch.nn.Linear(2, 2)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = LocalWeightsStore(tmp_path_factory.mktemp("filled"))
-    run = TinyRun()
-    for iteration, dice in ((1000, 0.5), (2000, 0.8), (3000, 0.7), (4000, 0.6), (5000, None)):
-        store.store_weights(run, iteration)
-        record = ScoresRecord.model_validate(
-            {
-                "iteration": iteration,
-                "dataset": "val",
-                "criteria": {"dice": True},
-                "entries": [{"parameters": {"threshold": 0.4}, "scores": {"dice": dice}}],
-            }
-        )
-        store.store_scores("run", iteration, "val", record)
-    store.derive_best("run")
-    return Path(store.basedir)
-
-
-@pytest.fixture
-def store(filled: Path, tmp_path: Path) -> LocalWeightsStore:
-    shutil.copytree(filled, tmp_path / "store", symlinks=True)
-    return LocalWeightsStore(tmp_path / "store")
-
-
-@pytest.fixture
-def dacapo_store(
-    store: LocalWeightsStore,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Command:
-    """Runs the command in this process; its exit code, output and errors."""
-    monkeypatch.setenv("DACAPO_RUNS_BASE_DIR", store.basedir)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dacapo-store", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return call
 
 
 def test_the_question_at_two_in_the_morning(dacapo_store: Command) -> None:
@@ -146,23 +91,6 @@ def test_show_lists_keys_shapes_and_the_record(dacapo_store: Command) -> None:
     shown = json.loads(dacapo_store("show", "run", "1000", "--json")[1])
     assert {"key": "model/bias", "dtype": "float32", "shape": [2]} in shown["tensors"]
     assert shown["record"]["iteration"] == 1000
-
-
-def test_verify_names_what_is_damaged_and_the_list_remembers(
-    dacapo_store: Command, store: LocalWeightsStore
-) -> None:
-    assert dacapo_store("verify", "run")[0] == 0
-    file = Path(store.basedir, "run/checkpoints/iterations/3000")
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-50])
-    code, out, _ = dacapo_store("verify", "run")
-    assert code == 4
-    assert "run/2000: whole" in out
-    assert "run/3000: whole" not in out
-    assert json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
-    file.write_bytes(whole)
-    assert dacapo_store("verify", "run", "3000")[0] == 0
-    assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
 
 
 def test_best_is_listed_and_set(dacapo_store: Command, store: LocalWeightsStore) -> None:

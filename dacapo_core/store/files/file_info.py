@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,16 @@ def info_from_listing(entry: Mapping[str, Any], name: str | None = None) -> File
     if name is None:
         name = str(entry["name"]).rpartition("/")[2]
     return FileInfo(name, int(entry.get("size") or 0), _modified(entry))
+
+
+def info_of_file(entry: Mapping[str, Any]) -> FileInfo:
+    """
+    Raises:
+        FileNotFoundError: the entry is a folder's.
+    """
+    if entry["type"] == "directory":
+        raise FileNotFoundError(errno.ENOENT, "not a file", entry["name"])
+    return info_from_listing(entry)
 
 
 def _modified(entry: Mapping[str, Any]) -> float:

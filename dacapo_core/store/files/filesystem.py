@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dacapo_core.store.errors import StoreUnreachableError
 from dacapo_core.store.files import local_files
-from dacapo_core.store.files.file_info import FileInfo, info_from_listing
+from dacapo_core.store.files.file_info import FileInfo, info_from_listing, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
 from dacapo_core.store.files.spool import SparseCopy, Spool
@@ -143,7 +143,7 @@ class StoreFilesystem:
         with reading(self.url(path)):
             if self.is_local:
                 return local_files.file_info(self._full(path))
-            return info_from_listing(self._fs.info(self._full(path)))
+            return info_of_file(self._fs.info(self._full(path)))
 
     # reading
 
@@ -330,6 +330,16 @@ class StoreFilesystem:
         else:
             failed = delete_objects(self._fs, self._protocols, list(full))
         return {full[name]: error for name, error in failed.items()}
+
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files; one that is not there is no error.
+
+        Raises:
+            StoreNotWritableError: one could not be deleted.
+        """
+        for path, error in self.delete(paths).items():
+            with writing(self.url(path)):
+                raise error
 
     def sweep_partials(self, folder: str) -> list[str]:
         """Remove what dead writers left in a folder of partial files; their paths.

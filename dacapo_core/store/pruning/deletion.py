@@ -195,4 +195,6 @@ def _delete_batch(
     done.deleted |= {iteration: departures[iteration] for iteration in gone}
     notes = [layout.marked_path(run, i) for i in gone if i in facts.notes.marks]
     notes += [layout.damaged_path(run, i) for i in gone if i in facts.notes.damaged]
+    verified = set(filesystem.file_names(layout.verified_folder(run)))
+    notes += [layout.verified_path(run, i) for i in gone if f"{i}.json" in verified]
     filesystem.delete(notes)

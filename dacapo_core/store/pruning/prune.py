@@ -25,7 +25,7 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.deletion import Order, delete_checkpoints
 from dacapo_core.store.pruning.prune_intents import finish_abandoned
 from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
-from dacapo_core.store.records.iteration_notes import Mark, mark, note_damage, unmark
+from dacapo_core.store.records.iteration_notes import Mark, mark, unmark
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.prune_records import (
     Departure,
@@ -36,6 +36,7 @@ from dacapo_core.store.records.prune_records import (
 from dacapo_core.store.records.run_facts import RunFacts, gather
 from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.records.scores_records import read_scores
+from dacapo_core.store.records.verification_notes import note_damage
 from dacapo_core.store.retention import RetentionPolicy, plan
 
 Verify = Callable[[int], object]

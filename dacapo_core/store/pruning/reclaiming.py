@@ -63,7 +63,7 @@ def restore(
     """
     layout.check_run_name(run)
     layout.check_iteration(iteration)
-    if not filesystem.exists(layout.checkpoint_path(run, iteration)):
+    if not filesystem.is_file(layout.checkpoint_path(run, iteration)):
         raise _gone(filesystem, run, iteration)
     if not filesystem.exists(layout.marked_path(run, iteration)):
         return False
@@ -200,6 +200,7 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
         layout.checkpoint_records_folder(run),
         layout.marked_folder(run),
         layout.damaged_folder(run),
+        layout.verified_folder(run),
     ):
         for name in filesystem.file_names(folder):
             number = layout.parse_numbered_record(name)

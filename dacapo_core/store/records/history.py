@@ -15,10 +15,12 @@ from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import read_intents
+from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
 from dacapo_core.store.records.run_facts import RunFacts, gather
 from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.records.scores_records import read_scores
+from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
 
 Fate = Literal["kept", "marked", "pruned"]
 
@@ -51,6 +53,8 @@ class CheckpointHistory:
         scores: by ``dataset/criterion``.
         size: in bytes; None where it is gone and was not on record.
         restorable_until: for a marked one, until when at least.
+        verified: whether a verification found this file whole, or damaged; None: neither.
+        verified_at: when that was.
     """
 
     iteration: int
@@ -64,6 +68,8 @@ class CheckpointHistory:
     pruned_by: str | None = None
     restorable_until: datetime | None = None
     damaged: str | None = None
+    verified: bool | None = None
+    verified_at: datetime | None = None
     events: Sequence[Event] = ()
 
     def answer(self, run: str) -> str:
@@ -125,6 +131,7 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
         what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
         events.setdefault(record.iteration, []).append(Event(record.scored, what, record.by))
     said = _stored_records(filesystem, run, facts)
+    verified = read_verified(filesystem, run)
     scores = best_scores(records)
     iterations = facts.checkpoints.keys() | {i for op in operations for i in op.iterations}
     return RunHistory(
@@ -137,6 +144,7 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
                 events.get(iteration, []),
                 scores.get(iteration, {}),
                 said.get(iteration),
+                verified.get(iteration),
             )
             for iteration in sorted(iterations)
         },
@@ -152,6 +160,7 @@ def _one(
     events: list[Event],
     scores: dict[str, float],
     record: dict[str, Any] | None,
+    whole: Verified | None,
 ) -> CheckpointHistory:
     best_for = [
         f"{dataset}/{criterion}"
@@ -165,6 +174,7 @@ def _one(
         events = sorted([*events, stored], key=lambda event: event.time)
         note = facts.notes.marks.get(iteration) if live.marked is not None else None
         reasons = facts.never_prunable().get(iteration, [])
+        verified, verified_at = _verified(live, facts.notes.damaged.get(iteration), whole)
         return CheckpointHistory(
             iteration=iteration,
             fate="kept" if live.marked is None else "marked",
@@ -177,6 +187,8 @@ def _one(
             pruned_by=note.by if note is not None else None,
             restorable_until=note.reclaim_after if note is not None else None,
             damaged=live.damaged,
+            verified=verified,
+            verified_at=verified_at,
             events=events,
         )
     about = [op for op in operations if iteration in op.iterations]
@@ -197,6 +209,16 @@ def _one(
         pruned_by=last.by if known else None,
         events=sorted(events, key=lambda event: event.time),
     )
+
+
+def _verified(
+    live: StoredCheckpoint, damage: Damage | None, whole: Verified | None
+) -> tuple[bool | None, datetime | None]:
+    """Whether a verification found this file whole, and when."""
+    for outcome, note in ((False, damage), (True, whole)):
+        if note is not None and note.is_of(live.size, live.stored):
+            return outcome, note.time
+    return None if live.damaged is None else False, None
 
 
 def _events(operations: Sequence[OperationRecord]) -> dict[int, list[Event]]:

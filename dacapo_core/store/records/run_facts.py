@@ -12,6 +12,7 @@ from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.best_records import read_all_best
 from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
 from dacapo_core.store.records.scores import BestRecord, Judged
+from dacapo_core.store.records.verification_notes import known_damage
 from dacapo_core.store.retention import never_prunable
 
 
@@ -75,10 +76,7 @@ def list_checkpoints(
         iteration = layout.parse_iteration(file.name)
         if iteration is None:
             continue
-        damaged = "the file is empty" if file.size == 0 else None
-        damage = notes.damaged.get(iteration)
-        if damage is not None and (damage.size, damage.modified) == (file.size, file.modified):
-            damaged = damage.what
+        damaged = known_damage(file, notes.damaged.get(iteration))
         marked = None
         if iteration in notes.marks:
             note = notes.marks[iteration]
