@@ -132,6 +132,7 @@ class RecordsStore:
 
         Raises:
             FileNotFoundError: no such checkpoint; the best is unmoved.
+            DamagedCheckpointError: it is on record as damaged; the best is unmoved.
             InvalidNameError: a name that the layout cannot hold.
         """
         self._settle()

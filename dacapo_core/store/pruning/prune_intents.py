@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
+from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records.process_identity import ProcessIdentity
 from dacapo_core.store.records.prune_records import OperationRecord, write_operation
@@ -113,13 +114,15 @@ def settle(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     require_checkpoint(filesystem, run, iteration)
 
 
-def require_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+def require_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> FileInfo:
     """
     Raises:
         MissingCheckpointError: no such checkpoint.
     """
-    if not filesystem.exists(layout.checkpoint_path(run, iteration)):
+    try:
+        return filesystem.file_info(layout.checkpoint_path(run, iteration))
+    except FileNotFoundError:
         raise MissingCheckpointError(
             f"run {run!r} has no checkpoint of iteration {iteration} in {filesystem.basedir}; "
             "`dacapo-store ls` lists those it has, `dacapo-store why` tells what became of one"
-        )
+        ) from None

@@ -24,23 +24,26 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
 from dacapo_core.store.records.iteration_notes import unmark
 from dacapo_core.store.records.scores import BestRecord, Judged
+from dacapo_core.store.records.verification_notes import require_no_damage
 
 
 def write_best(
     filesystem: StoreFilesystem, run: str, dataset: str, criterion: str, record: BestRecord
 ) -> None:
-    """Move the best of a dataset and criterion to a checkpoint that exists.
+    """Move the best of a dataset and criterion to a checkpoint that exists and may be whole.
 
     Raises:
         InvalidNameError: a name that the layout cannot hold, or the pair (criterion, dataset)
             has a best of its own, whose mirror this one's would overwrite.
         MissingCheckpointError: no such checkpoint, or a pruner was faster; the best is unmoved.
+        DamagedCheckpointError: the checkpoint is on record as damaged; the best is unmoved.
     """
     layout.check_run_name(run)
     dataset = layout.check_dataset_name(dataset)
     layout.check_criterion_name(criterion)
     iteration = layout.check_iteration(record.iteration)
-    require_checkpoint(filesystem, run, iteration)
+    file = require_checkpoint(filesystem, run, iteration)
+    require_no_damage(filesystem, run, iteration, file)
     if dataset != criterion and filesystem.exists(layout.best_path(run, criterion, dataset)):
         raise InvalidNameError(
             f"run {run!r} has a best of dataset {criterion!r} and criterion {dataset!r}; DaCapo "
@@ -136,8 +139,7 @@ def delete_best(filesystem: StoreFilesystem, run: str, pairs: Iterable[Judged]) 
         ):
             if path == layout.dacapo_best_link(run, dataset, criterion) and not filesystem.is_local:
                 continue
-            for error in filesystem.delete([path]).values():
-                raise error
+            filesystem.delete_all([path])
 
 
 def _chosen(

@@ -8,7 +8,11 @@ from functools import lru_cache
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    DamagedRecordError,
+    MissingCheckpointError,
+)
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records.best_records import delete_best, read_all_best, write_best
 from dacapo_core.store.records.iteration_notes import read_notes
@@ -124,7 +128,7 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
         for (dataset, criterion), best in wrong.items():
             try:
                 write_best(filesystem, run, dataset, criterion, best)
-            except MissingCheckpointError:
+            except (MissingCheckpointError, DamagedCheckpointError):
                 continue
             moved[dataset, criterion] = best
     return moved
