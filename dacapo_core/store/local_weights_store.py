@@ -23,14 +23,18 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     verify_checkpoint,
 )
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
-from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    StoreUnreachableError,
+    UnsafeCheckpointError,
+)
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.pruning.prune import prune
 from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.pruning.reclaiming import remove_checkpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy
 from dacapo_core.store.records.iteration_notes import void_notes
-from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease, require_no_other_holder
 from dacapo_core.store.records_store import RecordsStore
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
 
@@ -79,14 +83,14 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         Raises:
             InvalidNameError: a name or iteration that the layout cannot hold.
             UnsavableStateError: a value that would not load back safely, named by its key.
+            LeaseHeldError: this store has no lease of the run, and another process has one.
             LeaseLostError: another process has taken over the run's lease that this store held.
             StoreFullError, StoreNotWritableError: nothing stored before is touched.
         """
         name, iteration = _checked(run), layout.check_iteration(iteration)
         with self._storing:
             self._writer.wait()
-            check_lease = self._lease_check(name)
-            check_lease()
+            check_lease = self._checked_lease(name)
             snapshot = self._buffers.snapshot(_state_of(run), borrow=wait)
             commit = partial(self._commit, name, iteration, snapshot, check_lease)
             if wait:
@@ -125,10 +129,16 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._leases[run] = lease
         return lease
 
-    def _lease_check(self, run: str) -> Callable[[], None]:
+    def _checked_lease(self, run: str) -> Callable[[], None]:
+        """Make sure that no other process trains the run; how to do so again at the commit."""
         lease = self._leases.get(run)
-        # one that was given back, or never entered, holds nobody off
-        return lease.check if lease is not None and lease.epoch is not None else lambda: None
+        if lease is not None and lease.epoch is not None:
+            lease.check()
+            return lease.check
+        # where nothing can be read, writing says why, or does not need to
+        with suppress(StoreUnreachableError):
+            require_no_other_holder(self.filesystem, run)
+        return lambda: None
 
     def _commit(
         self, run: str, iteration: int, snapshot: Snapshot, check_lease: Callable[[], None]
