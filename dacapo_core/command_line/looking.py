@@ -39,6 +39,7 @@ def ls(
 
 
 def _list_runs(where: Where, store: RecordsStore) -> None:
+    from dacapo_core.store.errors import MissingCheckpointError
     from dacapo_core.store.records.iteration_notes import IterationNotes
     from dacapo_core.store.records.run_facts import list_checkpoints
 
@@ -55,6 +56,11 @@ def _list_runs(where: Where, store: RecordsStore) -> None:
                 "bytes": sum(checkpoint.size for checkpoint in found.values()),
                 "age_seconds": None if latest is None else (now - latest.stored).total_seconds(),
             }
+        )
+    files = store.filesystem
+    if not rows and (files.is_file("") or not files.exists("")):
+        raise MissingCheckpointError(
+            f"there is no store at {store.basedir} yet: correct the path, or store a checkpoint"
         )
     if where.json:
         show_json({"store": store.basedir, "runs": rows})

@@ -77,7 +77,7 @@ def exit_codes() -> Iterator[None]:
         errors.UnsafeCheckpointError,
     ) as error:
         _exit(error, REFUSED)
-    except errors.InvalidNameError as error:
+    except (errors.InvalidNameError, errors.StorageOptionsError) as error:
         _exit(error, USAGE)
     except ValidationError as error:
         first = error.errors()[0]

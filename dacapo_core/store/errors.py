@@ -13,6 +13,10 @@ class InvalidNameError(StoreError, ValueError):
     """A run, dataset or criterion name, or an iteration, that the layout cannot hold."""
 
 
+class StorageOptionsError(StoreError, ValueError):
+    """Storage options that the file system does not know; found before any request."""
+
+
 class MissingCheckpointError(StoreError, FileNotFoundError):
     """No such run, or no such iteration of it."""
 

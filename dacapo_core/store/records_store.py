@@ -20,6 +20,7 @@ from dacapo_core.store.records import (
     history,
     iteration_notes,
     picture_records,
+    run_facts,
     run_records,
     scores_records,
     training_records,
@@ -42,6 +43,10 @@ class RecordsStore:
         Args:
             basedir: a path (made when first written to) or any fsspec URL.
             storage_options: of that URL's file system.
+
+        Raises:
+            ValueError: fsspec knows no such protocol, or its package is not installed.
+            StorageOptionsError: the file system does not know one of the options.
         """
         self.filesystem = StoreFilesystem(basedir, storage_options)
         self.basedir = self.filesystem.basedir
@@ -158,9 +163,16 @@ class RecordsStore:
         return best_records.read_best(self.filesystem, run, _name(dataset), criterion)
 
     def best_records(self, run: str) -> dict[Judged, BestRecord]:
-        """(dataset, criterion) → best, of all there are; also of checkpoints that are gone."""
+        """(dataset, criterion) → best, of all there are; also of checkpoints that are gone.
+
+        Raises:
+            FileNotFoundError: no such run.
+        """
         self._settle()
-        return best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        found = best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        if not found:
+            run_facts.require_run(self.filesystem, run)
+        return found
 
     def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
         """Keep the scores of a checkpoint in place of earlier ones of the same dataset."""
@@ -181,7 +193,8 @@ class RecordsStore:
 
     def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
         """Keep a picture of a validation, beside those of the newest few and of the best."""
-        best = picture_records.overall_best(self.best_records(run))
+        records = best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        best = picture_records.overall_best(records)
         picture_records.write_picture(self.filesystem, run, iteration, _name(dataset), png, best)
 
     def pictures(self, run: str) -> list[tuple[int, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +62,16 @@ def dacapo_store(
         return ended.value.code, out, err
 
     return call
+
+
+@pytest.fixture(
+    params=["local", "memory", pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow])]
+)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    """Where a store can be, on each backend in turn."""
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}", {}
+    if request.param == "s3":
+        server = request.getfixturevalue("s3_server")
+        return server.new_folder(), server.storage_options
+    return str(tmp_path / "new"), {}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from tests.command_line.tiny_run import TinyRun
@@ -34,19 +31,6 @@ def test_verify_names_what_is_damaged_and_the_list_remembers(
     file.write_bytes(whole)
     assert dacapo_store("verify", "run", "3000")[0] == 0
     assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
-
-
-@pytest.fixture(
-    params=["local", "memory", pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow])]
-)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
-    """Where a store can be, on each backend in turn."""
-    if request.param == "memory":
-        return f"memory://{uuid.uuid4().hex}", {}
-    if request.param == "s3":
-        server = request.getfixturevalue("s3_server")
-        return server.new_folder(), server.storage_options
-    return str(tmp_path / "new"), {}
 
 
 def test_the_list_says_when_each_was_found_whole(

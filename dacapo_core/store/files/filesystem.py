@@ -1,4 +1,4 @@
-"""Files of a store on any fsspec file system: the one module that talks to fsspec and os.
+"""Files of a store on any fsspec file system: this folder alone talks to fsspec and os.
 
 Guarantees, on every backend: a file is seen under its name whole or not at all; what a write
 returned from is durable; a listing is never stale; names are never globbed.
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dacapo_core.store.errors import StoreUnreachableError
@@ -21,6 +20,7 @@ from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_from_listing, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.files.opening import open_filesystem
 from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
 from dacapo_core.store.layout import partial_folder
@@ -44,16 +44,12 @@ class StoreFilesystem:
         """
         Raises:
             ValueError: fsspec knows no such protocol, or its package is not installed.
+            StorageOptionsError: the file system does not know one of the options.
         """
         base = os.fspath(basedir)
         if not base:
             raise ValueError("basedir is empty: give a path or a URL")
-        # listings cached by fsspec would miss what other processes write and delete
-        options = {"use_listings_cache": False, **(storage_options or {})}
-        try:
-            self._fs, root = fsspec.core.url_to_fs(os.path.expanduser(base), **options)
-        except ImportError as error:
-            raise ValueError(f"no file system for basedir {base!r}: {error}") from error
+        self._fs, root = open_filesystem(base, storage_options or {})
         self.is_local: bool = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
         self._protocols = set(protocols)

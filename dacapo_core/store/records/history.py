@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import read_intents
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
-from dacapo_core.store.records.run_facts import RunFacts, gather
+from dacapo_core.store.records.run_facts import RunFacts, gather, require_run
 from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.records.scores_records import read_scores
 from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
@@ -121,10 +120,8 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
     operations, damaged = read_operations(filesystem, run)
     operations += [_interrupted(intent.record, facts) for intent in read_intents(filesystem, run)]
     records, unreadable = read_scores(filesystem, run)
-    if not (facts.checkpoints or operations or records) and run not in filesystem.list_folders():
-        raise MissingCheckpointError(
-            f"there is no run {run!r} in {filesystem.basedir}; `dacapo-store ls` lists the runs"
-        )
+    if not (facts.checkpoints or operations or records):
+        require_run(filesystem, run)
     events = _events(operations)
     for record in records:
         shown = best_scores([record]).get(record.iteration, {})

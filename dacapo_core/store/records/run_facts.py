@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dacapo_core.store import layout
+from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.best_records import read_all_best
@@ -65,6 +66,17 @@ def gather(
         for iteration in checkpoints:
             protected.setdefault(iteration, []).append("a published start")
     return RunFacts(checkpoints, best, notes, protected)
+
+
+def require_run(filesystem: StoreFilesystem, run: str) -> None:
+    """
+    Raises:
+        MissingCheckpointError: no such run.
+    """
+    if run not in filesystem.list_folders():
+        raise MissingCheckpointError(
+            f"there is no run {run!r} in {filesystem.basedir}; `dacapo-store ls` lists the runs"
+        )
 
 
 def list_checkpoints(
