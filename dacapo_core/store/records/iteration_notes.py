@@ -48,8 +48,14 @@ class PendingRequest(_Note):
 
 
 class Mark(_Note):
-    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least."""
+    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least.
 
+    Attributes:
+        size, stored: of the file it is about; one stored later is not marked.
+    """
+
+    size: int
+    stored: datetime
     reclaim_after: datetime
     reasons: list[str]
     operation: str
@@ -232,5 +238,4 @@ def _parsed(kind: type[Note], content: bytes) -> Note | None:
 
 
 def _delete(filesystem: StoreFilesystem, path: str) -> None:
-    for error in filesystem.delete([path]).values():
-        raise error
+    filesystem.delete_all([path])
