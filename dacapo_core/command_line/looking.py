@@ -219,7 +219,8 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
         from dacapo_core.store.errors import MissingCheckpointError
         from dacapo_core.store.records.scores import gathered_reasons
 
-        checkpoint = where.records().history(run).checkpoints.get(iteration)
+        found = where.records().history(run)
+        checkpoint = found.checkpoints.get(iteration)
         if checkpoint is None:
             raise MissingCheckpointError(
                 f"run {run!r} has no checkpoint of iteration {iteration}, and none is on record: "
@@ -232,6 +233,7 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
                     "answer": checkpoint.answer(run),
                     **_row(checkpoint),
                     "events": list(checkpoint.events),
+                    "damaged_records": list(found.damaged_records),
                 }
             )
             return
@@ -240,3 +242,5 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
             by = f" by {event.by}" if event.by else ""
             reasons = f" ({'; '.join(gathered_reasons(event.reasons))})" if event.reasons else ""
             typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event.what}{by}{reasons}")
+        for path in found.damaged_records:
+            typer.echo(f"cannot be read: {path}")

@@ -21,6 +21,7 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     read_checkpoint,
     read_model,
     verify_checkpoint,
+    write_record,
 )
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
@@ -30,6 +31,7 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.pruning.prune import prune
+from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.pruning.reclaiming import remove_checkpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy
@@ -144,9 +146,17 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self, run: str, iteration: int, snapshot: Snapshot, check_lease: Callable[[], None]
     ) -> None:
         snapshot.settle()
-        commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
-        with suppress(FileNotFoundError):
-            self._written[run] = iteration, self._checkpoint_info(run, iteration)
+        stored = False
+        while not stored:
+            record = commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
+            with suppress(FileNotFoundError):
+                self._written[run] = iteration, self._checkpoint_info(run, iteration)
+            stored = True
+            if wait_for_pruners(self.filesystem, run, iteration):
+                # one that meant the checkpoint of before may have taken this one, or its record
+                stored = self.filesystem.exists(layout.checkpoint_path(run, iteration))
+                if stored:
+                    write_record(self.filesystem, run, record)
         # stored again, it is no longer the one that was pruned
         void_notes(self.filesystem, run, iteration)
 
@@ -244,19 +254,22 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._writer.wait()
         return verify_checkpoint(self.filesystem, run, iteration)
 
-    def remove(self, run: str, iteration: int, *, force: bool = False) -> None:
+    def remove(
+        self, run: str, iteration: int, *, force: bool = False, by: str | None = None
+    ) -> None:
         """Delete a checkpoint.
 
         Args:
             force: also when it is a best, pinned or waiting for its validation; what names it
                 goes with it.
+            by: who removes it, for the record; default the user and the host.
 
         Raises:
             FileNotFoundError: no such run or iteration.
             ProtectedCheckpointError: something points to it; says what.
         """
         self._writer.wait()
-        remove_checkpoint(self.filesystem, run, iteration, force=force)
+        remove_checkpoint(self.filesystem, run, iteration, force=force, by=by)
 
     def prune(
         self, run: str, policy: RetentionPolicy, dry_run: bool = False, *, by: str | None = None

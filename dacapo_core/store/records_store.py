@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import StoreNotWritableError
+from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning import reclaiming
 from dacapo_core.store.pruning.reclaiming import Sweep
@@ -250,8 +250,14 @@ class RecordsStore:
         iteration_notes.unpin(self.filesystem, run, iteration, child=child)
 
     def pins(self, run: str) -> dict[int, list[Pin]]:
-        """Iteration → its pins, by hand and by children."""
+        """Iteration → its pins, by hand and by children.
+
+        Raises:
+            FileNotFoundError: no such run.
+        """
         notes = iteration_notes.read_notes(self.filesystem, layout.check_run_name(run))
+        if not notes.pins:
+            run_facts.require_run(self.filesystem, run)
         return {i: [pin or Pin() for pin in pins] for i, pins in sorted(notes.pins.items())}
 
     def request_validation(
@@ -303,10 +309,24 @@ class RecordsStore:
 
         Returns:
             run → what was done.
+
+        Raises:
+            FileNotFoundError: no such run.
+            SweepError: of all runs, some could not be swept; the others were. It names each.
         """
         self._settle()
-        runs = self.runs() if run is None else [run]
-        return {run: reclaiming.sweep_run(self.filesystem, run, by=by) for run in runs}
+        if run is not None:
+            return {run: reclaiming.sweep_run(self.filesystem, run, by=by)}
+        swept: dict[str, Sweep] = {}
+        failed: dict[str, Exception] = {}
+        for each in self.runs():
+            try:
+                swept[each] = reclaiming.sweep_run(self.filesystem, each, by=by)
+            except (StoreError, OSError) as error:
+                failed[each] = error
+        if failed:
+            raise SweepError(swept, failed)
+        return swept
 
     def history(self, run: str) -> history.RunHistory:
         """What became of each checkpoint that there is or that is on record."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,6 +137,56 @@ def test_remove_and_sweep(dacapo_store: Command, store: LocalWeightsStore) -> No
         (4000, "pruned"),
         (5000, "kept"),
     ]
+
+
+@pytest.fixture
+def three_runs(store: LocalWeightsStore) -> None:
+    """``a``, ``run`` and ``z``; of ``a`` the best record is damaged."""
+    for name in ("a", "z"):
+        shutil.copytree(Path(store.basedir, "run"), Path(store.basedir, name), symlinks=True)
+    store.filesystem.write_bytes("a/val/dice.json", b"{")
+
+
+@pytest.mark.usefixtures("three_runs")
+def test_a_run_that_cannot_be_pruned_is_said_and_does_not_stop_the_others(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    code, out, _ = dacapo_store("prune", "--all", "--keep-last", "2", "--dry-run", "--json")
+    assert code == 4
+    plans = json.loads(out)["plans"]
+    assert {plan["run"]: "error" in plan for plan in plans} == {"run": False, "z": False, "a": True}
+    code, out, err = dacapo_store("prune", "a", "run", "no", "z", "--keep-last", "2")
+    assert code == 4, "of 3 and 4 the highest"
+    assert "a/val/dice.json is not a best record" in err
+    assert "no run 'no'" in err
+    assert "run: kept 3" in out
+    assert "z: kept 3" in out
+    kept = [store.iterations(name) for name in ("a", "run", "z")]
+    assert kept == [[1000, 2000, 3000, 4000, 5000], [2000, 4000, 5000], [2000, 4000, 5000]]
+    assert dacapo_store("history", "a")[0] == 0
+    code, out, _ = dacapo_store("why", "a", "1000")
+    assert code == 0
+    assert "cannot be read: " in out
+
+
+@pytest.mark.usefixtures("three_runs")
+def test_a_run_that_cannot_be_swept_is_said_and_does_not_stop_the_others(
+    dacapo_store: Command,
+) -> None:
+    code, out, err = dacapo_store("sweep")
+    assert code == 4
+    assert "a/val/dice.json" in err
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["run", "z"]
+    swept = json.loads(dacapo_store("sweep", "--json")[1])
+    assert "dice.json" in swept["a"]["error"]
+    assert swept["z"]["reclaimed"] == {}
+
+
+def test_what_was_marked_before_is_not_counted_as_pruned_again(dacapo_store: Command) -> None:
+    arguments = ("prune", "run", "--keep-last", "1", "--grace", "7d")
+    assert "kept 2 (" in dacapo_store(*arguments)[1]
+    out = dacapo_store(*arguments)[1]
+    assert "pruned 0 (0 B), 3 marked before (" in out
 
 
 def test_cp_takes_everything_along_and_goes_on_where_it_stopped(
@@ -289,6 +340,12 @@ def test_exporting_the_best_of_a_run_with_a_moving_average_writes_what_was_judge
         (("prune", "run", "--keep-best", "1", "--criterion", "dise"), 5, "'dise'"),
         (("best", "missing"), 3, "no run 'missing'"),
         (("best", "missing", "--derive"), 3, "no run 'missing'"),
+        (("prune", "run", "--keep-last", "1", "--grace", "9999999d"), 2, "100 years"),
+        (("prune", "run", "--keep-last", "1", "--max-total-size", "200"), 5, "unit missing"),
+        (("prune", "run", "--keep", "7"), 5, "nothing of run 'run' was pruned"),
+        (("sweep", "missing"), 3, "no run 'missing'"),
+        (("pins", "missing"), 3, "no run 'missing'"),
+        (("restore", "missing", "5"), 3, "no run 'missing'"),
         (("show", "run", "7"), 3, "7"),
         (("verify", "run", "7"), 3, "7"),
         (("ls", "--storage-options", "{"), 2, "not JSON"),

@@ -20,13 +20,13 @@ from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_from_listing, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.files.object_writing import put_object
 from dacapo_core.store.files.opening import open_filesystem
 from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
 from dacapo_core.store.layout import partial_folder
 
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
-_ATOMIC_PUT = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "az", "oss", "obs"}
 
 
 class StoreFilesystem:
@@ -56,6 +56,8 @@ class StoreFilesystem:
         self._root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
         self.basedir: str = self._root if self.is_local else base.rstrip("/")
         self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+        # else s3fs asks for the size first, to read large objects in parts
+        self._in_one_request = {"max_concurrency": 1} if self._protocols & {"s3", "s3a"} else {}
         self._listed_files = ListedFiles()
 
     def __repr__(self) -> str:
@@ -71,12 +73,13 @@ class StoreFilesystem:
 
     # listing
 
-    def list_files(self, folder: str) -> list[FileInfo]:
+    def list_files(self, folder: str) -> Iterator[FileInfo]:
         """Files right in ``folder``, in no order; none when there is no such folder."""
         if self.is_local:
             with reading(self.url(folder)):
-                return local_files.list_files(self._full(folder))
-        return [info_from_listing(entry) for entry in self._listed(folder, "file")]
+                yield from local_files.list_files(self._full(folder))
+            return
+        yield from map(info_from_listing, self._listed(folder, "file"))
 
     def file_names(self, folder: str) -> list[str]:
         """Names of the files right in ``folder``."""
@@ -151,7 +154,7 @@ class StoreFilesystem:
         with reading(self.url(path)):
             if self.is_local:
                 return Path(self._full(path)).read_bytes()
-            return bytes(self._fs.cat_file(self._full(path)))
+            return bytes(self._fs.cat_file(self._full(path), **self._in_one_request))
 
     def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Contents by path, read concurrently on object stores; missing files are left out."""
@@ -170,7 +173,11 @@ class StoreFilesystem:
             return found
         # not fs.cat: it expands globs in names
         results = self._fs.cat_ranges(
-            [self._full(path) for path in wanted], None, None, on_error="return"
+            [self._full(path) for path in wanted],
+            None,
+            None,
+            on_error="return",
+            **self._in_one_request,
         )
         for path, result in zip(wanted, results, strict=True):
             if isinstance(result, FileNotFoundError):
@@ -371,27 +378,6 @@ class StoreFilesystem:
         ]
 
     def _put(self, content: bytes | Spool, path: str) -> None:
-        full = self._full(path)
-        with writing(self.url(path)):
-            if "memory" in self._protocols:
-                data = content if isinstance(content, bytes) else content.file_bytes()
-                self._fs.pipe_file(full, data)
-            elif not self._protocols & _ATOMIC_PUT:
-                self._put_beside(content, full, path)
-            elif isinstance(content, bytes):
-                self._fs.pipe_file(full, content)
-            elif self._protocols & {"s3", "s3a"}:
-                # parts in flight are held in memory
-                self._fs.put_file(content.path, full, max_concurrency=4)
-            else:
-                self._fs.put_file(content.path, full)
-
-    def _put_beside(self, content: bytes | Spool, full: str, path: str) -> None:
         beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
-        for folder in (beside, full):
-            self._fs.makedirs(self._fs._parent(folder), exist_ok=True)
-        if isinstance(content, bytes):
-            self._fs.pipe_file(beside, content)
-        else:
-            self._fs.put_file(content.path, beside)
-        self._fs.mv(beside, full)
+        with writing(self.url(path)):
+            put_object(self._fs, self._protocols, content, self._full(path), beside)

@@ -106,6 +106,16 @@ def read_all_best(
     Raises:
         DamagedRecordError: one cannot be read.
     """
+    found, damaged = read_best_records(filesystem, run, iterations)
+    for error in damaged.values():
+        raise error
+    return found
+
+
+def read_best_records(
+    filesystem: StoreFilesystem, run: str, iterations: Iterable[int] | None = None
+) -> tuple[dict[Judged, BestRecord], dict[str, DamagedRecordError]]:
+    """Every best record of a run that can be read, and path → what is wrong with the others."""
     ours, theirs = _listed(filesystem, run)
     # what mirrors ours is no record of DaCapo's
     mirrors = {(c, d) for d, c in ours} | {(c, f"ds_{d}") for d, c in ours}
@@ -115,18 +125,22 @@ def read_all_best(
     contents = filesystem.read_many(paths)
     there = None if iterations is None else set(iterations)
     found = {}
+    damaged: dict[str, DamagedRecordError] = {}
     for dataset, criterion in pairs:
-        choices = [
-            _parsed(filesystem, path, contents)
-            for path in (
-                layout.best_path(run, dataset, criterion),
-                layout.dacapo_best_path(run, dataset, criterion),
-            )
-        ]
+        choices: list[BestRecord | None] = []
+        for path in (
+            layout.best_path(run, dataset, criterion),
+            layout.dacapo_best_path(run, dataset, criterion),
+        ):
+            try:
+                choices.append(_parsed(filesystem, path, contents))
+            except DamagedRecordError as error:
+                damaged[path] = error
+                choices.append(None)
         record = _chosen(filesystem, run, [*choices, None], there)
         if record is not None:
             found[dataset, criterion] = record
-    return found
+    return found, damaged
 
 
 def delete_best(filesystem: StoreFilesystem, run: str, pairs: Iterable[Judged]) -> None:

@@ -16,7 +16,7 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import read_intents
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
-from dacapo_core.store.records.run_facts import RunFacts, gather, require_run
+from dacapo_core.store.records.run_facts import RunFacts, gather_readable, require_run
 from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.records.scores_records import read_scores
 from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
@@ -113,10 +113,9 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
     """
     Raises:
         MissingCheckpointError: no such run.
-        DamagedRecordError: a best record cannot be read.
     """
     layout.check_run_name(run)
-    facts = gather(filesystem, run, datetime.now(UTC))
+    facts = gather_readable(filesystem, run, datetime.now(UTC))
     operations, damaged = read_operations(filesystem, run)
     operations += [_interrupted(intent.record, facts) for intent in read_intents(filesystem, run)]
     records, unreadable = read_scores(filesystem, run)
@@ -146,7 +145,7 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
             for iteration in sorted(iterations)
         },
         operations=operations,
-        damaged_records=[*damaged, *unreadable.values()],
+        damaged_records=[*damaged, *unreadable.values(), *map(str, facts.damaged.values())],
     )
 
 
@@ -228,9 +227,14 @@ def _events(operations: Sequence[OperationRecord]) -> dict[int, list[Event]]:
 
 
 def _interrupted(record: OperationRecord, facts: RunFacts) -> OperationRecord:
-    """Of a prune under way or broken off, what is gone already."""
-    gone = {i: d for i, d in record.iterations.items() if i not in facts.checkpoints}
-    return record.model_copy(update={"iterations": gone, "interrupted": True})
+    """Of a prune under way or broken off, what is gone, or marked, already."""
+    if record.kind == "mark":
+        marks = facts.notes.marks.items()
+        done = {i for i, note in marks if note and note.operation == record.operation}
+    else:
+        done = record.iterations.keys() - facts.checkpoints.keys()
+    iterations = {i: d for i, d in record.iterations.items() if i in done}
+    return record.model_copy(update={"iterations": iterations, "interrupted": True})
 
 
 def _stored_records(

@@ -40,8 +40,14 @@ class PendingRequest(Note):
 
 
 class Mark(Note):
-    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least."""
+    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least.
 
+    Attributes:
+        size, stored: of the file it is about; one stored later is not marked.
+    """
+
+    size: int
+    stored: datetime
     reclaim_after: datetime
     reasons: list[str]
     operation: str

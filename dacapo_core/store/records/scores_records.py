@@ -148,8 +148,7 @@ def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int)
         number = layout.parse_iteration(file.name.partition("/")[0])
         if number is not None and number > iteration:
             found[f"{folder}/{file.name}"] = number
-    for error in filesystem.delete(found).values():
-        raise error
+    filesystem.delete_all(found)
     past = [
         judged
         for judged, best in read_all_best(filesystem, run).items()
