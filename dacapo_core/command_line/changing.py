@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dacapo_core.command_line.looking import Iteration, RunName
-from dacapo_core.command_line.opening import FAILED, USAGE, Where, exit_codes
+from dacapo_core.command_line.opening import USAGE, EachRun, Where, exit_codes, say_error
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
     from dacapo_core.store.pruning.prune_plan import PrunePlan
+    from dacapo_core.store.pruning.reclaiming import Sweep
     from dacapo_core.store.records_store import RecordsStore
 
 
@@ -173,15 +174,21 @@ def prune(
             {name: value for name, value in given.items() if value is not None}
         )
         store = where.weights()
-        plans = [store.prune(run, policy, dry_run=dry_run) for run in runs or store.runs()]
-        now = datetime.now(UTC)
+        each, shown = EachRun(), list[dict[str, object]]()
+        for run in runs or store.runs():
+            with each.run(run):
+                plan = store.prune(run, policy, dry_run=dry_run)
+                if where.json:
+                    shown.append(_plan_json(plan, datetime.now(UTC)))
+                else:
+                    _show_plan(plan, datetime.now(UTC))
+                for iteration, error in plan.failed.items():
+                    say_error(f"{run}/{iteration}: {error}")
+                    each.failed()
         if where.json:
-            show_json({"store": store.basedir, "plans": [_plan_json(plan, now) for plan in plans]})
-        else:
-            for plan in plans:
-                _show_plan(plan, now)
-        if any(plan.failed for plan in plans):
-            raise typer.Exit(FAILED)
+            shown += [{"run": run, "error": error} for run, error in each.errors.items()]
+            show_json({"store": store.basedir, "plans": shown})
+        each.exit()
 
 
 def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
@@ -191,6 +198,7 @@ def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
         "checkpoints": plan.table(now),
         "bytes_kept": plan.bytes_kept,
         "bytes_freed": plan.bytes_freed,
+        "bytes_marked": plan.bytes_marked,
         "grace_seconds": None if plan.grace is None else plan.grace.total_seconds(),
         "failed": plan.failed,
         "notes": plan.notes,
@@ -205,9 +213,11 @@ def _show_plan(plan: PrunePlan, now: datetime) -> None:
     verb = "would keep" if plan.dry_run else "kept"
     title = (
         f"{plan.run}: {verb} {len(plan.kept)} ({readable_size(plan.bytes_kept)}), "
-        f"{'prune' if plan.dry_run else 'pruned'} {len(plan.pruned)} "
+        f"{'prune' if plan.dry_run else 'pruned'} {len(plan.doomed)} "
         f"({readable_size(plan.bytes_freed)})"
     )
+    if marked := len(plan.pruned) - len(plan.doomed):
+        title += f", {marked} marked before ({readable_size(plan.bytes_marked)})"
     rows = [
         [
             str(row["iteration"]),
@@ -221,15 +231,13 @@ def _show_plan(plan: PrunePlan, now: datetime) -> None:
     ]
     columns = ["iteration>", "kept or pruned", "reasons", "scores", "size>", "age>"]
     show_table(title, columns, rows)
-    if plan.grace is not None and plan.pruned:
+    if plan.grace is not None and plan.doomed:
         typer.echo(
             f"Pruned ones can be restored for {shown_duration(plan.grace)}; "
             "then `dacapo-store sweep` deletes them."
         )
     for note in plan.notes:
         typer.echo(f"Note: {note}")
-    for iteration, error in plan.failed.items():
-        typer.echo(f"dacapo-store: {plan.run}/{iteration}: {error}", err=True)
 
 
 def restore(context: typer.Context, run: RunName, iteration: Iteration) -> None:
@@ -251,26 +259,31 @@ def sweep(
     """Delete what is past its grace period, and what dead writers left."""
     where: Where = context.obj
     with exit_codes():
-        swept = where.records().sweep(run)
+        store = where.records()
+        each, swept = EachRun(), dict[str, object]()
+        for name in store.runs() if run is None else [run]:
+            with each.run(name):
+                done = store.sweep(name)[name]
+                swept[name] = done
+                if not where.json:
+                    _show_sweep(name, done)
+                for iteration, error in done.failed.items():
+                    say_error(f"{name}/{iteration}: {error}")
+                    each.failed()
         if where.json:
-            show_json(swept)
-        for name, done in swept.items():
-            if where.json:
-                continue
-            typer.echo(
-                f"{name}: {len(done.reclaimed)} checkpoints deleted "
-                f"({readable_size(done.bytes_freed)}), {len(done.waiting)} within their grace "
-                f"period, {len(done.left_overs)} left-overs removed"
-            )
-            for iteration, reasons in done.reclaimed.items():
-                typer.echo(f"  deleted {iteration}: {'; '.join(reasons)}")
-            for iteration, reasons in done.protected.items():
-                typer.echo(f"  stays {iteration}: {'; '.join(reasons)}")
-        for name, done in swept.items():
-            for iteration, error in done.failed.items():
-                typer.echo(f"dacapo-store: {name}/{iteration}: {error}", err=True)
-        if any(done.failed for done in swept.values()):
-            raise typer.Exit(FAILED)
+            show_json(swept | {name: {"error": error} for name, error in each.errors.items()})
+        each.exit()
+
+
+def _show_sweep(run: str, done: Sweep) -> None:
+    typer.echo(
+        f"{run}: {len(done.reclaimed)} checkpoints deleted ({readable_size(done.bytes_freed)}), "
+        f"{len(done.waiting)} within their grace period, {len(done.left_overs)} left-overs removed"
+    )
+    for iteration, reasons in done.reclaimed.items():
+        typer.echo(f"  deleted {iteration}: {'; '.join(reasons)}")
+    for iteration, reasons in done.protected.items():
+        typer.echo(f"  stays {iteration}: {'; '.join(reasons)}")
 
 
 def _said(where: Where, value: dict[str, object], sentence: str) -> None:

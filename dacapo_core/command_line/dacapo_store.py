@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line import changing, looking, transferring
+from dacapo_core.command_line import changing, looking, transferring, verifying
 from dacapo_core.command_line.opening import Where
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 failed (store not reachable, not writable, a deletion failed) · "
     "2 wrong usage · 3 no such run, checkpoint or record · 4 damaged · 5 refused (protected, "
-    "policy does not fit, unsafe)."
+    "policy does not fit, unsafe). Of several runs, the highest."
 )
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ def _where(
 
 
 looking.add_to(app)
+verifying.add_to(app)
 changing.add_to(app)
 transferring.add_to(app)
 

@@ -1,4 +1,4 @@
-"""The commands that only look: ls, show, verify, pins, history, why."""
+"""The commands that only look: ls, show, pins, history, why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dacapo_core.command_line.opening import DAMAGED, Where, exit_codes
+from dacapo_core.command_line.opening import Where, exit_codes
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Iteration = Annotated[int, typer.Argument(metavar="ITERATION", help="Iteration o
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (ls, show, verify, pins, history, why):
+    for command in (ls, show, pins, history, why):
         app.command()(command)
 
 
@@ -39,6 +39,7 @@ def ls(
 
 
 def _list_runs(where: Where, store: RecordsStore) -> None:
+    from dacapo_core.store.errors import MissingCheckpointError
     from dacapo_core.store.records.iteration_notes import IterationNotes
     from dacapo_core.store.records.run_facts import list_checkpoints
 
@@ -55,6 +56,11 @@ def _list_runs(where: Where, store: RecordsStore) -> None:
                 "bytes": sum(checkpoint.size for checkpoint in found.values()),
                 "age_seconds": None if latest is None else (now - latest.stored).total_seconds(),
             }
+        )
+    files = store.filesystem
+    if not rows and (files.is_file("") or not files.exists("")):
+        raise MissingCheckpointError(
+            f"there is no store at {store.basedir} yet: correct the path, or store a checkpoint"
         )
     if where.json:
         show_json({"store": store.basedir, "runs": rows})
@@ -83,7 +89,7 @@ def _list_checkpoints(where: Where, store: RecordsStore, run: str) -> None:
     show_table(f"{run}: {len(live)} checkpoints", _COLUMNS, [_cells(c) for c in reversed(live)])
 
 
-_COLUMNS = ["iteration>", "state", "size>", "age>", "best for", "scores", "why"]
+_COLUMNS = ["iteration>", "state", "size>", "age>", "verified", "best for", "scores", "why"]
 
 
 def _row(checkpoint: CheckpointHistory) -> dict[str, Any]:
@@ -93,6 +99,9 @@ def _row(checkpoint: CheckpointHistory) -> dict[str, Any]:
         "reasons": list(checkpoint.reasons),
         "bytes": checkpoint.size,
         "stored": checkpoint.stored,
+        "age_seconds": None if checkpoint.stored is None else _seconds_since(checkpoint.stored),
+        "verified": checkpoint.verified,
+        "verified_at": checkpoint.verified_at,
         "best_for": list(checkpoint.best_for),
         "scores": checkpoint.scores,
         "damaged": checkpoint.damaged,
@@ -110,14 +119,17 @@ def _cells(checkpoint: CheckpointHistory) -> list[str]:
         shown_scores,
     )
 
-    age = "–"
-    if checkpoint.stored is not None:
-        age = readable_age((datetime.now(UTC) - checkpoint.stored).total_seconds())
+    verified = "–"
+    if checkpoint.verified is False:
+        verified = "damaged"
+    elif checkpoint.verified_at is not None:
+        verified = f"{readable_age(_seconds_since(checkpoint.verified_at))} ago"
     return [
         str(checkpoint.iteration),
         "damaged" if checkpoint.damaged else checkpoint.fate,
         readable_size(checkpoint.size),
-        age,
+        "–" if checkpoint.stored is None else readable_age(_seconds_since(checkpoint.stored)),
+        verified,
         "\n".join(gathered_names(checkpoint.best_for)),
         shown_scores(overall(checkpoint.scores)),
         # what it is best for has a column of its own
@@ -125,6 +137,10 @@ def _cells(checkpoint: CheckpointHistory) -> list[str]:
             why for why in gathered_reasons(checkpoint.reasons) if not why.startswith("best of ")
         ),
     ]
+
+
+def _seconds_since(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
 
 
 def show(context: typer.Context, run: RunName, iteration: Iteration) -> None:
@@ -157,58 +173,6 @@ def show(context: typer.Context, run: RunName, iteration: Iteration) -> None:
                 f"{readable_size(record.bytes)}, stored {record.stored:%Y-%m-%d %H:%M:%S} UTC by "
                 f"{record.by}, torch {record.torch}, xxh3 {record.digest}"
             )
-
-
-def verify(
-    context: typer.Context,
-    run: RunName,
-    iterations: Annotated[
-        list[int] | None, typer.Argument(metavar="[ITERATION]...", help="Default: all.")
-    ] = None,
-) -> None:
-    """Read checkpoints and compare them with their digests; exits with 4 when one is damaged."""
-    where: Where = context.obj
-    with exit_codes():
-        from dacapo_core.store.errors import (
-            DamagedCheckpointError,
-            MissingCheckpointError,
-            StoreNotWritableError,
-            UnsafeCheckpointError,
-        )
-        from dacapo_core.store.records.iteration_notes import forget_damage, note_damage
-
-        store = where.weights()
-        found: dict[int, str | None] = {}
-        wanted = iterations or store.iterations(run)
-        if not wanted:
-            raise MissingCheckpointError(f"run {run!r} has no checkpoints in {store.basedir}")
-        for iteration in wanted:
-            try:
-                compared = store.verify(run, iteration)
-            except (DamagedCheckpointError, UnsafeCheckpointError) as error:
-                found[iteration] = str(error)
-            else:
-                found[iteration] = None
-            try:
-                if found[iteration] is None:
-                    forget_damage(store.filesystem, run, iteration)
-                else:
-                    note_damage(store.filesystem, run, iteration, str(found[iteration]))
-            except StoreNotWritableError:
-                pass  # a reader may verify too
-            if not where.json:
-                said = found[iteration] or f"whole, by its {compared.against}"
-                typer.echo(f"{run}/{iteration}: {said}")
-        if where.json:
-            show_json(
-                {
-                    "run": run,
-                    "damaged": {i: what for i, what in found.items() if what},
-                    "whole": [i for i, what in found.items() if not what],
-                }
-            )
-        if any(found.values()):
-            raise typer.Exit(DAMAGED)
 
 
 def pins(context: typer.Context, run: RunName) -> None:
@@ -255,7 +219,8 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
         from dacapo_core.store.errors import MissingCheckpointError
         from dacapo_core.store.records.scores import gathered_reasons
 
-        checkpoint = where.records().history(run).checkpoints.get(iteration)
+        found = where.records().history(run)
+        checkpoint = found.checkpoints.get(iteration)
         if checkpoint is None:
             raise MissingCheckpointError(
                 f"run {run!r} has no checkpoint of iteration {iteration}, and none is on record: "
@@ -268,6 +233,7 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
                     "answer": checkpoint.answer(run),
                     **_row(checkpoint),
                     "events": list(checkpoint.events),
+                    "damaged_records": list(found.damaged_records),
                 }
             )
             return
@@ -276,3 +242,5 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
             by = f" by {event.by}" if event.by else ""
             reasons = f" ({'; '.join(gathered_reasons(event.reasons))})" if event.reasons else ""
             typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event.what}{by}{reasons}")
+        for path in found.damaged_records:
+            typer.echo(f"cannot be read: {path}")

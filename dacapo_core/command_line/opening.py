@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -62,31 +62,76 @@ def exit_codes() -> Iterator[None]:
     """Say an error in one line and exit with the code of its kind."""
     from pydantic import ValidationError
 
-    from dacapo_core.store import errors
-
     try:
         yield
-    except (errors.MissingCheckpointError, errors.MissingRecordError) as error:
-        _exit(error, MISSING)
-    except (errors.DamagedCheckpointError, errors.DamagedRecordError) as error:
-        _exit(error, DAMAGED)
-    except (
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        say_error(f"{name}: {first['msg']}" if name else first["msg"])
+        raise typer.Exit(USAGE) from None
+    except (OSError, ValueError, *_store_error()) as error:
+        say_error(error)
+        raise typer.Exit(code_of(error)) from None
+
+
+class EachRun:
+    """Does something run by run: one that fails is said and does not stop the others.
+
+    Attributes:
+        errors: run → what is wrong, as it was said.
+        code: the highest exit code so far.
+    """
+
+    def __init__(self) -> None:
+        self.errors: dict[str, str] = {}
+        self.code = 0
+
+    @contextmanager
+    def run(self, name: str) -> Iterator[None]:
+        """What is done to one run."""
+        try:
+            yield
+        except (OSError, ValueError, *_store_error()) as error:
+            self.errors[name] = str(error)
+            self.failed(code_of(error))
+            say_error(error)
+
+    def failed(self, code: int = FAILED) -> None:
+        """Something of a run failed."""
+        self.code = max(self.code, code)
+
+    def exit(self) -> None:
+        """Exit with the highest code, if any run failed."""
+        if self.code:
+            raise typer.Exit(self.code)
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of an error's kind."""
+    from dacapo_core.store import errors
+
+    refused = (
         errors.ProtectedCheckpointError,
         errors.RetentionError,
         errors.LeaseHeldError,
         errors.UnsafeCheckpointError,
-    ) as error:
-        _exit(error, REFUSED)
-    except errors.InvalidNameError as error:
-        _exit(error, USAGE)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        _exit(f"{name}: {first['msg']}" if name else first["msg"], USAGE)
-    except (errors.StoreError, OSError, ValueError) as error:
-        _exit(error, FAILED)
+    )
+    wrong = (errors.InvalidNameError, errors.StorageOptionsError)
+    if isinstance(error, errors.MissingCheckpointError | errors.MissingRecordError):
+        return MISSING
+    if isinstance(error, errors.DamagedCheckpointError | errors.DamagedRecordError):
+        return DAMAGED
+    if isinstance(error, refused):
+        return REFUSED
+    return USAGE if isinstance(error, wrong) else FAILED
 
 
-def _exit(error: object, code: int) -> NoReturn:
+def say_error(error: object) -> None:
+    """One line on standard error."""
     typer.echo(f"dacapo-store: {error}", err=True)
-    raise typer.Exit(code)
+
+
+def _store_error() -> tuple[type[Exception]]:
+    from dacapo_core.store.errors import StoreError
+
+    return (StoreError,)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class StoreError(Exception):
@@ -11,6 +12,10 @@ class StoreError(Exception):
 
 class InvalidNameError(StoreError, ValueError):
     """A run, dataset or criterion name, or an iteration, that the layout cannot hold."""
+
+
+class StorageOptionsError(StoreError, ValueError):
+    """Storage options that the file system does not know; found before any request."""
 
 
 class MissingCheckpointError(StoreError, FileNotFoundError):
@@ -97,6 +102,21 @@ class RetentionError(StoreError, ValueError):
 
 class RestoreError(MissingCheckpointError):
     """A checkpoint that cannot be brought back; says when and why it went."""
+
+
+class SweepError(StoreError):
+    """Some runs could not be swept; the others were.
+
+    Attributes:
+        swept: run → what was done.
+        failed: run → why it could not be swept.
+    """
+
+    def __init__(self, swept: Mapping[str, Any], failed: Mapping[str, Exception]) -> None:
+        said = "; ".join(f"{run}: {error}" for run, error in failed.items())
+        super().__init__(f"{len(failed)} runs could not be swept, {len(swept)} were: {said}")
+        self.swept = swept
+        self.failed = failed
 
 
 class LeaseHeldError(StoreError):

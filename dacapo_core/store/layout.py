@@ -273,6 +273,15 @@ def damaged_path(run: str, iteration: int) -> str:
     return f"{run}/records/damaged/{iteration}.json"
 
 
+def verified_folder(run: str) -> str:
+    return f"{run}/records/verified"
+
+
+def verified_path(run: str, iteration: int) -> str:
+    """When a verification found a checkpoint whole, and which file it was."""
+    return f"{run}/records/verified/{iteration}.json"
+
+
 def pruning_folder(run: str) -> str:
     return f"{run}/records/pruning"
 

@@ -21,16 +21,22 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     read_checkpoint,
     read_model,
     verify_checkpoint,
+    write_record,
 )
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
-from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    StoreUnreachableError,
+    UnsafeCheckpointError,
+)
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.pruning.prune import prune
+from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.pruning.reclaiming import remove_checkpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy
-from dacapo_core.store.records.iteration_notes import unmark
-from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.records.iteration_notes import void_notes
+from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease, require_no_other_holder
 from dacapo_core.store.records_store import RecordsStore
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
 
@@ -79,14 +85,14 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         Raises:
             InvalidNameError: a name or iteration that the layout cannot hold.
             UnsavableStateError: a value that would not load back safely, named by its key.
+            LeaseHeldError: this store has no lease of the run, and another process has one.
             LeaseLostError: another process has taken over the run's lease that this store held.
             StoreFullError, StoreNotWritableError: nothing stored before is touched.
         """
         name, iteration = _checked(run), layout.check_iteration(iteration)
         with self._storing:
             self._writer.wait()
-            check_lease = self._lease_check(name)
-            check_lease()
+            check_lease = self._checked_lease(name)
             snapshot = self._buffers.snapshot(_state_of(run), borrow=wait)
             commit = partial(self._commit, name, iteration, snapshot, check_lease)
             if wait:
@@ -125,20 +131,34 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._leases[run] = lease
         return lease
 
-    def _lease_check(self, run: str) -> Callable[[], None]:
+    def _checked_lease(self, run: str) -> Callable[[], None]:
+        """Make sure that no other process trains the run; how to do so again at the commit."""
         lease = self._leases.get(run)
-        # one that was given back, or never entered, holds nobody off
-        return lease.check if lease is not None and lease.epoch is not None else lambda: None
+        if lease is not None and lease.epoch is not None:
+            lease.check()
+            return lease.check
+        # where nothing can be read, writing says why, or does not need to
+        with suppress(StoreUnreachableError):
+            require_no_other_holder(self.filesystem, run)
+        return lambda: None
 
     def _commit(
         self, run: str, iteration: int, snapshot: Snapshot, check_lease: Callable[[], None]
     ) -> None:
         snapshot.settle()
-        commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
-        with suppress(FileNotFoundError):
-            self._written[run] = iteration, self._checkpoint_info(run, iteration)
+        stored = False
+        while not stored:
+            record = commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
+            with suppress(FileNotFoundError):
+                self._written[run] = iteration, self._checkpoint_info(run, iteration)
+            stored = True
+            if wait_for_pruners(self.filesystem, run, iteration):
+                # one that meant the checkpoint of before may have taken this one, or its record
+                stored = self.filesystem.exists(layout.checkpoint_path(run, iteration))
+                if stored:
+                    write_record(self.filesystem, run, record)
         # stored again, it is no longer the one that was pruned
-        unmark(self.filesystem, run, iteration)
+        void_notes(self.filesystem, run, iteration)
 
     def _checkpoint_info(self, run: str, iteration: int) -> FileInfo:
         return self.filesystem.file_info(layout.checkpoint_path(run, iteration))
@@ -154,13 +174,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
 
     # reading
 
-    def runs(self) -> list[str]:
+    def _settle(self) -> None:
         self._writer.wait()
-        return super().runs()
-
-    def iterations(self, run: str) -> list[int]:
-        self._writer.wait()
-        return super().iterations(run)
 
     def latest_iteration(self, run: str, *, verified: bool = False) -> int | None:
         """The latest iteration with a checkpoint; None without any, or without the run.
@@ -239,19 +254,22 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._writer.wait()
         return verify_checkpoint(self.filesystem, run, iteration)
 
-    def remove(self, run: str, iteration: int, *, force: bool = False) -> None:
+    def remove(
+        self, run: str, iteration: int, *, force: bool = False, by: str | None = None
+    ) -> None:
         """Delete a checkpoint.
 
         Args:
             force: also when it is a best, pinned or waiting for its validation; what names it
                 goes with it.
+            by: who removes it, for the record; default the user and the host.
 
         Raises:
             FileNotFoundError: no such run or iteration.
             ProtectedCheckpointError: something points to it; says what.
         """
         self._writer.wait()
-        remove_checkpoint(self.filesystem, run, iteration, force=force)
+        remove_checkpoint(self.filesystem, run, iteration, force=force, by=by)
 
     def prune(
         self, run: str, policy: RetentionPolicy, dry_run: bool = False, *, by: str | None = None

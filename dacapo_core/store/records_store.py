@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import StoreNotWritableError
+from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning import reclaiming
 from dacapo_core.store.pruning.reclaiming import Sweep
@@ -20,6 +20,7 @@ from dacapo_core.store.records import (
     history,
     iteration_notes,
     picture_records,
+    run_facts,
     run_records,
     scores_records,
     training_records,
@@ -42,14 +43,22 @@ class RecordsStore:
         Args:
             basedir: a path (made when first written to) or any fsspec URL.
             storage_options: of that URL's file system.
+
+        Raises:
+            ValueError: fsspec knows no such protocol, or its package is not installed.
+            StorageOptionsError: the file system does not know one of the options.
         """
         self.filesystem = StoreFilesystem(basedir, storage_options)
         self.basedir = self.filesystem.basedir
+
+    def _settle(self) -> None:
+        """Called before checkpoints are looked at: let those in the making be seen."""
 
     # runs
 
     def runs(self) -> list[str]:
         """Names of the runs: folders with ``checkpoints/iterations``."""
+        self._settle()
         folders = self.filesystem.list_folders
         return [
             name
@@ -59,6 +68,7 @@ class RecordsStore:
 
     def iterations(self, run: str) -> list[int]:
         """Iterations that have a checkpoint, in order; none of a missing run."""
+        self._settle()
         names = self.filesystem.file_names(layout.iterations_folder(layout.check_run_name(run)))
         found = (layout.parse_iteration(name) for name in names)
         return sorted(iteration for iteration in found if iteration is not None)
@@ -127,8 +137,10 @@ class RecordsStore:
 
         Raises:
             FileNotFoundError: no such checkpoint; the best is unmoved.
+            DamagedCheckpointError: it is on record as damaged; the best is unmoved.
             InvalidNameError: a name that the layout cannot hold.
         """
+        self._settle()
         iteration = layout.check_iteration(iteration)
         record = BestRecord(iteration=iteration, score=score, parameters=parameters)
         best_records.write_best(self.filesystem, run, _name(dataset), criterion, record)
@@ -147,11 +159,20 @@ class RecordsStore:
         Raises:
             FileNotFoundError: there is no such best record, or its checkpoint is gone.
         """
+        self._settle()
         return best_records.read_best(self.filesystem, run, _name(dataset), criterion)
 
     def best_records(self, run: str) -> dict[Judged, BestRecord]:
-        """(dataset, criterion) → best, of all there are; also of checkpoints that are gone."""
-        return best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        """(dataset, criterion) → best, of all there are; also of checkpoints that are gone.
+
+        Raises:
+            FileNotFoundError: no such run.
+        """
+        self._settle()
+        found = best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        if not found:
+            run_facts.require_run(self.filesystem, run)
+        return found
 
     def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
         """Keep the scores of a checkpoint in place of earlier ones of the same dataset."""
@@ -167,11 +188,13 @@ class RecordsStore:
 
     def derive_best(self, run: str) -> dict[Judged, BestRecord]:
         """Move every best to what the scores of the live checkpoints say; those that moved."""
+        self._settle()
         return scores_records.derive_best(self.filesystem, layout.check_run_name(run))
 
     def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
         """Keep a picture of a validation, beside those of the newest few and of the best."""
-        best = picture_records.overall_best(self.best_records(run))
+        records = best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        best = picture_records.overall_best(records)
         picture_records.write_picture(self.filesystem, run, iteration, _name(dataset), png, best)
 
     def pictures(self, run: str) -> list[tuple[int, str]]:
@@ -194,6 +217,7 @@ class RecordsStore:
         Returns:
             the iterations whose scores were discarded.
         """
+        self._settle()
         training_records.withdraw_training_stats(self.filesystem, run, iteration)
         past = {pictured for pictured, _ in self.pictures(run) if pictured > iteration}
         picture_records.delete_pictures(self.filesystem, run, past)
@@ -215,6 +239,7 @@ class RecordsStore:
         Raises:
             FileNotFoundError: no such checkpoint.
         """
+        self._settle()
         iteration_notes.pin(self.filesystem, run, iteration, why=why, by=by, child=child)
 
     def unpin(self, run: str, iteration: int, *, child: str | None = None) -> None:
@@ -225,8 +250,14 @@ class RecordsStore:
         iteration_notes.unpin(self.filesystem, run, iteration, child=child)
 
     def pins(self, run: str) -> dict[int, list[Pin]]:
-        """Iteration → its pins, by hand and by children."""
+        """Iteration → its pins, by hand and by children.
+
+        Raises:
+            FileNotFoundError: no such run.
+        """
         notes = iteration_notes.read_notes(self.filesystem, layout.check_run_name(run))
+        if not notes.pins:
+            run_facts.require_run(self.filesystem, run)
         return {i: [pin or Pin() for pin in pins] for i, pins in sorted(notes.pins.items())}
 
     def request_validation(
@@ -237,6 +268,7 @@ class RecordsStore:
         Raises:
             FileNotFoundError: no such checkpoint.
         """
+        self._settle()
         expires = datetime.now(UTC) + within
         iteration_notes.request_validation(self.filesystem, run, iteration, expires=expires, by=by)
 
@@ -266,6 +298,7 @@ class RecordsStore:
         Raises:
             RestoreError: it is gone; says when, why and by whom.
         """
+        self._settle()
         return reclaiming.restore(self.filesystem, run, iteration, by=by)
 
     def sweep(self, run: str | None = None, *, by: str | None = None) -> dict[str, Sweep]:
@@ -276,12 +309,28 @@ class RecordsStore:
 
         Returns:
             run → what was done.
+
+        Raises:
+            FileNotFoundError: no such run.
+            SweepError: of all runs, some could not be swept; the others were. It names each.
         """
-        runs = self.runs() if run is None else [run]
-        return {run: reclaiming.sweep_run(self.filesystem, run, by=by) for run in runs}
+        self._settle()
+        if run is not None:
+            return {run: reclaiming.sweep_run(self.filesystem, run, by=by)}
+        swept: dict[str, Sweep] = {}
+        failed: dict[str, Exception] = {}
+        for each in self.runs():
+            try:
+                swept[each] = reclaiming.sweep_run(self.filesystem, each, by=by)
+            except (StoreError, OSError) as error:
+                failed[each] = error
+        if failed:
+            raise SweepError(swept, failed)
+        return swept
 
     def history(self, run: str) -> history.RunHistory:
         """What became of each checkpoint that there is or that is on record."""
+        self._settle()
         return history.read_history(self.filesystem, run)
 
 

@@ -7,16 +7,23 @@ oldest first. What may never be pruned is kept whatever the policy says.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ByteSize
 
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy, shown_duration
-from dacapo_core.store.records.scores import Judged, ScoresRecord, best_scores, names_of, ranking
+from dacapo_core.store.records.scores import (
+    BestRecord,
+    Judged,
+    ScoresRecord,
+    best_scores,
+    names_of,
+    ranking,
+)
 
-__all__ = ["RetentionPolicy", "never_prunable", "plan"]
+__all__ = ["RetentionPolicy", "named", "never_prunable", "plan"]
 
 
 def plan(
@@ -24,7 +31,7 @@ def plan(
     checkpoints: Iterable[StoredCheckpoint],
     *,
     scores: Iterable[ScoresRecord] = (),
-    best: Iterable[Judged] = (),
+    best: Mapping[Judged, int | BestRecord] | None = None,
     protected: Mapping[int, Sequence[str]] | None = None,
     now: datetime | None = None,
 ) -> PrunePlan:
@@ -32,14 +39,16 @@ def plan(
 
     Args:
         scores: of any iterations; needed where the policy keeps the best.
-        best: (dataset, criterion) of the best records; a policy's criteria may name them too.
-        protected: iteration → why it may not go (best, pinned, waiting for validation, …).
+        best: (dataset, criterion) → the best's iteration or record: its checkpoint may not go,
+            and a policy's criteria may name it.
+        protected: iteration → why else it may not go (pinned, waiting for validation, …).
         now: the time that ages count from; default the present.
 
     Raises:
-        RetentionError: the policy names a criterion that the run does not have, or keeps by
-            scores alone and there are none.
+        RetentionError: the policy names a criterion that the run does not have, none of its
+            rules keeps a checkpoint, or its limit is below the latest checkpoint's size.
     """
+    best = best or {}
     now = now or datetime.now(UTC)
     stored = {checkpoint.iteration: checkpoint for checkpoint in checkpoints}
     counting = [c for c in stored.values() if c.damaged is None and c.marked is None]
@@ -47,7 +56,8 @@ def plan(
     live = {checkpoint.iteration for checkpoint in counting}
     records = [record for record in scores if record.iteration in live]
 
-    firm = never_prunable(stored, protected or {})
+    _check_limit(policy, stored)
+    firm = never_prunable(stored, named(best, protected or {}))
     for iteration in policy.pins:
         if iteration in stored:
             firm.setdefault(iteration, []).append("pinned by the policy")
@@ -81,15 +91,21 @@ def plan(
             kept.setdefault(iteration, []).append("within the total size")
     for iteration in kept:
         pruned.pop(iteration, None)
+    if pruned and not _gives_a_reason(policy, rules, counting, stored, now):
+        raise RetentionError(
+            f"none of the policy's rules ({_shown_rules(policy)}) keeps any of the "
+            f"{len(live)} checkpoints: it would keep nothing; add a rule such as keep_last"
+        )
     notes = _limit_size(policy, stored, kept, pruned, firm.keys(), ranked_best)
     for iteration, checkpoint in stored.items():
         if iteration not in kept and iteration not in live:
-            said = (
-                f"marked: {checkpoint.marked}"
+            pruned[iteration] = (
+                [f"marked: {checkpoint.marked}", *checkpoint.marked_for]
                 if checkpoint.marked is not None
-                else f"damaged: {checkpoint.damaged}"
+                else [f"damaged: {checkpoint.damaged}"]
             )
-            pruned[iteration] = [said]
+        elif iteration in kept and checkpoint.marked is not None:
+            kept[iteration].append(f"brought back: {checkpoint.marked}")
     return PrunePlan(
         checkpoints=stored,
         kept=dict(sorted(kept.items())),
@@ -98,6 +114,19 @@ def plan(
         grace=policy.grace,
         notes=notes,
     )
+
+
+def named(
+    best: Mapping[Judged, int | BestRecord], protected: Mapping[int, Sequence[str]]
+) -> dict[int, list[str]]:
+    """Iteration → what names it: best records first, then what else protects it."""
+    found: dict[int, list[str]] = {}
+    for (dataset, criterion), target in sorted(best.items(), key=lambda item: item[0]):
+        iteration = target if isinstance(target, int) else target.iteration
+        found.setdefault(iteration, []).append(f"best of {dataset}/{criterion}")
+    for iteration, reasons in protected.items():
+        found.setdefault(iteration, []).extend(reasons)
+    return found
 
 
 def never_prunable(
@@ -163,10 +192,14 @@ def _best_rules(
     if policy.criteria is not None:
         names = names_of([*ranked, *best])
         unknown = [name for name in policy.criteria if name not in names]
-        if unknown and names:
+        if unknown:
+            known = (
+                f"which the run's scores do not have; they have {', '.join(sorted(names))}"
+                if names
+                else "and the run has no scores; validate first, or leave the criteria out"
+            )
             raise RetentionError(
-                f"the policy keeps the best by {', '.join(map(repr, unknown))}, which the run's "
-                f"scores do not have; they have {', '.join(sorted(names))}; nothing was pruned"
+                f"the policy keeps the best by {', '.join(map(repr, unknown))}, {known}"
             )
         wanted = {judged for name in policy.criteria for judged in names.get(name, ())}
         ranked = {judged: order for judged, order in ranked.items() if judged in wanted}
@@ -174,7 +207,7 @@ def _best_rules(
     if only_by_scores and not any(ranked.values()):
         raise RetentionError(
             "the policy keeps the best alone, and no live checkpoint has a score: it would keep "
-            "nothing; validate first, or add a rule such as keep_last; nothing was pruned"
+            "nothing; validate first, or add a rule such as keep_last"
         )
     for (dataset, criterion), order in sorted(ranked.items()):
         name = f"{dataset}/{criterion}"
@@ -196,6 +229,46 @@ def _best_rules(
             return f"not among the best {count} of {name} (place {place}, {score:.4g})"
 
         yield keeps, missed
+
+
+def _gives_a_reason(
+    policy: RetentionPolicy,
+    rules: Sequence[Rule],
+    counting: Sequence[StoredCheckpoint],
+    stored: Mapping[int, StoredCheckpoint],
+    now: datetime,
+) -> bool:
+    """Whether the policy itself keeps anything, besides what may never be pruned."""
+    return (
+        not policy.has_rules
+        or any(keeps for keeps, _ in rules)
+        or any(iteration in stored for iteration in policy.pins)
+        or (
+            policy.minimum_age is not None
+            and any(now - checkpoint.stored < policy.minimum_age for checkpoint in counting)
+        )
+    )
+
+
+def _shown_rules(policy: RetentionPolicy) -> str:
+    given = policy.model_dump(exclude_defaults=True, exclude={"grace", "max_total_size"})
+    return ", ".join(
+        f"{name} {shown_duration(value) if isinstance(value, timedelta) else value}"
+        for name, value in given.items()
+    )
+
+
+def _check_limit(policy: RetentionPolicy, stored: Mapping[int, StoredCheckpoint]) -> None:
+    limit = policy.max_total_size
+    if limit is None or not stored:
+        return
+    latest = stored[max(stored)]
+    if latest.size > limit:
+        raise RetentionError(
+            f"max_total_size is {limit.human_readable()}, and the latest checkpoint, "
+            f"{latest.iteration}, alone takes {ByteSize(latest.size).human_readable()}; "
+            "is a unit missing, as in `200 GB`?"
+        )
 
 
 def _limit_size(

@@ -13,64 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.command_line.dacapo_store import main
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.records.scores import ScoresRecord
+from tests.command_line.tiny_run import TinyRun
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-class TinyRun:
-    name = "run"
-
-    def __init__(self) -> None:
-        self.model = torch.nn.Linear(2, 2)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = LocalWeightsStore(tmp_path_factory.mktemp("filled"))
-    run = TinyRun()
-    for iteration, dice in ((1000, 0.5), (2000, 0.8), (3000, 0.7), (4000, 0.6), (5000, None)):
-        store.store_weights(run, iteration)
-        record = ScoresRecord.model_validate(
-            {
-                "iteration": iteration,
-                "dataset": "val",
-                "criteria": {"dice": True},
-                "entries": [{"parameters": {"threshold": 0.4}, "scores": {"dice": dice}}],
-            }
-        )
-        store.store_scores("run", iteration, "val", record)
-    store.derive_best("run")
-    return Path(store.basedir)
-
-
-@pytest.fixture
-def store(filled: Path, tmp_path: Path) -> LocalWeightsStore:
-    shutil.copytree(filled, tmp_path / "store", symlinks=True)
-    return LocalWeightsStore(tmp_path / "store")
-
-
-@pytest.fixture
-def dacapo_store(
-    store: LocalWeightsStore,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Command:
-    """Runs the command in this process; its exit code, output and errors."""
-    monkeypatch.setenv("DACAPO_RUNS_BASE_DIR", store.basedir)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dacapo-store", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return call
 
 
 def test_the_question_at_two_in_the_morning(dacapo_store: Command) -> None:
@@ -124,7 +70,7 @@ def test_a_dry_run_shows_the_table_and_changes_nothing(
     assert kept == set(store.iterations("run")) == {2000, 3000, 5000}
 
 
-def test_listing(dacapo_store: Command, tmp_path: Path) -> None:
+def test_listing(dacapo_store: Command) -> None:
     code, out, _ = dacapo_store("ls")
     assert code == 0
     assert "1 runs" in out
@@ -134,8 +80,6 @@ def test_listing(dacapo_store: Command, tmp_path: Path) -> None:
     assert "val: dice" in row
     listed = json.loads(dacapo_store("ls", "run", "--json")[1])
     assert [c["iteration"] for c in listed["checkpoints"]] == [1000, 2000, 3000, 4000, 5000]
-    empty = json.loads(dacapo_store("--json", "ls", "--store", str(tmp_path / "new"))[1])
-    assert empty["runs"] == []
 
 
 def test_show_lists_keys_shapes_and_the_record(dacapo_store: Command) -> None:
@@ -146,23 +90,6 @@ def test_show_lists_keys_shapes_and_the_record(dacapo_store: Command) -> None:
     shown = json.loads(dacapo_store("show", "run", "1000", "--json")[1])
     assert {"key": "model/bias", "dtype": "float32", "shape": [2]} in shown["tensors"]
     assert shown["record"]["iteration"] == 1000
-
-
-def test_verify_names_what_is_damaged_and_the_list_remembers(
-    dacapo_store: Command, store: LocalWeightsStore
-) -> None:
-    assert dacapo_store("verify", "run")[0] == 0
-    file = Path(store.basedir, "run/checkpoints/iterations/3000")
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-50])
-    code, out, _ = dacapo_store("verify", "run")
-    assert code == 4
-    assert "run/2000: whole" in out
-    assert "run/3000: whole" not in out
-    assert json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
-    file.write_bytes(whole)
-    assert dacapo_store("verify", "run", "3000")[0] == 0
-    assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
 
 
 def test_best_is_listed_and_set(dacapo_store: Command, store: LocalWeightsStore) -> None:
@@ -210,6 +137,56 @@ def test_remove_and_sweep(dacapo_store: Command, store: LocalWeightsStore) -> No
         (4000, "pruned"),
         (5000, "kept"),
     ]
+
+
+@pytest.fixture
+def three_runs(store: LocalWeightsStore) -> None:
+    """``a``, ``run`` and ``z``; of ``a`` the best record is damaged."""
+    for name in ("a", "z"):
+        shutil.copytree(Path(store.basedir, "run"), Path(store.basedir, name), symlinks=True)
+    store.filesystem.write_bytes("a/val/dice.json", b"{")
+
+
+@pytest.mark.usefixtures("three_runs")
+def test_a_run_that_cannot_be_pruned_is_said_and_does_not_stop_the_others(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    code, out, _ = dacapo_store("prune", "--all", "--keep-last", "2", "--dry-run", "--json")
+    assert code == 4
+    plans = json.loads(out)["plans"]
+    assert {plan["run"]: "error" in plan for plan in plans} == {"run": False, "z": False, "a": True}
+    code, out, err = dacapo_store("prune", "a", "run", "no", "z", "--keep-last", "2")
+    assert code == 4, "of 3 and 4 the highest"
+    assert "a/val/dice.json is not a best record" in err
+    assert "no run 'no'" in err
+    assert "run: kept 3" in out
+    assert "z: kept 3" in out
+    kept = [store.iterations(name) for name in ("a", "run", "z")]
+    assert kept == [[1000, 2000, 3000, 4000, 5000], [2000, 4000, 5000], [2000, 4000, 5000]]
+    assert dacapo_store("history", "a")[0] == 0
+    code, out, _ = dacapo_store("why", "a", "1000")
+    assert code == 0
+    assert "cannot be read: " in out
+
+
+@pytest.mark.usefixtures("three_runs")
+def test_a_run_that_cannot_be_swept_is_said_and_does_not_stop_the_others(
+    dacapo_store: Command,
+) -> None:
+    code, out, err = dacapo_store("sweep")
+    assert code == 4
+    assert "a/val/dice.json" in err
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["run", "z"]
+    swept = json.loads(dacapo_store("sweep", "--json")[1])
+    assert "dice.json" in swept["a"]["error"]
+    assert swept["z"]["reclaimed"] == {}
+
+
+def test_what_was_marked_before_is_not_counted_as_pruned_again(dacapo_store: Command) -> None:
+    arguments = ("prune", "run", "--keep-last", "1", "--grace", "7d")
+    assert "kept 2 (" in dacapo_store(*arguments)[1]
+    out = dacapo_store(*arguments)[1]
+    assert "pruned 0 (0 B), 3 marked before (" in out
 
 
 def test_cp_takes_everything_along_and_goes_on_where_it_stopped(
@@ -361,6 +338,14 @@ def test_exporting_the_best_of_a_run_with_a_moving_average_writes_what_was_judge
         (("prune", "run", "--keep-last", "1", "--grace", "soon"), 2, "grace"),
         (("prune", "run", "--keep-last", "1", "--criterion", "dice"), 2, "without keep_best"),
         (("prune", "run", "--keep-best", "1", "--criterion", "dise"), 5, "'dise'"),
+        (("best", "missing"), 3, "no run 'missing'"),
+        (("best", "missing", "--derive"), 3, "no run 'missing'"),
+        (("prune", "run", "--keep-last", "1", "--grace", "9999999d"), 2, "100 years"),
+        (("prune", "run", "--keep-last", "1", "--max-total-size", "200"), 5, "unit missing"),
+        (("prune", "run", "--keep", "7"), 5, "nothing of run 'run' was pruned"),
+        (("sweep", "missing"), 3, "no run 'missing'"),
+        (("pins", "missing"), 3, "no run 'missing'"),
+        (("restore", "missing", "5"), 3, "no run 'missing'"),
         (("show", "run", "7"), 3, "7"),
         (("verify", "run", "7"), 3, "7"),
         (("ls", "--storage-options", "{"), 2, "not JSON"),

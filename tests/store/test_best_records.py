@@ -12,9 +12,15 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.store.errors import DamagedRecordError, InvalidNameError, MissingRecordError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    DamagedRecordError,
+    InvalidNameError,
+    MissingRecordError,
+)
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import BestRecord, ScoresRecord
+from dacapo_core.store.retention import RetentionPolicy
 
 Fill = Callable[..., None]
 
@@ -42,6 +48,23 @@ def test_best_of_a_missing_checkpoint_is_refused_and_unmoved(
     with pytest.raises(FileNotFoundError, match="no checkpoint of iteration 99999"):
         store.store_best("run", 99999, "val", "dice")
     assert store.retrieve_best("run", "val", "dice") == 100
+
+
+def test_best_of_a_checkpoint_on_record_as_damaged_is_refused_and_unmoved(
+    store: LocalWeightsStore, fill: Fill, run: Any
+) -> None:
+    fill(50, 100, 200)
+    store.store_best("run", 100, "val", "dice")
+    path = "run/checkpoints/iterations/200"
+    store.filesystem.write_bytes(path, store.filesystem.read_bytes(path)[:-50])
+    store.prune("run", RetentionPolicy(keep_last=1))
+    with pytest.raises(DamagedCheckpointError, match="on record as damaged") as caught:
+        store.store_best("run", 200, "val", "dice")
+    assert (caught.value.run, caught.value.iteration) == ("run", 200)
+    assert store.retrieve_best("run", "val", "dice") == 100
+    store.store_weights(run, 200)
+    store.store_best("run", 200, "val", "dice")
+    assert store.retrieve_best("run", "val", "dice") == 200
 
 
 def test_a_missing_best_is_file_not_found(store: LocalWeightsStore, fill: Fill) -> None:

@@ -145,6 +145,21 @@ def test_one_who_lost_the_lease_stores_nothing_more(
     assert store.iterations("run") == [1, 3]
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_one_without_a_lease_stores_nothing_into_a_run_that_another_trains(
+    store: LocalWeightsStore, run: Any, start: Start, wait: bool
+) -> None:
+    other = hold(start, "flow run brave-bee", seconds_to_live=3600)
+    assert line(other) == "held"
+    with pytest.raises(LeaseHeldError, match="brave-bee"):
+        store.store_weights(run, 1, wait=wait)
+    assert store.iterations("run") == []
+    other.kill()
+    other.wait()
+    store.store_weights(run, 2, wait=wait)
+    assert store.iterations("run") == [2]
+
+
 def test_of_many_that_race_for_a_lease_one_wins(store: LocalWeightsStore, start: Start) -> None:
     racers = [hold(start, f"racer {number}") for number in range(4)]
     said = [line(racer) for racer in racers]

@@ -69,13 +69,18 @@ def commit_checkpoint(
         version=__version__,
         by=_this_process(),
     )
+    write_record(filesystem, run, record)
+    return record
+
+
+def write_record(filesystem: StoreFilesystem, run: str, record: CheckpointRecord) -> None:
+    """Write the record beside a checkpoint."""
     # the checkpoint verifies itself: its record is not worth two more waits for the disk
     filesystem.write_bytes(
-        layout.checkpoint_record_path(run, iteration),
+        layout.checkpoint_record_path(run, record.iteration),
         record.model_dump_json().encode(),
         durable=False,
     )
-    return record
 
 
 def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> CheckpointRecord | None:

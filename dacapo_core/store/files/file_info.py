@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ class FileInfo:
         name: within the folder listed; ``/``-joined when it was listed recursively.
         size: bytes.
         modified: seconds since 1970.
+        version: what tells it from another of the same name, size and time: the inode, the
+            ETag; None where there is no such thing.
     """
 
     name: str
     size: int
     modified: float
+    version: str | int | None = None
 
 
 # the keys under which fsspec's file systems report when a file was written
@@ -32,7 +36,18 @@ def info_from_listing(entry: Mapping[str, Any], name: str | None = None) -> File
     """The file of one entry of an fsspec listing; its age is unknown, so new, without a time."""
     if name is None:
         name = str(entry["name"]).rpartition("/")[2]
-    return FileInfo(name, int(entry.get("size") or 0), _modified(entry))
+    version = entry.get("ETag") or entry.get("etag")
+    return FileInfo(name, int(entry.get("size") or 0), _modified(entry), version)
+
+
+def info_of_file(entry: Mapping[str, Any]) -> FileInfo:
+    """
+    Raises:
+        FileNotFoundError: the entry is a folder's.
+    """
+    if entry["type"] == "directory":
+        raise FileNotFoundError(errno.ENOENT, "not a file", entry["name"])
+    return info_from_listing(entry)
 
 
 def _modified(entry: Mapping[str, Any]) -> float:

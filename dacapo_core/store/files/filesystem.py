@@ -1,4 +1,4 @@
-"""Files of a store on any fsspec file system: the one module that talks to fsspec and os.
+"""Files of a store on any fsspec file system: this folder alone talks to fsspec and os.
 
 Guarantees, on every backend: a file is seen under its name whole or not at all; what a write
 returned from is durable; a listing is never stale; names are never globbed.
@@ -13,21 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dacapo_core.store.errors import StoreUnreachableError
 from dacapo_core.store.files import local_files
-from dacapo_core.store.files.file_info import FileInfo, info_from_listing
+from dacapo_core.store.files.file_info import FileInfo, info_from_listing, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.files.object_writing import put_object
+from dacapo_core.store.files.opening import open_filesystem
 from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
 from dacapo_core.store.files.unbuffered_files import write_all
 from dacapo_core.store.layout import partial_folder
 
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
-_ATOMIC_PUT = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "az", "oss", "obs"}
 
 
 class StoreFilesystem:
@@ -45,22 +45,20 @@ class StoreFilesystem:
         """
         Raises:
             ValueError: fsspec knows no such protocol, or its package is not installed.
+            StorageOptionsError: the file system does not know one of the options.
         """
         base = os.fspath(basedir)
         if not base:
             raise ValueError("basedir is empty: give a path or a URL")
-        # listings cached by fsspec would miss what other processes write and delete
-        options = {"use_listings_cache": False, **(storage_options or {})}
-        try:
-            self._fs, root = fsspec.core.url_to_fs(os.path.expanduser(base), **options)
-        except ImportError as error:
-            raise ValueError(f"no file system for basedir {base!r}: {error}") from error
+        self._fs, root = open_filesystem(base, storage_options or {})
         self.is_local: bool = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
         self._protocols = set(protocols)
         self._root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
         self.basedir: str = self._root if self.is_local else base.rstrip("/")
         self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+        # else s3fs asks for the size first, to read large objects in parts
+        self._in_one_request = {"max_concurrency": 1} if self._protocols & {"s3", "s3a"} else {}
         self._listed_files = ListedFiles()
 
     def __repr__(self) -> str:
@@ -76,12 +74,13 @@ class StoreFilesystem:
 
     # listing
 
-    def list_files(self, folder: str) -> list[FileInfo]:
+    def list_files(self, folder: str) -> Iterator[FileInfo]:
         """Files right in ``folder``, in no order; none when there is no such folder."""
         if self.is_local:
             with reading(self.url(folder)):
-                return local_files.list_files(self._full(folder))
-        return [info_from_listing(entry) for entry in self._listed(folder, "file")]
+                yield from local_files.list_files(self._full(folder))
+            return
+        yield from map(info_from_listing, self._listed(folder, "file"))
 
     def file_names(self, folder: str) -> list[str]:
         """Names of the files right in ``folder``."""
@@ -144,7 +143,7 @@ class StoreFilesystem:
         with reading(self.url(path)):
             if self.is_local:
                 return local_files.file_info(self._full(path))
-            return info_from_listing(self._fs.info(self._full(path)))
+            return info_of_file(self._fs.info(self._full(path)))
 
     # reading
 
@@ -156,7 +155,7 @@ class StoreFilesystem:
         with reading(self.url(path)):
             if self.is_local:
                 return Path(self._full(path)).read_bytes()
-            return bytes(self._fs.cat_file(self._full(path)))
+            return bytes(self._fs.cat_file(self._full(path), **self._in_one_request))
 
     def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Contents by path, read concurrently on object stores; missing files are left out."""
@@ -175,7 +174,11 @@ class StoreFilesystem:
             return found
         # not fs.cat: it expands globs in names
         results = self._fs.cat_ranges(
-            [self._full(path) for path in wanted], None, None, on_error="return"
+            [self._full(path) for path in wanted],
+            None,
+            None,
+            on_error="return",
+            **self._in_one_request,
         )
         for path, result in zip(wanted, results, strict=True):
             if isinstance(result, FileNotFoundError):
@@ -332,6 +335,16 @@ class StoreFilesystem:
             failed = delete_objects(self._fs, self._protocols, list(full))
         return {full[name]: error for name, error in failed.items()}
 
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files; one that is not there is no error.
+
+        Raises:
+            StoreNotWritableError: one could not be deleted.
+        """
+        for path, error in self.delete(paths).items():
+            with writing(self.url(path)):
+                raise error
+
     def sweep_partials(self, folder: str) -> list[str]:
         """Remove what dead writers left in a folder of partial files; their paths.
 
@@ -366,27 +379,6 @@ class StoreFilesystem:
         ]
 
     def _put(self, content: bytes | Spool, path: str) -> None:
-        full = self._full(path)
-        with writing(self.url(path)):
-            if "memory" in self._protocols:
-                data = content if isinstance(content, bytes) else content.file_bytes()
-                self._fs.pipe_file(full, data)
-            elif not self._protocols & _ATOMIC_PUT:
-                self._put_beside(content, full, path)
-            elif isinstance(content, bytes):
-                self._fs.pipe_file(full, content)
-            elif self._protocols & {"s3", "s3a"}:
-                # parts in flight are held in memory
-                self._fs.put_file(content.path, full, max_concurrency=4)
-            else:
-                self._fs.put_file(content.path, full)
-
-    def _put_beside(self, content: bytes | Spool, full: str, path: str) -> None:
         beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
-        for folder in (beside, full):
-            self._fs.makedirs(self._fs._parent(folder), exist_ok=True)
-        if isinstance(content, bytes):
-            self._fs.pipe_file(beside, content)
-        else:
-            self._fs.put_file(content.path, beside)
-        self._fs.mv(beside, full)
+        with writing(self.url(path)):
+            put_object(self._fs, self._protocols, content, self._full(path), beside)

@@ -10,7 +10,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.unbuffered_files import EagerFile
@@ -27,18 +27,20 @@ def names(folder: str) -> list[str]:
         return []
 
 
-def list_files(folder: str) -> list[FileInfo]:
-    """Files right in a folder; none when there is no such folder."""
-    found = []
+def list_files(folder: str) -> Iterator[FileInfo]:
+    """Files right in a folder; none when there is no such folder.
+
+    One by one: ten thousand at once would wake the garbage collector.
+    """
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                info = _file_info(entry)
-                if info is not None:
-                    found.append(info)
+        entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return found
+        return
+    with entries:
+        for entry in entries:
+            info = _file_info(entry)
+            if info is not None:
+                yield info
 
 
 def file_names(folder: str) -> list[str]:
@@ -84,7 +86,7 @@ def _file_info(entry: os.DirEntry[str], prefix: str = "") -> FileInfo | None:
         status = entry.stat()
     except FileNotFoundError:
         return None
-    return FileInfo(prefix + entry.name, status.st_size, status.st_mtime)
+    return FileInfo(prefix + entry.name, status.st_size, status.st_mtime, status.st_ino)
 
 
 def file_info(path: str) -> FileInfo:
@@ -92,7 +94,7 @@ def file_info(path: str) -> FileInfo:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "not a file", path)
-    return FileInfo(os.path.basename(path), status.st_size, status.st_mtime)
+    return FileInfo(os.path.basename(path), status.st_size, status.st_mtime, status.st_ino)
 
 
 def open_file(path: str) -> int:

@@ -7,9 +7,9 @@ is only what has changed since (a best that moved, a checkpoint stored again).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,25 +23,20 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.deletion import Order, delete_checkpoints
+from dacapo_core.store.pruning.departures import checkpoint_records
+from dacapo_core.store.pruning.marking import mark_checkpoints
 from dacapo_core.store.pruning.prune_intents import finish_abandoned
-from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
-from dacapo_core.store.records.iteration_notes import Mark, mark, note_damage, unmark
+from dacapo_core.store.pruning.prune_plan import PrunePlan
+from dacapo_core.store.pruning.reclaiming import restore
 from dacapo_core.store.records.process_identity import this_person
-from dacapo_core.store.records.prune_records import (
-    Departure,
-    OperationRecord,
-    new_operation,
-    write_operation,
-)
-from dacapo_core.store.records.run_facts import RunFacts, gather
+from dacapo_core.store.records.run_facts import RunFacts, gather, require_run
 from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.records.scores_records import read_scores
+from dacapo_core.store.records.verification_notes import note_damage
 from dacapo_core.store.retention import RetentionPolicy, plan
 
 Verify = Callable[[int], object]
 """Raises DamagedCheckpointError when the checkpoint of an iteration is not whole."""
-
-_MARKS_AT_ONCE = 8
 
 
 def prune(
@@ -74,16 +69,24 @@ def prune(
         finish_abandoned(filesystem, run)
     now = datetime.now(UTC)
     facts = gather(filesystem, run, now)
-    if not facts.checkpoints and run not in filesystem.list_folders():
-        raise MissingCheckpointError(
-            f"there is no run {run!r} in {filesystem.basedir}; `dacapo-store ls` lists the runs"
+    if not facts.checkpoints:
+        require_run(filesystem, run)
+    try:
+        decided = _decide(filesystem, run, policy, facts, verify, now, dry_run)
+    except RetentionError as error:
+        raise RetentionError(f"{error}; nothing of run {run!r} was pruned") from None
+    records = None
+    if filesystem.is_local:
+        records, damaged = checkpoint_records(filesystem, run, decided.doomed)
+        decided = _doubted(decided, damaged)
+    elif dry_run and decided.doomed:
+        decided.notes.append(
+            "the checkpoints' records are read when this is carried out; one whose record is "
+            "damaged stays"
         )
-    decided = _decide(filesystem, run, policy, facts, verify, now, dry_run)
     if dry_run:
         return decided
-    if policy.grace is not None:
-        return _mark(filesystem, run, policy, decided, by or this_person())
-    return _delete(filesystem, run, policy, decided, by or this_person())
+    return _carry_out(filesystem, run, policy, decided, records, by or this_person())
 
 
 def _decide(
@@ -96,7 +99,7 @@ def _decide(
     dry_run: bool,
 ) -> PrunePlan:
     checkpoints = dict(facts.checkpoints)
-    protected = facts.named()
+    protected = {iteration: list(reasons) for iteration, reasons in facts.protected.items()}
     records: list[ScoresRecord] = []
     if policy.keep_best is not None:
         records, unreadable = read_scores(filesystem, run, checkpoints)
@@ -116,8 +119,7 @@ def _decide(
         whole = [i for i, c in checkpoints.items() if c.damaged is None]
         if not whole:
             raise RetentionError(
-                f"no checkpoint of run {run!r} verifies; nothing was pruned. Look at them with "
-                "`dacapo-store verify`"
+                f"no checkpoint of run {run!r} verifies; `dacapo-store verify` says what is wrong"
             )
         newest = max([i for i in whole if checkpoints[i].marked is None] or whole)
         damaged = _damage(filesystem, run, newest, verify, dry_run)
@@ -157,72 +159,47 @@ def _is_of_another_kind(filesystem: StoreFilesystem, run: str, iteration: int) -
     return False
 
 
-def _delete(
-    filesystem: StoreFilesystem, run: str, policy: RetentionPolicy, decided: PrunePlan, by: str
+def _carry_out(
+    filesystem: StoreFilesystem,
+    run: str,
+    policy: RetentionPolicy,
+    decided: PrunePlan,
+    records: Mapping[int, dict[str, Any]] | None,
+    by: str,
 ) -> PrunePlan:
+    decided = _bring_back(filesystem, run, decided, by)
     order = Order(
-        kind="prune",
+        kind="prune" if policy.grace is None else "mark",
         reasons={iteration: decided.pruned[iteration] for iteration in decided.doomed},
         seen=decided.checkpoints,
         by=by,
-        scores=decided.scores,
+        records=records,
         policy=policy.model_dump(mode="json", exclude_defaults=True),
+        reclaim_after=None if policy.grace is None else datetime.now(UTC) + policy.grace,
     )
-    done = delete_checkpoints(filesystem, run, order)
-    failed = {i: [f"could not be deleted: {why}"] for i, why in done.failed.items()}
-    return _moved_to_kept(
-        replace(decided, failed=done.failed, operation=done.operation), done.spared | failed
-    )
+    act = delete_checkpoints if policy.grace is None else mark_checkpoints
+    outcome = act(filesystem, run, order)
+    decided = _doubted(decided, outcome.failed)
+    return replace(_moved_to_kept(decided, outcome.spared), operation=outcome.operation)
 
 
-def _mark(
-    filesystem: StoreFilesystem, run: str, policy: RetentionPolicy, decided: PrunePlan, by: str
-) -> PrunePlan:
-    assert policy.grace is not None
-    if not decided.doomed:
-        return decided
-    operation, now = new_operation(), datetime.now(UTC)
-    reclaim_after = now + policy.grace
-
-    def mark_one(iteration: int) -> None:
-        note = Mark(
-            time=now,
-            by=by,
-            reclaim_after=reclaim_after,
-            reasons=decided.pruned[iteration],
-            operation=operation,
-        )
-        mark(filesystem, run, iteration, note)
-
-    with ThreadPoolExecutor(_MARKS_AT_ONCE) as pool:
-        list(pool.map(mark_one, decided.doomed))
-    firm = gather(filesystem, run, datetime.now(UTC)).never_prunable()
-    spared = {i: firm[i] for i in decided.doomed if i in firm}
-    for iteration in spared:
-        unmark(filesystem, run, iteration)
-    marked = [iteration for iteration in decided.doomed if iteration not in spared]
-    record = OperationRecord(
-        operation=operation,
-        kind="mark",
-        time=now,
-        by=by,
-        policy=policy.model_dump(mode="json", exclude_defaults=True),
-        reclaim_after=reclaim_after,
-        iterations={i: _departure(decided, i) for i in marked},
-    )
-    if marked:
-        write_operation(filesystem, run, record)
-    return _moved_to_kept(replace(decided, operation=operation if marked else None), spared)
+def _bring_back(filesystem: StoreFilesystem, run: str, decided: PrunePlan, by: str) -> PrunePlan:
+    """Take the marks from those that are kept, so that no sweep deletes them."""
+    reclaimed = {}
+    for iteration in decided.restored:
+        try:
+            restore(filesystem, run, iteration, by=by, reasons=decided.kept[iteration])
+        except MissingCheckpointError as error:
+            reclaimed[iteration] = [f"reclaimed since the plan was made: {error}"]
+    kept = {i: reasons for i, reasons in decided.kept.items() if i not in reclaimed}
+    pruned = dict(sorted({**decided.pruned, **reclaimed}.items()))
+    return replace(decided, kept=kept, pruned=pruned)
 
 
-def _departure(decided: PrunePlan, iteration: int) -> Departure:
-    checkpoint: StoredCheckpoint = decided.checkpoints[iteration]
-    return Departure(
-        reasons=decided.pruned[iteration],
-        bytes=checkpoint.size,
-        stored=checkpoint.stored,
-        scores=decided.scores.get(iteration, {}),
-    )
+def _doubted(decided: PrunePlan, failed: Mapping[int, str]) -> PrunePlan:
+    """The plan with what cannot go among the kept."""
+    reasons = {i: [f"could not be pruned: {why}"] for i, why in failed.items()}
+    return _moved_to_kept(replace(decided, failed={**decided.failed, **failed}), reasons)
 
 
 def _moved_to_kept(decided: PrunePlan, spared: Mapping[int, list[str]]) -> PrunePlan:

@@ -1,6 +1,6 @@
 """How a pruner and one who protects a checkpoint never miss each other, without a lock.
 
-A pruner first writes what it is about to delete (its intent), then looks again at what is
+A pruner first writes what it is about to delete or mark (its intent), then looks again at what is
 protected, then deletes. One who protects writes its protection first, then looks for intents.
 So at least one of the two sees the other: the pruner spares the checkpoint, or the protector
 waits until the pruner is done and sees whether the checkpoint is still there.
@@ -18,16 +18,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
+from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records.process_identity import ProcessIdentity
 from dacapo_core.store.records.prune_records import OperationRecord, write_operation
 
 PRESUMED_DEAD_AFTER = timedelta(minutes=15)
 """A pruner renews its intent every minute; one elsewhere that has not for so long is dead."""
+_RENEW_AFTER = timedelta(minutes=1)
 
 
 class PruneIntent(BaseModel):
-    """What one pruner is about to do; its file is gone when it is done.
+    """What one pruner is about to delete or mark; its file is gone when it is done.
 
     Attributes:
         record: the record of the operation, as if everything in it were done.
@@ -52,6 +54,14 @@ def write_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> 
     )
 
 
+def renew_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
+    """Say that the pruner is alive, unless that was said a moment ago."""
+    now = datetime.now(UTC)
+    if now - intent.renewed > _RENEW_AFTER:
+        intent.renewed = now
+        write_intent(filesystem, run, intent)
+
+
 def end_intent(filesystem: StoreFilesystem, run: str, operation: str) -> None:
     filesystem.delete([layout.pruning_path(run, operation)])
 
@@ -70,7 +80,7 @@ def read_intents(filesystem: StoreFilesystem, run: str) -> list[PruneIntent]:
 
 
 def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
-    """Put on record what dead pruners had deleted, and forget the rest of their intents.
+    """Put on record what dead pruners had deleted or marked; forget the rest of their intents.
 
     A checkpoint that is still there gets back the record that was deleted before it.
     """
@@ -79,14 +89,25 @@ def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
             continue
         names = filesystem.file_names(layout.iterations_folder(run))
         there = {layout.parse_iteration(name) for name in names}
-        gone = {i: d for i, d in intent.record.iterations.items() if i not in there}
         for iteration, departure in intent.record.iterations.items():
             if iteration in there and departure.record is not None:
                 put_back_record(filesystem, run, iteration, departure.record)
-        if gone and not filesystem.exists(layout.pruned_path(run, intent.record.operation)):
-            finished = intent.record.model_copy(update={"iterations": gone, "interrupted": True})
-            write_operation(filesystem, run, finished)
+        if intent.record.kind == "mark":
+            done = _marked_by(filesystem, run, intent.record)
+        else:
+            done = intent.record.iterations.keys() - there
+        if done and not filesystem.exists(layout.pruned_path(run, intent.record.operation)):
+            departures = {i: d for i, d in intent.record.iterations.items() if i in done}
+            changed = {"iterations": departures, "interrupted": True}
+            write_operation(filesystem, run, intent.record.model_copy(update=changed))
         end_intent(filesystem, run, intent.record.operation)
+
+
+def _marked_by(filesystem: StoreFilesystem, run: str, record: OperationRecord) -> set[int]:
+    """Of the checkpoints that an operation was to mark, those that have its mark."""
+    paths = {layout.marked_path(run, i): i for i in record.iterations}
+    name = record.operation.encode()
+    return {paths[path] for path, mark in filesystem.read_many(paths).items() if name in mark}
 
 
 def put_back_record(
@@ -105,21 +126,34 @@ def settle(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     Raises:
         MissingCheckpointError: a pruner was faster.
     """
+    wait_for_pruners(filesystem, run, iteration)
+    require_checkpoint(filesystem, run, iteration)
+
+
+def wait_for_pruners(filesystem: StoreFilesystem, run: str, iteration: int) -> bool:
+    """Wait until no pruner means to delete or mark this one; whether any did.
+
+    One listing where no prune is under way.
+    """
+    waited = False
     while any(
         iteration in intent.record.iterations and not intent.is_abandoned()
         for intent in read_intents(filesystem, run)
     ):
+        waited = True
         time.sleep(0.1)
-    require_checkpoint(filesystem, run, iteration)
+    return waited
 
 
-def require_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+def require_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> FileInfo:
     """
     Raises:
         MissingCheckpointError: no such checkpoint.
     """
-    if not filesystem.exists(layout.checkpoint_path(run, iteration)):
+    try:
+        return filesystem.file_info(layout.checkpoint_path(run, iteration))
+    except FileNotFoundError:
         raise MissingCheckpointError(
             f"run {run!r} has no checkpoint of iteration {iteration} in {filesystem.basedir}; "
             "`dacapo-store ls` lists those it has, `dacapo-store why` tells what became of one"
-        )
+        ) from None

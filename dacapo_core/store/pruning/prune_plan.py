@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,9 @@ class StoredCheckpoint:
         stored: when it was stored (the file's modification time).
         damaged: what is wrong with it, where that is known.
         marked: said of one that was pruned and is within its grace period.
+        marked_for: why it was pruned.
+        version: what tells this file from another of the same size and time, where the
+            backend has such a thing.
     """
 
     iteration: int
@@ -24,6 +27,8 @@ class StoredCheckpoint:
     stored: datetime
     damaged: str | None = None
     marked: str | None = None
+    marked_for: Sequence[str] = ()
+    version: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,23 @@ class PrunePlan:
 
     @property
     def bytes_freed(self) -> int:
-        """Total size of the pruned checkpoints; with a grace period, freed when it is over."""
-        return sum(self.checkpoints[iteration].size for iteration in self.pruned)
+        """Total size of those that go now; with a grace period, freed when it is over."""
+        return sum(self.checkpoints[iteration].size for iteration in self.doomed)
+
+    @property
+    def bytes_marked(self) -> int:
+        """Total size of those that an earlier prune marked and that are still there."""
+        return sum(c.size for i, c in self.checkpoints.items() if i in self.pruned and c.marked)
 
     @property
     def doomed(self) -> list[int]:
         """Pruned iterations that are not marked yet: those that carrying out acts on."""
         return [i for i in self.pruned if self.checkpoints[i].marked is None]
+
+    @property
+    def restored(self) -> list[int]:
+        """Kept iterations that an earlier prune marked: carrying out brings them back."""
+        return [i for i in self.kept if self.checkpoints[i].marked is not None]
 
     def table(self, now: datetime) -> list[dict[str, Any]]:
         """One row per iteration, newest first, as the command line and the UI show it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ from dacapo_core.store.records.prune_records import (
     read_operations,
     write_operation,
 )
-from dacapo_core.store.records.run_facts import gather
+from dacapo_core.store.records.run_facts import gather, require_run
 
 
 @dataclass
@@ -50,7 +51,12 @@ class Sweep:
 
 
 def restore(
-    filesystem: StoreFilesystem, run: str, iteration: int, *, by: str | None = None
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    *,
+    by: str | None = None,
+    reasons: Sequence[str] = ("restored within its grace period",),
 ) -> bool:
     """Bring back a checkpoint that was pruned and is within its grace period.
 
@@ -59,11 +65,11 @@ def restore(
 
     Raises:
         RestoreError: it is gone; says when, why and by whom.
-        MissingCheckpointError: there never was one on record.
+        MissingCheckpointError: no such run, or there never was one on record.
     """
     layout.check_run_name(run)
     layout.check_iteration(iteration)
-    if not filesystem.exists(layout.checkpoint_path(run, iteration)):
+    if not filesystem.is_file(layout.checkpoint_path(run, iteration)):
         raise _gone(filesystem, run, iteration)
     if not filesystem.exists(layout.marked_path(run, iteration)):
         return False
@@ -77,7 +83,7 @@ def restore(
         kind="restore",
         time=datetime.now(UTC),
         by=by or this_person(),
-        iterations={iteration: Departure(reasons=["restored within its grace period"])},
+        iterations={iteration: Departure(reasons=list(reasons))},
     )
     write_operation(filesystem, run, record)
     return True
@@ -87,6 +93,7 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
     """Delete what is past its grace and still may go, and what dead writers left.
 
     Raises:
+        MissingCheckpointError: no such run.
         StoreNotWritableError: the store cannot be written; nothing was deleted.
         DamagedRecordError: a best record cannot be read: nothing is deleted on doubt.
     """
@@ -95,6 +102,8 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
     finish_abandoned(filesystem, run)
     now = datetime.now(UTC)
     facts = gather(filesystem, run, now)
+    if not facts.checkpoints:
+        require_run(filesystem, run)
     firm = facts.never_prunable()
     due: dict[int, list[str]] = {}
     for iteration, note in facts.notes.marks.items():
@@ -114,11 +123,11 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
         by=by or this_person(),
         marked_only=True,
     )
-    deletion = delete_checkpoints(filesystem, run, order)
-    done.reclaimed = {i: departure.reasons for i, departure in deletion.deleted.items()}
-    done.bytes_freed = sum(departure.bytes or 0 for departure in deletion.deleted.values())
-    done.protected |= deletion.spared
-    done.failed = deletion.failed
+    outcome = delete_checkpoints(filesystem, run, order)
+    done.reclaimed = {i: departure.reasons for i, departure in outcome.gone.items()}
+    done.bytes_freed = sum(departure.bytes or 0 for departure in outcome.gone.values())
+    done.protected |= outcome.spared
+    done.failed = outcome.failed
     done.left_overs = _sweep_left_overs(filesystem, run, now)
     return done
 
@@ -186,6 +195,8 @@ def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheck
                 f"({record.kind}) on {record.time:%Y-%m-%d %H:%M:%S} UTC by {record.by}: "
                 f"{'; '.join(departure.reasons)}"
             )
+    if not operations:
+        require_run(filesystem, run)
     return MissingCheckpointError(
         f"run {run!r} has no checkpoint of iteration {iteration} in {filesystem.basedir}, and "
         "none is on record as pruned"
@@ -200,6 +211,7 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
         layout.checkpoint_records_folder(run),
         layout.marked_folder(run),
         layout.damaged_folder(run),
+        layout.verified_folder(run),
     ):
         for name in filesystem.file_names(folder):
             number = layout.parse_numbered_record(name)

@@ -13,27 +13,42 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    WithJsonSchema,
     model_validator,
 )
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SHORT_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*")
+_SHORT_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw]?)\s*")
+_LONGEST = timedelta(days=36_500)
 
 
 def _short_duration(value: Any) -> Any:
     if isinstance(value, str) and (match := _SHORT_DURATION.fullmatch(value)):
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+        try:
+            return timedelta(**{_UNITS[match[2] or "s"]: float(match[1])})
+        except OverflowError:
+            return timedelta.max
     return value
 
 
-def _positive(value: timedelta) -> timedelta:
+def _sensible(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than 0; leave it out to have none")
+    if value > _LONGEST:
+        raise ValueError("must be 100 years (36500d) at most")
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_short_duration), AfterValidator(_positive)]
-"""Seconds, ISO 8601 (``P7D``) or short (``90s``, ``12h``, ``7d``, ``2w``)."""
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_short_duration),
+    AfterValidator(_sensible),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "duration"}, {"type": "integer"}]},
+        mode="validation",
+    ),
+]
+"""Seconds (``90``), ISO 8601 (``P7D``) or short (``90s``, ``12h``, ``7d``, ``2w``)."""
 
 
 class RetentionPolicy(BaseModel):

@@ -24,23 +24,26 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
 from dacapo_core.store.records.iteration_notes import unmark
 from dacapo_core.store.records.scores import BestRecord, Judged
+from dacapo_core.store.records.verification_notes import require_no_damage
 
 
 def write_best(
     filesystem: StoreFilesystem, run: str, dataset: str, criterion: str, record: BestRecord
 ) -> None:
-    """Move the best of a dataset and criterion to a checkpoint that exists.
+    """Move the best of a dataset and criterion to a checkpoint that exists and may be whole.
 
     Raises:
         InvalidNameError: a name that the layout cannot hold, or the pair (criterion, dataset)
             has a best of its own, whose mirror this one's would overwrite.
         MissingCheckpointError: no such checkpoint, or a pruner was faster; the best is unmoved.
+        DamagedCheckpointError: the checkpoint is on record as damaged; the best is unmoved.
     """
     layout.check_run_name(run)
     dataset = layout.check_dataset_name(dataset)
     layout.check_criterion_name(criterion)
     iteration = layout.check_iteration(record.iteration)
-    require_checkpoint(filesystem, run, iteration)
+    file = require_checkpoint(filesystem, run, iteration)
+    require_no_damage(filesystem, run, iteration, file)
     if dataset != criterion and filesystem.exists(layout.best_path(run, criterion, dataset)):
         raise InvalidNameError(
             f"run {run!r} has a best of dataset {criterion!r} and criterion {dataset!r}; DaCapo "
@@ -103,6 +106,16 @@ def read_all_best(
     Raises:
         DamagedRecordError: one cannot be read.
     """
+    found, damaged = read_best_records(filesystem, run, iterations)
+    for error in damaged.values():
+        raise error
+    return found
+
+
+def read_best_records(
+    filesystem: StoreFilesystem, run: str, iterations: Iterable[int] | None = None
+) -> tuple[dict[Judged, BestRecord], dict[str, DamagedRecordError]]:
+    """Every best record of a run that can be read, and path → what is wrong with the others."""
     ours, theirs = _listed(filesystem, run)
     # what mirrors ours is no record of DaCapo's
     mirrors = {(c, d) for d, c in ours} | {(c, f"ds_{d}") for d, c in ours}
@@ -112,18 +125,22 @@ def read_all_best(
     contents = filesystem.read_many(paths)
     there = None if iterations is None else set(iterations)
     found = {}
+    damaged: dict[str, DamagedRecordError] = {}
     for dataset, criterion in pairs:
-        choices = [
-            _parsed(filesystem, path, contents)
-            for path in (
-                layout.best_path(run, dataset, criterion),
-                layout.dacapo_best_path(run, dataset, criterion),
-            )
-        ]
+        choices: list[BestRecord | None] = []
+        for path in (
+            layout.best_path(run, dataset, criterion),
+            layout.dacapo_best_path(run, dataset, criterion),
+        ):
+            try:
+                choices.append(_parsed(filesystem, path, contents))
+            except DamagedRecordError as error:
+                damaged[path] = error
+                choices.append(None)
         record = _chosen(filesystem, run, [*choices, None], there)
         if record is not None:
             found[dataset, criterion] = record
-    return found
+    return found, damaged
 
 
 def delete_best(filesystem: StoreFilesystem, run: str, pairs: Iterable[Judged]) -> None:
@@ -136,8 +153,7 @@ def delete_best(filesystem: StoreFilesystem, run: str, pairs: Iterable[Judged]) 
         ):
             if path == layout.dacapo_best_link(run, dataset, criterion) and not filesystem.is_local:
                 continue
-            for error in filesystem.delete([path]).values():
-                raise error
+            filesystem.delete_all([path])
 
 
 def _chosen(

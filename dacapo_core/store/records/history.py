@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import read_intents
+from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
-from dacapo_core.store.records.run_facts import RunFacts, gather
+from dacapo_core.store.records.run_facts import RunFacts, gather_readable, require_run
 from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.records.scores_records import read_scores
+from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
 
 Fate = Literal["kept", "marked", "pruned"]
 
@@ -51,6 +52,8 @@ class CheckpointHistory:
         scores: by ``dataset/criterion``.
         size: in bytes; None where it is gone and was not on record.
         restorable_until: for a marked one, until when at least.
+        verified: whether a verification found this file whole, or damaged; None: neither.
+        verified_at: when that was.
     """
 
     iteration: int
@@ -64,6 +67,8 @@ class CheckpointHistory:
     pruned_by: str | None = None
     restorable_until: datetime | None = None
     damaged: str | None = None
+    verified: bool | None = None
+    verified_at: datetime | None = None
     events: Sequence[Event] = ()
 
     def answer(self, run: str) -> str:
@@ -108,23 +113,21 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
     """
     Raises:
         MissingCheckpointError: no such run.
-        DamagedRecordError: a best record cannot be read.
     """
     layout.check_run_name(run)
-    facts = gather(filesystem, run, datetime.now(UTC))
+    facts = gather_readable(filesystem, run, datetime.now(UTC))
     operations, damaged = read_operations(filesystem, run)
     operations += [_interrupted(intent.record, facts) for intent in read_intents(filesystem, run)]
     records, unreadable = read_scores(filesystem, run)
-    if not (facts.checkpoints or operations or records) and run not in filesystem.list_folders():
-        raise MissingCheckpointError(
-            f"there is no run {run!r} in {filesystem.basedir}; `dacapo-store ls` lists the runs"
-        )
+    if not (facts.checkpoints or operations or records):
+        require_run(filesystem, run)
     events = _events(operations)
     for record in records:
         shown = best_scores([record]).get(record.iteration, {})
         what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
         events.setdefault(record.iteration, []).append(Event(record.scored, what, record.by))
     said = _stored_records(filesystem, run, facts)
+    verified = read_verified(filesystem, run)
     scores = best_scores(records)
     iterations = facts.checkpoints.keys() | {i for op in operations for i in op.iterations}
     return RunHistory(
@@ -137,11 +140,12 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
                 events.get(iteration, []),
                 scores.get(iteration, {}),
                 said.get(iteration),
+                verified.get(iteration),
             )
             for iteration in sorted(iterations)
         },
         operations=operations,
-        damaged_records=[*damaged, *unreadable.values()],
+        damaged_records=[*damaged, *unreadable.values(), *map(str, facts.damaged.values())],
     )
 
 
@@ -152,6 +156,7 @@ def _one(
     events: list[Event],
     scores: dict[str, float],
     record: dict[str, Any] | None,
+    whole: Verified | None,
 ) -> CheckpointHistory:
     best_for = [
         f"{dataset}/{criterion}"
@@ -165,6 +170,7 @@ def _one(
         events = sorted([*events, stored], key=lambda event: event.time)
         note = facts.notes.marks.get(iteration) if live.marked is not None else None
         reasons = facts.never_prunable().get(iteration, [])
+        verified, verified_at = _verified(live, facts.notes.damaged.get(iteration), whole)
         return CheckpointHistory(
             iteration=iteration,
             fate="kept" if live.marked is None else "marked",
@@ -177,6 +183,8 @@ def _one(
             pruned_by=note.by if note is not None else None,
             restorable_until=note.reclaim_after if note is not None else None,
             damaged=live.damaged,
+            verified=verified,
+            verified_at=verified_at,
             events=events,
         )
     about = [op for op in operations if iteration in op.iterations]
@@ -199,6 +207,16 @@ def _one(
     )
 
 
+def _verified(
+    live: StoredCheckpoint, damage: Damage | None, whole: Verified | None
+) -> tuple[bool | None, datetime | None]:
+    """Whether a verification found this file whole, and when."""
+    for outcome, note in ((False, damage), (True, whole)):
+        if note is not None and note.is_of(live.size, live.stored):
+            return outcome, note.time
+    return None if live.damaged is None else False, None
+
+
 def _events(operations: Sequence[OperationRecord]) -> dict[int, list[Event]]:
     found: dict[int, list[Event]] = {}
     for record in operations:
@@ -209,9 +227,14 @@ def _events(operations: Sequence[OperationRecord]) -> dict[int, list[Event]]:
 
 
 def _interrupted(record: OperationRecord, facts: RunFacts) -> OperationRecord:
-    """Of a prune under way or broken off, what is gone already."""
-    gone = {i: d for i, d in record.iterations.items() if i not in facts.checkpoints}
-    return record.model_copy(update={"iterations": gone, "interrupted": True})
+    """Of a prune under way or broken off, what is gone, or marked, already."""
+    if record.kind == "mark":
+        marks = facts.notes.marks.items()
+        done = {i for i, note in marks if note and note.operation == record.operation}
+    else:
+        done = record.iterations.keys() - facts.checkpoints.keys()
+    iterations = {i: d for i, d in record.iterations.items() if i in done}
+    return record.model_copy(update={"iterations": iterations, "interrupted": True})
 
 
 def _stored_records(

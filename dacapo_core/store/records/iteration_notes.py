@@ -8,25 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from datetime import datetime
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
+from dacapo_core.store.records.note import Note, parsed
+from dacapo_core.store.records.verification_notes import Damage
 
 
-class _Note(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    by: str | None = None
-
-
-class Pin(_Note):
+class Pin(Note):
     """Kept by hand, or because ``child`` starts from it and has no checkpoint yet."""
 
     why: str | None = None
@@ -38,7 +30,7 @@ class Pin(_Note):
         return "pinned" + (f": {self.why}" if self.why else "")
 
 
-class PendingRequest(_Note):
+class PendingRequest(Note):
     """Waits for a requested validation, until ``expires``."""
 
     expires: datetime
@@ -47,9 +39,15 @@ class PendingRequest(_Note):
         return f"waiting for its validation until {self.expires:%Y-%m-%d %H:%M} UTC"
 
 
-class Mark(_Note):
-    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least."""
+class Mark(Note):
+    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least.
 
+    Attributes:
+        size, stored: of the file it is about; one stored later is not marked.
+    """
+
+    size: int
+    stored: datetime
     reclaim_after: datetime
     reasons: list[str]
     operation: str
@@ -59,17 +57,6 @@ class Mark(_Note):
             f"pruned {self.time:%Y-%m-%d %H:%M}, "
             f"reclaimed after {self.reclaim_after:%Y-%m-%d %H:%M} UTC"
         )
-
-
-class Damage(_Note):
-    """What a verification found wrong with the file of this size and modification time."""
-
-    what: str
-    size: int
-    modified: float
-
-
-Note = TypeVar("Note", bound=_Note)
 
 
 @dataclass(frozen=True)
@@ -96,13 +83,13 @@ class IterationNotes:
 
 def read_notes(filesystem: StoreFilesystem, run: str) -> IterationNotes:
     """One listing a kind, one concurrent read of all that there are."""
-    folders: dict[type[_Note], str] = {
+    folders: dict[type[Note], str] = {
         Pin: layout.pins_folder(run),
         PendingRequest: layout.pending_folder(run),
         Mark: layout.marked_folder(run),
         Damage: layout.damaged_folder(run),
     }
-    paths: dict[str, tuple[type[_Note], int]] = {}
+    paths: dict[str, tuple[type[Note], int]] = {}
     for kind, folder in folders.items():
         for name in filesystem.file_names(folder):
             number = layout.parse_numbered_record(name)
@@ -110,10 +97,10 @@ def read_notes(filesystem: StoreFilesystem, run: str) -> IterationNotes:
                 paths[f"{folder}/{name}"] = (kind, number[0])
     contents = filesystem.read_many(paths)
     pins: dict[int, list[Pin | None]] = {}
-    others: dict[type[_Note], dict[int, _Note | None]] = {kind: {} for kind in folders}
+    others: dict[type[Note], dict[int, Note | None]] = {kind: {} for kind in folders}
     for path, content in contents.items():
         kind, iteration = paths[path]
-        note = _parsed(kind, content)
+        note = parsed(kind, content)
         if kind is Pin:
             pins.setdefault(iteration, []).append(note)  # type: ignore[arg-type]
         else:
@@ -197,24 +184,15 @@ def mark(filesystem: StoreFilesystem, run: str, iteration: int, note: Mark) -> N
     filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
 
 
+def void_notes(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """Forget what was said of the file that a new one has replaced: marked, damaged, verified."""
+    folders = (layout.marked_path, layout.damaged_path, layout.verified_path)
+    filesystem.delete_all(path(run, iteration) for path in folders)
+
+
 def unmark(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """Harmless when it is not marked."""
     _delete(filesystem, layout.marked_path(run, iteration))
-
-
-def note_damage(filesystem: StoreFilesystem, run: str, iteration: int, what: str) -> None:
-    """Remember what a verification found wrong with the file as it is now."""
-    info = filesystem.file_info(layout.checkpoint_path(run, iteration))
-    note = Damage(what=what, size=info.size, modified=info.modified)
-    path = layout.damaged_path(run, iteration)
-    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
-
-
-def forget_damage(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
-    """A verification found the checkpoint whole; harmless when none was noted."""
-    path = layout.damaged_path(run, iteration)
-    if filesystem.exists(path):
-        _delete(filesystem, path)
 
 
 def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:
@@ -224,13 +202,5 @@ def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:
     return layout.pin_path(run, layout.check_iteration(iteration), child)
 
 
-def _parsed(kind: type[Note], content: bytes) -> Note | None:
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError:
-        return None
-
-
 def _delete(filesystem: StoreFilesystem, path: str) -> None:
-    for error in filesystem.delete([path]).values():
-        raise error
+    filesystem.delete_all([path])

@@ -224,6 +224,17 @@ def holder_of(filesystem: StoreFilesystem, run: str) -> LeaseRecord | None:
     return None if record is None or record.is_free(datetime.now(UTC)) else record
 
 
+def require_no_other_holder(filesystem: StoreFilesystem, run: str) -> None:
+    """For one who has no lease: one look at who has.
+
+    Raises:
+        LeaseHeldError: another process trains the run.
+    """
+    holder = holder_of(filesystem, run)
+    if holder is not None and holder.process != ProcessIdentity.current():
+        raise _held(run, holder, datetime.now(UTC))
+
+
 def _dumped(record: LeaseRecord) -> bytes:
     return record.model_dump_json(indent=1).encode()
 

@@ -79,5 +79,4 @@ def delete_pictures(filesystem: StoreFilesystem, run: str, iterations: Iterable[
         for iteration, dataset in list_pictures(filesystem, run)
         if iteration in gone
     ]
-    for error in filesystem.delete(paths).values():
-        raise error
+    filesystem.delete_all(paths)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dacapo_core.store import layout
+from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
-from dacapo_core.store.records.best_records import read_all_best
+from dacapo_core.store.records.best_records import read_best_records
 from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
 from dacapo_core.store.records.scores import BestRecord, Judged
-from dacapo_core.store.retention import never_prunable
+from dacapo_core.store.records.verification_notes import known_damage
+from dacapo_core.store.retention import named, never_prunable
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run's checkpoints, best records and notes, as they were a moment ago."""
+    """A run's checkpoints, best records and notes, as they were a moment ago.
+
+    Attributes:
+        damaged: path → what is wrong, of best records that cannot be read.
+    """
 
     checkpoints: Mapping[int, StoredCheckpoint]
     best: Mapping[Judged, BestRecord]
     notes: IterationNotes
     protected: Mapping[int, list[str]]
+    damaged: Mapping[str, DamagedRecordError]
 
     @property
     def best_targets(self) -> dict[Judged, int]:
@@ -31,12 +38,7 @@ class RunFacts:
 
     def named(self) -> dict[int, list[str]]:
         """Iteration → what names it: best records, pins, requests."""
-        found: dict[int, list[str]] = {}
-        for (dataset, criterion), iteration in sorted(self.best_targets.items()):
-            found.setdefault(iteration, []).append(f"best of {dataset}/{criterion}")
-        for iteration, reasons in self.protected.items():
-            found.setdefault(iteration, []).extend(reasons)
-        return found
+        return named(self.best, self.protected)
 
     def never_prunable(self) -> dict[int, list[str]]:
         """Iteration → why no policy and no sweep may delete it."""
@@ -56,14 +58,38 @@ def gather(
     Raises:
         DamagedRecordError: a best record cannot be read.
     """
+    facts = gather_readable(filesystem, run, now, listed)
+    for error in facts.damaged.values():
+        raise error
+    return facts
+
+
+def gather_readable(
+    filesystem: StoreFilesystem,
+    run: str,
+    now: datetime,
+    listed: Mapping[int, StoredCheckpoint] | None = None,
+) -> RunFacts:
+    """As `gather`, to look and not to delete: best records that cannot be read are left out."""
     notes = read_notes(filesystem, run)
     checkpoints = list_checkpoints(filesystem, run, notes) if listed is None else listed
-    best = read_all_best(filesystem, run, checkpoints)
+    best, damaged = read_best_records(filesystem, run, checkpoints)
     protected = notes.protections(now)
     if layout.is_published_start(run):
         for iteration in checkpoints:
             protected.setdefault(iteration, []).append("a published start")
-    return RunFacts(checkpoints, best, notes, protected)
+    return RunFacts(checkpoints, best, notes, protected, damaged)
+
+
+def require_run(filesystem: StoreFilesystem, run: str) -> None:
+    """
+    Raises:
+        MissingCheckpointError: no such run.
+    """
+    if run not in filesystem.list_folders():
+        raise MissingCheckpointError(
+            f"there is no run {run!r} in {filesystem.basedir}; `dacapo-store ls` lists the runs"
+        )
 
 
 def list_checkpoints(
@@ -75,21 +101,24 @@ def list_checkpoints(
         iteration = layout.parse_iteration(file.name)
         if iteration is None:
             continue
-        damaged = "the file is empty" if file.size == 0 else None
-        damage = notes.damaged.get(iteration)
-        if damage is not None and (damage.size, damage.modified) == (file.size, file.modified):
-            damaged = damage.what
-        marked = None
+        damaged = known_damage(file, notes.damaged.get(iteration))
+        stored = datetime.fromtimestamp(file.modified, UTC)
+        marked: str | None = None
+        marked_for: Sequence[str] = ()
         if iteration in notes.marks:
             note = notes.marks[iteration]
+            if note is None:
+                marked = "pruned, and its mark cannot be read"
             # a checkpoint stored after its mark is not the one that was pruned
-            if note is None or file.modified <= note.time.timestamp():
-                marked = str(note or "pruned, and its mark cannot be read")
+            elif (note.size, note.stored) == (file.size, stored):
+                marked, marked_for = str(note), note.reasons
         found[iteration] = StoredCheckpoint(
             iteration=iteration,
             size=file.size,
-            stored=datetime.fromtimestamp(file.modified, UTC),
+            stored=stored,
             damaged=damaged,
             marked=marked,
+            marked_for=marked_for,
+            version=file.version,
         )
     return found

@@ -8,7 +8,11 @@ from functools import lru_cache
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    DamagedRecordError,
+    MissingCheckpointError,
+)
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records.best_records import delete_best, read_all_best, write_best
 from dacapo_core.store.records.iteration_notes import read_notes
@@ -124,7 +128,7 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
         for (dataset, criterion), best in wrong.items():
             try:
                 write_best(filesystem, run, dataset, criterion, best)
-            except MissingCheckpointError:
+            except (MissingCheckpointError, DamagedCheckpointError):
                 continue
             moved[dataset, criterion] = best
     return moved
@@ -144,8 +148,7 @@ def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int)
         number = layout.parse_iteration(file.name.partition("/")[0])
         if number is not None and number > iteration:
             found[f"{folder}/{file.name}"] = number
-    for error in filesystem.delete(found).values():
-        raise error
+    filesystem.delete_all(found)
     past = [
         judged
         for judged, best in read_all_best(filesystem, run).items()

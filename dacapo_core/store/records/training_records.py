@@ -44,9 +44,7 @@ def withdraw_training_stats(filesystem: StoreFilesystem, run: str, iteration: in
         for ended in _iterations(filesystem, run)
         if ended > iteration
     ]
-    errors = filesystem.delete(past)
-    for error in errors.values():
-        raise error
+    filesystem.delete_all(past)
 
 
 def _iterations(filesystem: StoreFilesystem, run: str) -> list[int]:

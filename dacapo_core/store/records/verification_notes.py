@@ -1,0 +1,107 @@
+"""What the last verification of a checkpoint found: ``records/damaged``, ``records/verified``.
+
+A note holds for the file that was verified, not for one that has replaced it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dacapo_core.store import layout
+from dacapo_core.store.errors import DamagedCheckpointError
+from dacapo_core.store.files.file_info import FileInfo
+from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.note import Note, parsed
+
+
+class _Finding(Note):
+    """Of a verification, about the file of this size and modification time."""
+
+    size: int
+    modified: float
+
+    def is_of(self, size: int, stored: datetime) -> bool:
+        """Whether it is about the file of this size and time, not one that it has replaced."""
+        return (self.size, datetime.fromtimestamp(self.modified, UTC)) == (size, stored)
+
+
+class Damage(_Finding):
+    """What a verification found wrong."""
+
+    what: str
+
+
+class Verified(_Finding):
+    """A verification found the file whole."""
+
+
+def note_damage(filesystem: StoreFilesystem, run: str, iteration: int, what: str) -> None:
+    """Remember what a verification found wrong with the file as it is now."""
+    file = filesystem.file_info(layout.checkpoint_path(run, iteration))
+    note_verification(filesystem, run, iteration, file, what)
+
+
+def note_verification(
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    file: FileInfo,
+    damage: str | None,
+    *,
+    by: str | None = None,
+) -> None:
+    """Remember what a verification found, in place of what an earlier one did.
+
+    Args:
+        file: as it was listed before it was verified.
+        damage: what is wrong with it; None: it is whole.
+    """
+    damaged, verified = layout.damaged_path(run, iteration), layout.verified_path(run, iteration)
+    note: Damage | Verified
+    if damage is None:
+        path, void = verified, damaged
+        note = Verified(size=file.size, modified=file.modified, by=by)
+    else:
+        path, void = damaged, verified
+        note = Damage(size=file.size, modified=file.modified, by=by, what=damage)
+    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+    filesystem.delete_all([void])
+
+
+def read_verified(filesystem: StoreFilesystem, run: str) -> dict[int, Verified]:
+    """Iteration → the last verification that found it whole; maybe of a file of before."""
+    folder = layout.verified_folder(run)
+    files = filesystem.list_files(folder)
+    found = {}
+    for path, content in filesystem.read_listed(folder, files).items():
+        number = layout.parse_numbered_record(path.rpartition("/")[2])
+        note = parsed(Verified, content)
+        if number is not None and note is not None:
+            found[number[0]] = note
+    return found
+
+
+def known_damage(file: FileInfo, note: Damage | None) -> str | None:
+    """What is known to be wrong with a checkpoint, from its listing and its note."""
+    if note is not None and note.is_of(file.size, datetime.fromtimestamp(file.modified, UTC)):
+        return note.what
+    return "the file is empty" if file.size == 0 else None
+
+
+def require_no_damage(
+    filesystem: StoreFilesystem, run: str, iteration: int, file: FileInfo
+) -> None:
+    """
+    Raises:
+        DamagedCheckpointError: the checkpoint is on record as damaged.
+    """
+    contents = filesystem.read_many([layout.damaged_path(run, iteration)])
+    note = next((parsed(Damage, content) for content in contents.values()), None)
+    damage = known_damage(file, note)
+    if damage is not None:
+        raise DamagedCheckpointError(
+            f"checkpoint {iteration} of run {run!r} is on record as damaged: {damage}",
+            run=run,
+            iteration=iteration,
+            path=filesystem.url(layout.checkpoint_path(run, iteration)),
+        )
