@@ -22,6 +22,7 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     read_model,
     verify_checkpoint,
 )
+from dacapo_core.store.checkpoints.run_state import state_of
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import DamagedCheckpointError, UnsafeCheckpointError
 from dacapo_core.store.files.file_info import FileInfo
@@ -78,7 +79,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
 
         Raises:
             InvalidNameError: a name or iteration that the layout cannot hold.
-            UnsavableStateError: a value that would not load back safely, named by its key.
+            UnsavableStateError: a value that would not load back safely, named by its key, or
+                a state that is no dict.
             LeaseLostError: another process has taken over the run's lease that this store held.
             StoreFullError, StoreNotWritableError: nothing stored before is touched.
         """
@@ -87,7 +89,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
             self._writer.wait()
             check_lease = self._lease_check(name)
             check_lease()
-            snapshot = self._buffers.snapshot(_state_of(run), borrow=wait)
+            snapshot = self._buffers.snapshot(state_of(run), borrow=wait)
             commit = partial(self._commit, name, iteration, snapshot, check_lease)
             if wait:
                 commit()
@@ -192,7 +194,9 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         newest = max((int(n) for n in names if n.isascii() and n.isdecimal()), default=None)
         if newest is None:
             return None
-        if str(newest) in names and self.filesystem.is_file(layout.checkpoint_path(run, newest)):
+        # not every decimal is an iteration
+        is_canonical = str(newest) in names and layout.parse_iteration(str(newest)) is not None
+        if is_canonical and self.filesystem.is_file(layout.checkpoint_path(run, newest)):
             return newest
         return max(self.iterations(run), default=None)
 
@@ -294,11 +298,3 @@ def _checked(run: TrainedRun) -> str:
                 f"{attribute}"
             )
     return layout.check_run_name(run.name)
-
-
-def _state_of(run: TrainedRun) -> dict[str, Any]:
-    state = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict()}
-    extra_state = getattr(run, "extra_state", None)
-    if extra_state is not None:
-        state["extra"] = extra_state()
-    return state
