@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,10 +51,12 @@ class StoreFilesystem:
             raise ValueError("basedir is empty: give a path or a URL")
         # listings cached by fsspec would miss what other processes write and delete
         options = {"use_listings_cache": False, **(storage_options or {})}
+        self._open = partial(fsspec.core.url_to_fs, os.path.expanduser(base), **options)
         try:
-            self._fs, root = fsspec.core.url_to_fs(os.path.expanduser(base), **options)
+            self._opened, root = self._open()
         except ImportError as error:
             raise ValueError(f"no file system for basedir {base!r}: {error}") from error
+        self._process = os.getpid()
         self.is_local: bool = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
         self._protocols = set(protocols)
@@ -342,6 +345,13 @@ class StoreFilesystem:
                 return [f"{folder}/{name}" for name in local_files.sweep(self._full(folder))]
             parent = self._full(folder).rpartition("/")[0]
             return abort_stale_uploads(self._fs, self._protocols, parent)
+
+    @property
+    def _fs(self) -> Any:
+        if self._process != os.getpid():
+            # a forked child: an object store's thread and connections are its parent's
+            self._opened, self._process = self._open()[0], os.getpid()
+        return self._opened
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root

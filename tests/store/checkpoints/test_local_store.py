@@ -130,14 +130,6 @@ with store.filesystem.replacing("run/checkpoints/iterations/8") as file:
 
 
 @pytest.mark.slow
-def test_the_interpreters_exit_loses_nothing(tmp_path: Path) -> None:
-    process = start("store.store_weights(run, 3, wait=False)", tmp_path, 100, "background")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert LocalWeightsStore(tmp_path).latest_iteration("run", verified=True) == 3
-
-
-@pytest.mark.slow
 def test_a_loss_at_the_interpreters_exit_is_said(tmp_path: Path) -> None:
     in_the_way = tmp_path / "run/checkpoints/iterations/3"
     in_the_way.mkdir(parents=True)
