@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from dacapo_core.store.checkpoints.verification import verify_file, verify_loade
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.version import __version__
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,11 @@ def commit_checkpoint(
     iteration: int,
     state: dict[str, Any],
     before_commit: Callable[[], None],
-) -> CheckpointRecord:
+) -> None:
     """Write a state of CPU tensors as a checkpoint, durably, then its record.
+
+    The checkpoint verifies itself, so it stands when its record could not be written: that is
+    logged, and no error.
 
     Args:
         before_commit: called just before the checkpoint becomes visible; an error from it
@@ -69,13 +75,16 @@ def commit_checkpoint(
         version=__version__,
         by=_this_process(),
     )
-    # the checkpoint verifies itself: its record is not worth two more waits for the disk
-    filesystem.write_bytes(
-        layout.checkpoint_record_path(run, iteration),
-        record.model_dump_json().encode(),
-        durable=False,
-    )
-    return record
+    content = record.model_dump_json().encode()
+    try:
+        # not worth two more waits for the disk
+        filesystem.write_bytes(
+            layout.checkpoint_record_path(run, iteration), content, durable=False
+        )
+    except OSError as error:
+        logger.warning(
+            "checkpoint %d of run %r is stored, its record is not: %s", iteration, run, error
+        )
 
 
 def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> CheckpointRecord | None:
