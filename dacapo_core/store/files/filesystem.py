@@ -7,7 +7,6 @@ returned from is durable; a listing is never stale; names are never globbed.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,12 +21,17 @@ from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_from_listing
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.files.object_writing import names_no_bucket, put_object, require_bucket
 from dacapo_core.store.files.spool import SparseCopy, Spool
-from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
+from dacapo_core.store.files.translated_errors import (
+    is_missing_bucket,
+    reading,
+    spooling,
+    writing,
+)
 from dacapo_core.store.layout import partial_folder
 
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
-_ATOMIC_PUT = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "az", "oss", "obs"}
 
 
 class StoreFilesystem:
@@ -44,7 +48,8 @@ class StoreFilesystem:
     def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
         """
         Raises:
-            ValueError: fsspec knows no such protocol, or its package is not installed.
+            ValueError: fsspec knows no such protocol, its package is not installed, or the URL
+                names no bucket.
         """
         base = os.fspath(basedir)
         if not base:
@@ -63,6 +68,9 @@ class StoreFilesystem:
         self._root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
         self.basedir: str = self._root if self.is_local else base.rstrip("/")
         self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+        if names_no_bucket(self._protocols, self._root):
+            raise ValueError(f"basedir {base!r} names no bucket: give s3://bucket/folder or so")
+        self._bucket_was_seen = False
         self._listed_files = ListedFiles()
 
     def __repr__(self) -> str:
@@ -203,6 +211,7 @@ class StoreFilesystem:
 
         Raises:
             FileNotFoundError: no such file.
+            StoreNotWritableError: no temporary file for an object's bytes can be had.
         """
         if self.is_local:
             with reading(self.url(path)):
@@ -226,6 +235,7 @@ class StoreFilesystem:
         Raises:
             FileNotFoundError: no such file.
             StoreUnreachableError: it cannot be read, or has become shorter.
+            StoreNotWritableError: no temporary file for its bytes can be had.
         """
         full = self._full(path)
 
@@ -280,6 +290,7 @@ class StoreFilesystem:
                     raise FileExistsError(self.url(path))
                 self._put(data, path)
                 return
+            self._require_bucket()
             self._fs.pipe_file(full, data, mode="create")
 
     @contextmanager
@@ -309,7 +320,7 @@ class StoreFilesystem:
                 partial.commit(durable=durable)
             return
         with Spool() as spool:
-            with writing(tempfile.gettempdir()):
+            with spooling():
                 yield spool.file
             check()
             self._put(spool, path)
@@ -375,27 +386,12 @@ class StoreFilesystem:
         ]
 
     def _put(self, content: bytes | Spool, path: str) -> None:
-        full = self._full(path)
-        with writing(self.url(path)):
-            if "memory" in self._protocols:
-                data = content if isinstance(content, bytes) else content.file_bytes()
-                self._fs.pipe_file(full, data)
-            elif not self._protocols & _ATOMIC_PUT:
-                self._put_beside(content, full, path)
-            elif isinstance(content, bytes):
-                self._fs.pipe_file(full, content)
-            elif self._protocols & {"s3", "s3a"}:
-                # parts in flight are held in memory
-                self._fs.put_file(content.path, full, max_concurrency=4)
-            else:
-                self._fs.put_file(content.path, full)
-
-    def _put_beside(self, content: bytes | Spool, full: str, path: str) -> None:
         beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
-        for folder in (beside, full):
-            self._fs.makedirs(self._fs._parent(folder), exist_ok=True)
-        if isinstance(content, bytes):
-            self._fs.pipe_file(beside, content)
-        else:
-            self._fs.put_file(content.path, beside)
-        self._fs.mv(beside, full)
+        with writing(self.url(path)):
+            self._require_bucket()
+            put_object(self._fs, self._protocols, content, self._full(path), beside)
+
+    def _require_bucket(self) -> None:
+        if not self._bucket_was_seen:
+            require_bucket(self._fs, self._protocols, self._root)
+            self._bucket_was_seen = True
