@@ -12,11 +12,12 @@ from typing import SupportsIndex
 
 from dacapo_core.store.errors import InvalidNameError
 
-_CANONICAL_DECIMAL = re.compile(r"0|[1-9][0-9]*")
+_CANONICAL_DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}")
 _RESERVED_RUNS = {"configs", "stats"}
 _RESERVED_DATASETS = {"checkpoints", "records", "iterations"}
 _RESERVED_CRITERIA = {"iterations"}
 _LONGEST_NAME = 200
+_FIRST_TOO_LARGE = 10**18
 _PUBLISHED_START = re.compile(r"setup[0-9]+(\.[0-9]+)?")
 
 
@@ -76,7 +77,7 @@ def check_iteration(iteration: SupportsIndex) -> int:
     """The iteration as an int; any integer type, no bool.
 
     Raises:
-        InvalidNameError: not an integer, or negative.
+        InvalidNameError: not an integer, negative, or of more than 18 digits.
     """
     if isinstance(iteration, bool):
         raise InvalidNameError(f"iteration must be an integer >= 0, not {iteration!r}")
@@ -84,15 +85,18 @@ def check_iteration(iteration: SupportsIndex) -> int:
         number = operator.index(iteration)
     except TypeError:
         raise InvalidNameError(f"iteration must be an integer >= 0, not {iteration!r}") from None
-    if number < 0:
-        raise InvalidNameError(f"iteration must be an integer >= 0, not {number}")
+    if not 0 <= number < _FIRST_TOO_LARGE:
+        # Python writes out no number of thousands of digits
+        said = number if number.bit_length() < 64 else f"one of {number.bit_length()} bits"
+        raise InvalidNameError(f"iteration must be an integer >= 0 and below 10**18, not {said}")
     return number
 
 
 def parse_iteration(name: str) -> int | None:
     """The iteration that a file name in ``iterations/`` stands for; None for any other file.
 
-    Only canonical decimals count: not ``007``, ``1_000``, ``5.tmp`` or ``٣``.
+    Only canonical decimals of an iteration that can be stored count: not ``007``, ``1_000``,
+    ``5.tmp`` or ``٣``.
     """
     return int(name) if _CANONICAL_DECIMAL.fullmatch(name) else None
 

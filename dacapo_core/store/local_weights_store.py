@@ -23,6 +23,7 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     verify_checkpoint,
     write_record,
 )
+from dacapo_core.store.checkpoints.run_state import state_of
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
@@ -84,7 +85,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
 
         Raises:
             InvalidNameError: a name or iteration that the layout cannot hold.
-            UnsavableStateError: a value that would not load back safely, named by its key.
+            UnsavableStateError: a value that would not load back safely, named by its key, or
+                a state that is no dict.
             LeaseHeldError: this store has no lease of the run, and another process has one.
             LeaseLostError: another process has taken over the run's lease that this store held.
             StoreFullError, StoreNotWritableError: nothing stored before is touched.
@@ -93,7 +95,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         with self._storing:
             self._writer.wait()
             check_lease = self._checked_lease(name)
-            snapshot = self._buffers.snapshot(_state_of(run), borrow=wait)
+            snapshot = self._buffers.snapshot(state_of(run), borrow=wait)
             commit = partial(self._commit, name, iteration, snapshot, check_lease)
             if wait:
                 commit()
@@ -207,7 +209,9 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         newest = max((int(n) for n in names if n.isascii() and n.isdecimal()), default=None)
         if newest is None:
             return None
-        if str(newest) in names and self.filesystem.is_file(layout.checkpoint_path(run, newest)):
+        # not every decimal is an iteration
+        is_canonical = str(newest) in names and layout.parse_iteration(str(newest)) is not None
+        if is_canonical and self.filesystem.is_file(layout.checkpoint_path(run, newest)):
             return newest
         return max(self.iterations(run), default=None)
 
@@ -312,11 +316,3 @@ def _checked(run: TrainedRun) -> str:
                 f"{attribute}"
             )
     return layout.check_run_name(run.name)
-
-
-def _state_of(run: TrainedRun) -> dict[str, Any]:
-    state = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict()}
-    extra_state = getattr(run, "extra_state", None)
-    if extra_state is not None:
-        state["extra"] = extra_state()
-    return state

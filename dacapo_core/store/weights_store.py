@@ -45,7 +45,7 @@ class Weights:
     ) -> None:
         self.model = model_state_dict  # type: ignore[assignment]
         self.optimizer = optimizer_state_dict  # type: ignore[assignment]
-        self.extra = dict(extra or {})
+        self.extra = {} if extra is None else extra  # type: ignore[assignment]
 
 
 class WeightsStore(ABC):

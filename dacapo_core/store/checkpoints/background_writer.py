@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent import futures
+from concurrent.futures.thread import ThreadPoolExecutor
 
 logger = logging.getLogger(__name__)
 
@@ -16,27 +17,36 @@ class BackgroundWriter:
     """Runs one job at a time; its error is raised by the next call, once.
 
     At the interpreter's exit, and when the writer is forgotten, the job in hand is finished; an
-    error that nobody asked for is logged.
+    error that nobody asked for is logged. A forked child begins without a job.
     """
 
     def __init__(self) -> None:
         self._pending: list[futures.Future[None]] = []
-        self._executor: futures.ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        self._executor: ThreadPoolExecutor | None = None
         self._taking = threading.Lock()
         # runs at exit too, after the threads have been joined
         self._finalizer = weakref.finalize(self, _report, self._pending)
+        _writers.add(self)
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run a job in the background, once the one in hand is done.
+
+        It is run at once where no thread can be started, as in a function that runs at exit.
 
         Raises:
             Exception: what went wrong in the job before; this one is not accepted then.
         """
         self.wait()
         if self._executor is None:
-            self._executor = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
-        self._pending.append(self._executor.submit(job))
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
+        try:
+            future = self._executor.submit(job)
+        except RuntimeError:
+            # it may have queued the job all the same, for a thread to come
+            self._executor = None
+            job()
+        else:
+            self._pending.append(future)
 
     def wait(self) -> None:
         """Wait for the job in hand.
@@ -44,11 +54,6 @@ class BackgroundWriter:
         Raises:
             Exception: what went wrong in it.
         """
-        if self._process != os.getpid():
-            # a forked child: the job, and the thread, are its parent's
-            self._pending.clear()
-            self._executor = None
-            self._process = os.getpid()
         while True:
             with self._taking:
                 if not self._pending:
@@ -76,9 +81,38 @@ class BackgroundWriter:
                 self._executor.shutdown()
                 self._executor = None
 
+    def finish(self) -> None:
+        """Wait for the job in hand; its error is raised by the next call all the same."""
+        futures.wait(list(self._pending))
+
+    def forget(self) -> None:
+        """The job in hand, and the thread, are another process's."""
+        self._pending.clear()
+        self._executor = None
+        self._taking = threading.Lock()
+
+
+_writers: weakref.WeakSet[BackgroundWriter] = weakref.WeakSet()
+
+
+def _finish_all() -> None:
+    for writer in list(_writers):
+        writer.finish()
+
+
+def _forget_all() -> None:
+    for writer in list(_writers):
+        writer.forget()
+
 
 def _report(pending: list[futures.Future[None]]) -> None:
     for future in pending:
         error = future.exception()
         if error is not None:
             logger.error("a checkpoint was lost: %s", error, exc_info=error)
+
+
+# the last registered runs first: before the executors close, through which an object store's
+# client looks up names and sets itself up. atexit's own functions run too late for that
+threading._register_atexit(_finish_all)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_forget_all)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from dacapo_core.store.checkpoints.verification import verify_file, verify_loade
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.version import __version__
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ def commit_checkpoint(
 ) -> CheckpointRecord:
     """Write a state of CPU tensors as a checkpoint, durably, then its record.
 
+    The checkpoint verifies itself, so it stands when its record could not be written: that is
+    logged, and no error.
+
     Args:
         before_commit: called just before the checkpoint becomes visible; an error from it
             leaves the store as it was.
@@ -74,13 +80,15 @@ def commit_checkpoint(
 
 
 def write_record(filesystem: StoreFilesystem, run: str, record: CheckpointRecord) -> None:
-    """Write the record beside a checkpoint."""
-    # the checkpoint verifies itself: its record is not worth two more waits for the disk
-    filesystem.write_bytes(
-        layout.checkpoint_record_path(run, record.iteration),
-        record.model_dump_json().encode(),
-        durable=False,
-    )
+    """Write the record beside a checkpoint, which verifies itself and stands without one too."""
+    path = layout.checkpoint_record_path(run, record.iteration)
+    try:
+        # not worth two more waits for the disk
+        filesystem.write_bytes(path, record.model_dump_json().encode(), durable=False)
+    except OSError as error:
+        logger.warning(
+            "checkpoint %d of run %r is stored, its record is not: %s", record.iteration, run, error
+        )
 
 
 def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> CheckpointRecord | None:
@@ -190,7 +198,7 @@ def missing_checkpoint(
     filesystem: StoreFilesystem, run: str, iteration: int
 ) -> MissingCheckpointError:
     """The error for a checkpoint that is not there, with what there is."""
-    names = filesystem.names(layout.iterations_folder(run))
+    names = filesystem.file_names(layout.iterations_folder(run))
     there = sorted(i for i in map(layout.parse_iteration, names) if i is not None)
     if there:
         known = ", ".join(map(str, there[-5:]))

@@ -21,9 +21,15 @@ from dacapo_core.store.checkpoints.checkpoint_index import (
     format_of,
 )
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
+from dacapo_core.store.checkpoints.pickle_globals import globals_of_file, pickle_entry
 from dacapo_core.store.checkpoints.state_tree import tensors_of
 from dacapo_core.store.checkpoints.storage_bytes import is_no_room, is_the_machines, no_room
-from dacapo_core.store.errors import NewerFormatError, NotACheckpointError, UnsafeCheckpointError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    NewerFormatError,
+    NotACheckpointError,
+    UnsafeCheckpointError,
+)
 from dacapo_core.store.weights_store import Weights
 
 _DACAPO_WEIGHTS = "dacapo.store.weights_store.Weights"
@@ -103,6 +109,7 @@ def _loaded(path: str, place: CheckpointPlace) -> Any:
             raise
         if is_no_room(error):
             raise no_room(place, error) from error
+        _check_pickle(path, place)
         asked = _unsafe_globals(path)
         if asked:
             raise UnsafeCheckpointError(
@@ -110,21 +117,59 @@ def _loaded(path: str, place: CheckpointPlace) -> Any:
                 "If you trust its source, convert it elsewhere to a plain dict of tensors",
                 asked,
             ) from None
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-            reason = "a pickle that cannot be read"
-        else:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise place.damaged("is damaged", "a torch zip file", reason) from error
+        raise place.damaged("is damaged", "a torch zip file", _what_it_is(path, error)) from error
+
+
+def _what_it_is(path: str, error: Exception) -> str:
+    size = os.path.getsize(path)
+    if not size:
+        return "an empty file"
+    if not _ends_like_a_zip(path):
+        return f"{size} bytes that are no zip file"
+    if isinstance(error, pickle.UnpicklingError):
+        return "a pickle that cannot be read"
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _ends_like_a_zip(path: str) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        # the end of one, with fields that make no sense
+        return True
+
+
+def _check_pickle(path: str, place: CheckpointPlace) -> None:
+    """
+    Raises:
+        DamagedCheckpointError: a pickle that is not as it was written says nothing of its writer.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = pickle_entry(archive)
+            try:
+                archive.read(entry)
+            except zipfile.BadZipFile as error:
+                # zero: written without checksums
+                if entry.CRC:
+                    expected = f"a pickle with checksum {entry.CRC:08x}"
+                    raise place.damaged("is damaged", expected, "another") from error
+    except DamagedCheckpointError:
+        raise
+    except Exception:
+        # no zip file that can be read
+        return
 
 
 def _unsafe_globals(path: str) -> list[str]:
     """The names outside the allow-list that a checkpoint's pickle asks for."""
     try:
-        with _allow_list:
-            asked = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        asked = globals_of_file(path)
     except Exception:
         return []
-    return sorted(name for name in asked if name != _DACAPO_WEIGHTS)
+    known = torch._weights_only_unpickler
+    allowed = {*known._get_allowed_globals(), *known._get_user_allowed_globals()}
+    return sorted(asked - {*allowed, _DACAPO_WEIGHTS})
 
 
 def _not_weights(

@@ -19,6 +19,8 @@ _SCALARS |= {torch.Size, torch.dtype, torch.device}
 _MAPPINGS = {dict, OrderedDict, Counter}
 _SEQUENCES = {list, tuple}
 _TENSORS = {torch.Tensor, torch.nn.Parameter}
+# a view of bytes under one of these does not say is_quantized
+_QUANTISED = {torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quint2x4}
 # beyond these torch.load(weights_only=True) gives up
 _LONGEST_INT = 2030
 _DEEPEST = 100
@@ -102,8 +104,8 @@ def _refuse_tensor(tensor: torch.Tensor) -> torch.Tensor:
 def _checked(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_meta:
         raise _Refused("is on the meta device: it has no values; materialise the model first")
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        raise _Refused("is a sparse or quantised tensor; make it dense first")
+    if tensor.layout is not torch.strided or tensor.dtype in _QUANTISED or tensor.is_nested:
+        raise _Refused("is a sparse, quantised or nested tensor; make it dense first")
     return tensor
 
 

@@ -7,9 +7,9 @@ returned from is durable; a listing is never stale; names are never globbed.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,10 +20,15 @@ from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_from_listing, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
-from dacapo_core.store.files.object_writing import put_object
+from dacapo_core.store.files.object_writing import names_no_bucket, put_object, require_bucket
 from dacapo_core.store.files.opening import open_filesystem
 from dacapo_core.store.files.spool import SparseCopy, Spool
-from dacapo_core.store.files.translated_errors import is_missing_bucket, reading, writing
+from dacapo_core.store.files.translated_errors import (
+    is_missing_bucket,
+    reading,
+    spooling,
+    writing,
+)
 from dacapo_core.store.files.unbuffered_files import write_all
 from dacapo_core.store.layout import partial_folder
 
@@ -44,13 +49,16 @@ class StoreFilesystem:
     def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
         """
         Raises:
-            ValueError: fsspec knows no such protocol, or its package is not installed.
+            ValueError: fsspec knows no such protocol, its package is not installed, or the URL
+                names no bucket.
             StorageOptionsError: the file system does not know one of the options.
         """
         base = os.fspath(basedir)
         if not base:
             raise ValueError("basedir is empty: give a path or a URL")
-        self._fs, root = open_filesystem(base, storage_options or {})
+        self._open = partial(open_filesystem, base, storage_options or {})
+        self._opened, root = self._open()
+        self._process = os.getpid()
         self.is_local: bool = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
         self._protocols = set(protocols)
@@ -59,6 +67,9 @@ class StoreFilesystem:
         self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
         # else s3fs asks for the size first, to read large objects in parts
         self._in_one_request = {"max_concurrency": 1} if self._protocols & {"s3", "s3a"} else {}
+        if names_no_bucket(self._protocols, self._root):
+            raise ValueError(f"basedir {base!r} names no bucket: give s3://bucket/folder or so")
+        self._bucket_was_seen = False
         self._listed_files = ListedFiles()
 
     def __repr__(self) -> str:
@@ -204,6 +215,7 @@ class StoreFilesystem:
 
         Raises:
             FileNotFoundError: no such file.
+            StoreNotWritableError: no temporary file for an object's bytes can be had.
         """
         if self.is_local:
             with reading(self.url(path)):
@@ -227,6 +239,7 @@ class StoreFilesystem:
         Raises:
             FileNotFoundError: no such file.
             StoreUnreachableError: it cannot be read, or has become shorter.
+            StoreNotWritableError: no temporary file for its bytes can be had.
         """
         full = self._full(path)
 
@@ -281,6 +294,7 @@ class StoreFilesystem:
                     raise FileExistsError(self.url(path))
                 self._put(data, path)
                 return
+            self._require_bucket()
             self._fs.pipe_file(full, data, mode="create")
 
     @contextmanager
@@ -310,7 +324,7 @@ class StoreFilesystem:
                 partial.commit(durable=durable)
             return
         with Spool() as spool:
-            with writing(tempfile.gettempdir()):
+            with spooling():
                 yield spool.file
             check()
             self._put(spool, path)
@@ -357,6 +371,13 @@ class StoreFilesystem:
             parent = self._full(folder).rpartition("/")[0]
             return abort_stale_uploads(self._fs, self._protocols, parent)
 
+    @property
+    def _fs(self) -> Any:
+        if self._process != os.getpid():
+            # a forked child: an object store's thread and connections are its parent's
+            self._opened, self._process = self._open()[0], os.getpid()
+        return self._opened
+
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
 
@@ -381,4 +402,10 @@ class StoreFilesystem:
     def _put(self, content: bytes | Spool, path: str) -> None:
         beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
         with writing(self.url(path)):
+            self._require_bucket()
             put_object(self._fs, self._protocols, content, self._full(path), beside)
+
+    def _require_bucket(self) -> None:
+        if not self._bucket_was_seen:
+            require_bucket(self._fs, self._protocols, self._root)
+            self._bucket_was_seen = True

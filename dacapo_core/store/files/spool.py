@@ -6,17 +6,22 @@ import tempfile
 from collections.abc import Callable
 from typing import BinaryIO
 
-from dacapo_core.store.files.translated_errors import writing
+from dacapo_core.store.files.translated_errors import spooling
 from dacapo_core.store.files.unbuffered_files import write_all
 
 _PIECE = 64 << 20
 
 
 class Spool:
-    """A context manager: bytes on their way between an object store and this process."""
+    """A context manager: bytes on their way between an object store and this process.
+
+    Raises (on entering):
+        StoreNotWritableError: the folder of temporary files cannot be written.
+    """
 
     def __enter__(self) -> Spool:
-        self.file: BinaryIO = tempfile.TemporaryFile("w+b", buffering=0)
+        with spooling():
+            self.file: BinaryIO = tempfile.TemporaryFile("w+b", buffering=0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +51,7 @@ class SparseCopy:
         read: Callable[[int, int], bytes],
         version: Callable[[], str],
     ) -> None:
-        with writing(tempfile.gettempdir()):
+        with spooling():
             spool.file.truncate(size)
         self._version = version
         self._first_version = version()
@@ -67,6 +72,6 @@ class SparseCopy:
         for at in range(start, stop, _PIECE):
             end = min(at + _PIECE, stop)
             content = self._read(at, end)
-            with writing(tempfile.gettempdir()):
+            with spooling():
                 self._file.seek(at)
                 write_all(self._file, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,13 +14,17 @@ from dacapo_core.store.errors import (
     StoreUnreachableError,
 )
 
+NO_SUCH_BUCKET = "no such bucket; create it or correct the URL"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _CLIENT_LIBRARIES = {"botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs"}
 
 
 @contextmanager
 def reading(url: str) -> Iterator[None]:
-    """Raise StoreUnreachableError for anything but a missing file."""
+    """Raise StoreUnreachableError for anything but a missing file.
+
+    StoreFullError where what is read has no place in the folder of temporary files.
+    """
     try:
         yield
     except Exception as error:
@@ -27,6 +32,8 @@ def reading(url: str) -> Iterator[None]:
             raise
         if not _is_foreign(error):
             raise
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise _not_spooled(error) from error
         raise StoreUnreachableError(f"cannot read {url}: {_reason(error)}") from error
 
 
@@ -50,6 +57,36 @@ def writing(url: str) -> Iterator[None]:
         refused = StoreNotWritableError(f"cannot write {url}: {_reason(error)}")
         refused.errno = getattr(error, "errno", None)
         raise refused from error
+
+
+@contextmanager
+def spooling() -> Iterator[None]:
+    """Raise StoreFullError or StoreNotWritableError that names the folder of temporary files."""
+    try:
+        yield
+    except OSError as error:
+        if not _is_foreign(error):
+            raise
+        raise _not_spooled(error) from error
+
+
+def _not_spooled(error: OSError) -> StoreNotWritableError:
+    """The bytes on their way to or from an object store found no room on this machine."""
+    is_full = error.errno in _FULL
+    said = (StoreFullError if is_full else StoreNotWritableError)(
+        f"cannot write a temporary file in {_temporary_folder()}: "
+        f"{'no space left' if is_full else _reason(error)}; nothing that is stored is touched: "
+        "free some space there, or name another folder by TMPDIR"
+    )
+    said.errno = error.errno
+    return said
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "TMPDIR, nor in any other folder for them"
 
 
 def is_missing_bucket(error: BaseException) -> bool:
@@ -83,7 +120,7 @@ def _code(error: BaseException | None) -> str | None:
 
 def _reason(error: BaseException) -> str:
     if is_missing_bucket(error):
-        return "no such bucket; create it or correct the URL"
+        return NO_SUCH_BUCKET
     if isinstance(error, PermissionError):
         return f"permission denied ({error}); check the credentials or the folder's owner and mode"
     return f"{type(error).__name__}: {error}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -173,3 +175,24 @@ def make_state_run() -> type[StateRun]:
 @pytest.fixture
 def same() -> Callable[[Any, Any], bool]:
     return equal
+
+
+@pytest.fixture
+def mount_small(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a file system of so many bytes and files (0: any number), really."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+
+    def mount(size: int, files: int = 0) -> Path:
+        options = f"size={size},nr_inodes={files}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        mounted = subprocess.run(command, capture_output=True, text=True)
+        if mounted.returncode:
+            pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", folder], check=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
@@ -94,6 +96,38 @@ class TestDamage:
         backend.write(FILE, bytes(bad))
         assert store.retrieve_weights("run", 7, verify=False).model
         assert store.retrieve_model("run", 7, verify=False)
+
+    @pytest.mark.parametrize("writer", ["ours", "dacapo"])
+    def test_of_a_name_in_the_pickle_is_no_bomb(
+        self, store: Any, backend: Any, written: bytes, writer: str
+    ) -> None:
+        state = {"model": {"w": torch.ones(1)}, "optimizer": {}}
+        bad = bytearray(written if writer == "ours" else saved(state))
+        bad[bytes(bad).index(b"torch._utils") + 1] ^= 1
+        backend.write(FILE, bytes(bad))
+        for method in (store.retrieve_weights, store.verify):
+            with pytest.raises(DamagedCheckpointError, match=r"pickle|checksum"):
+                method("run", 7)
+
+    def test_of_the_pickle_is_found_before_its_values_are_used(
+        self, store: Any, backend: Any, written: bytes
+    ) -> None:
+        with zipfile.ZipFile(io.BytesIO(written)) as archive:
+            pickled = archive.read("archive/data.pkl")
+        start = written.index(pickled)
+        operations = [(code.name, at) for code, _, at in pickletools.genops(pickled)]
+        # another of the values met so far, such as a storage's class, where a first key was
+        first_keys = [
+            at
+            for (before, _), (name, at) in itertools.pairwise(operations)
+            if (before, name) == ("MARK", "BINGET")
+        ]
+        for at in first_keys:
+            bad = bytearray(written)
+            bad[start + at + 1] ^= 2
+            backend.write(FILE, bytes(bad))
+            with pytest.raises(DamagedCheckpointError):
+                store.verify("run", 7)
 
     def test_outside_the_tensors_is_found_by_verify(
         self, store: Any, backend: Any, written: bytes
@@ -251,10 +285,42 @@ class TestSafety:
         with pytest.raises(UnsafeCheckpointError, match="print"):
             store.retrieve_weights("run", 7)
 
-    def test_a_raw_pickle_is_not_a_checkpoint(self, store: Any, backend: Any) -> None:
-        backend.write(FILE, pickle.dumps({"model": {}, "optimizer": {}}))
-        with pytest.raises(DamagedCheckpointError):
-            store.retrieve_weights("run", 7)
+    @pytest.mark.parametrize("form", ["pickle", "old pickle", "old torch file", "new pickle"])
+    def test_code_in_other_than_a_torch_zip_file_is_refused_by_its_name(
+        self, store: Any, backend: Any, form: str
+    ) -> None:
+        state = {"model": {"w": torch.ones(1)}, "optimizer": {"x": print}}
+        buffer = io.BytesIO()
+        if form == "old torch file":
+            torch.save(state, buffer, _use_new_zipfile_serialization=False)
+        elif form == "new pickle":
+            with zipfile.ZipFile(buffer, "w") as archive:
+                archive.writestr("archive/data.pkl", pickle.dumps({"f": [print, print]}, 4))
+                archive.writestr("archive/version", "3")
+        else:
+            buffer.write(pickle.dumps({"f": print}, 0 if form == "old pickle" else 4))
+        backend.write(FILE, buffer.getvalue())
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify):
+            with pytest.raises(UnsafeCheckpointError) as caught:
+                method("run", 7)
+            assert [name.rpartition(".")[2] for name in caught.value.globals] == ["print"]
+
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            (b"", "an empty file"),
+            (b"hello", "5 bytes that are no zip file"),
+            (pickle.dumps({"model": {}, "optimizer": {}}), "bytes that are no zip file"),
+        ],
+        ids=["empty", "text", "pickle"],
+    )
+    def test_what_is_no_zip_file_is_called_so(
+        self, store: Any, backend: Any, content: bytes, found: str
+    ) -> None:
+        backend.write(FILE, content)
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify):
+            with pytest.raises(DamagedCheckpointError, match=found):
+                method("run", 7)
 
 
 def saved(obj: Any) -> bytes:

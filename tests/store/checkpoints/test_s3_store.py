@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dacapo_core.store.errors import StoreError, StoreNotWritableError, StoreUnreachableError
+from dacapo_core.store.errors import (
+    StoreError,
+    StoreFullError,
+    StoreNotWritableError,
+    StoreUnreachableError,
+)
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
@@ -20,6 +29,64 @@ def test_a_missing_bucket_is_named(s3_server: Any) -> None:
             method("run")
     with pytest.raises(StoreUnreachableError, match="no such bucket"):
         store.runs()
+
+
+def test_no_write_makes_a_bucket(s3_server: Any, make_run: Any) -> None:
+    store = LocalWeightsStore("s3://no-such-bucket/runs", s3_server.storage_options)
+    with pytest.raises(StoreNotWritableError, match=r"no-such-bucket.*no such bucket"):
+        store.store_weights(make_run(), 7)
+    with pytest.raises(StoreError, match="no such bucket"), store.lease("run"):
+        pass
+    with pytest.raises(StoreUnreachableError, match="no such bucket"):
+        store.latest_iteration("run")
+
+
+def test_a_url_without_a_bucket_is_refused(s3_server: Any) -> None:
+    for url in ("s3://", "s3:///"):
+        with pytest.raises(ValueError, match="names no bucket"):
+            LocalWeightsStore(url, s3_server.storage_options)
+
+
+READS = ["retrieve_weights", "retrieve_model", "verify"]
+
+
+@pytest.fixture
+def stored(s3_server: Any, s3_bucket: str, make_state_run: Any) -> LocalWeightsStore:
+    store = LocalWeightsStore(f"{s3_bucket}/{uuid.uuid4().hex}", s3_server.storage_options)
+    store.store_weights(make_state_run({"w": torch.ones(100_000)}), 7)
+    return store
+
+
+def test_a_missing_folder_for_temporary_files_is_named(
+    stored: LocalWeightsStore, make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = str(tmp_path / "missing")
+    monkeypatch.setattr(tempfile, "tempdir", missing)
+    for read in READS:
+        with pytest.raises(StoreNotWritableError, match=f"{missing}.*TMPDIR"):
+            getattr(stored, read)("run", 7)
+    with pytest.raises(StoreNotWritableError, match=f"{missing}.*TMPDIR"):
+        stored.latest_iteration("run", verified=True)
+    with pytest.raises(StoreNotWritableError, match=f"{missing}.*TMPDIR"):
+        stored.store_weights(make_run(), 8)
+    assert stored.latest_iteration("run") == 7
+
+
+def test_a_full_folder_for_temporary_files_is_named(
+    stored: LocalWeightsStore,
+    make_state_run: Any,
+    mount_small: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = str(mount_small(64 << 10))
+    monkeypatch.setattr(tempfile, "tempdir", small)
+    for read in READS:
+        with pytest.raises(StoreFullError, match=f"{small}.*TMPDIR"):
+            getattr(stored, read)("run", 7)
+    with pytest.raises(StoreFullError, match=f"{small}.*TMPDIR"):
+        stored.store_weights(make_state_run({"w": torch.ones(100_000)}), 8)
+    monkeypatch.undo()
+    assert stored.latest_iteration("run", verified=True) == 7
 
 
 def test_wrong_credentials_are_named(s3_server: Any, s3_bucket: str, make_run: Any) -> None:

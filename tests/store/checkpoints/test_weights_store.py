@@ -8,6 +8,7 @@ import math
 import threading
 from collections import Counter, OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,8 @@ class TestStoring:
             np.random.RandomState(0).get_state(),
             torch.ones(2, device="meta"),
             torch.eye(3).to_sparse(),
+            torch.nested.as_nested_tensor([torch.ones(2), torch.ones(3)]),
+            torch.ones(4, dtype=torch.uint8).view(torch.quint8),
             2**2100,
             b"",
         ],
@@ -209,6 +212,8 @@ class TestStoring:
             "numpy_rng",
             "meta",
             "sparse",
+            "nested",
+            "quantised",
             "long_int",
             "no_bytes",
         ],
@@ -226,6 +231,33 @@ class TestStoring:
         store.store_weights(run, 7)
         assert store.latest_iteration("run", verified=True) == 7
         assert not [file for file in backend.files() if ".partial" in file]
+
+    @pytest.mark.parametrize("said", [[1, 2], torch.ones(2)], ids=["list", "tensor"])
+    @pytest.mark.parametrize("part", ["model", "optimizer", "extra_state"])
+    def test_a_state_that_is_no_dict_is_refused(
+        self, store: Any, make_run: Any, part: str, said: Any
+    ) -> None:
+        run = make_run()
+        if part == "extra_state":
+            run.extra_state = lambda: said
+        else:
+            setattr(run, part, SimpleNamespace(state_dict=lambda: said))
+        with pytest.raises(UnsavableStateError, match=part):
+            store.store_weights(run, 7)
+        assert store.latest_iteration("run") is None
+
+    @pytest.mark.parametrize("part", ["model", "optimizer", "extra_state"])
+    def test_what_has_no_state_is_refused(self, store: Any, make_run: Any, part: str) -> None:
+        run = make_run()
+        setattr(run, part, {"a": 1})
+        with pytest.raises(UnsavableStateError, match=f"{part}.*no method|no method {part}"):
+            store.store_weights(run, 7)
+
+    def test_no_extra_state_is_an_empty_one(self, store: Any, make_run: Any) -> None:
+        run = make_run()
+        run.extra_state = lambda: None
+        store.store_weights(run, 7)
+        assert store.retrieve_weights("run", 7).extra == {}
 
     def test_a_model_on_meta_is_refused(self, store: Any, make_run: Any) -> None:
         run = make_run()
@@ -301,7 +333,18 @@ class TestFinding:
         run = make_run()
         for iteration in (0, 5, 10):
             store.store_weights(run, iteration)
-        for name in ("5.tmp", ".DS_Store", "007", "1_000", "٣", "tmpab12", "99 ", "20/x", "-3"):
+        for name in (
+            "5.tmp",
+            ".DS_Store",
+            "007",
+            "1_000",
+            "٣",
+            "tmpab12",
+            "99 ",
+            "20/x",
+            "-3",
+            "9" * 19,
+        ):
             backend.write(f"run/checkpoints/iterations/{name}", b"")
         assert store.iterations("run") == [0, 5, 10]
         assert store.latest_iteration("run") == 10
@@ -319,7 +362,7 @@ class TestFinding:
             store.latest_iteration(name)
         assert backend.files() == set()
 
-    @pytest.mark.parametrize("iteration", [-1, True, "7", 7.0, None, "../8"])
+    @pytest.mark.parametrize("iteration", [-1, True, "7", 7.0, None, "../8", 10**18, 10**300])
     def test_an_iteration_that_is_none_is_refused(
         self, store: Any, backend: Any, make_run: Any, iteration: Any
     ) -> None:

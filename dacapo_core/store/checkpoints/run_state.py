@@ -1,0 +1,37 @@
+"""The state of a run that a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dacapo_core.store.errors import UnsavableStateError
+from dacapo_core.store.weights_store import TrainedRun
+
+
+def state_of(run: TrainedRun) -> dict[str, Any]:
+    """``{"model": …, "optimizer": …}``, and ``"extra"`` where the run offers it.
+
+    Raises:
+        UnsavableStateError: one of them is no dict, so it could not be loaded back.
+    """
+    state = {
+        "model": _said(run.model, "state_dict", "the run's model"),
+        "optimizer": _said(run.optimizer, "state_dict", "the run's optimizer"),
+    }
+    if getattr(run, "extra_state", None) is not None:
+        state["extra"] = _said(run, "extra_state", "the run", or_none=True)
+    return state
+
+
+def _said(owner: Any, method: str, name: str, *, or_none: bool = False) -> Any:
+    ask = getattr(owner, method, None)
+    if not callable(ask):
+        raise UnsavableStateError(f"{name} has no method {method}(): it is {owner!r:.80}")
+    part = ask()
+    if not isinstance(part, Mapping) and not (or_none and part is None):
+        raise UnsavableStateError(
+            f"{method}() of {name} returned a {type(part).__name__}; return a dict of what is to "
+            "be stored"
+        )
+    return part
