@@ -239,19 +239,22 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._writer.wait()
         return verify_checkpoint(self.filesystem, run, iteration)
 
-    def remove(self, run: str, iteration: int, *, force: bool = False) -> None:
+    def remove(
+        self, run: str, iteration: int, *, force: bool = False, by: str | None = None
+    ) -> None:
         """Delete a checkpoint.
 
         Args:
             force: also when it is a best, pinned or waiting for its validation; what names it
                 goes with it.
+            by: who removes, for the record; default the user and the host.
 
         Raises:
             FileNotFoundError: no such run or iteration.
             ProtectedCheckpointError: something points to it; says what.
         """
         self._writer.wait()
-        remove_checkpoint(self.filesystem, run, iteration, force=force)
+        remove_checkpoint(self.filesystem, run, iteration, force=force, by=by)
 
     def prune(
         self, run: str, policy: RetentionPolicy, dry_run: bool = False, *, by: str | None = None
