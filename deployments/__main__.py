@@ -46,14 +46,17 @@ def deploy() -> None:
     """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
     api_url = _require_server()
     from deployments.index_page import PATH, publish_index
+    from deployments.parameters import refuse_unknown
     from deployments.work_pool import ensure_work_pool
     from tasks.weights_store_block import WeightsStoreBlock
 
     ensure_work_pool()
     WeightsStoreBlock.register_type_and_schema()
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
+    names = _deployment_names()
+    refuse_unknown(names)
     automations()
-    publish_index(_deployment_names())
+    publish_index(names)
     print(f"where everything is: {api_url.removesuffix('/api')}{PATH}")
 
 

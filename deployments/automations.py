@@ -117,12 +117,14 @@ def validate_when_best_moves(deployment: UUID) -> AutomationCore:
                         "__prefect_kind": "jinja",
                         "template": "{{ event.resource.name }}",
                     },
-                    "iterations": [
-                        {
+                    # a template makes text, and is not looked for inside a list
+                    "iterations": {
+                        "__prefect_kind": "json",
+                        "value": {
                             "__prefect_kind": "jinja",
-                            "template": "{{ event.payload.iteration }}",
-                        }
-                    ],
+                            "template": "[{{ event.payload.iteration }}]",
+                        },
+                    },
                     "store": {"__prefect_kind": "jinja", "template": "{{ event.payload.store }}"},
                 },
             )

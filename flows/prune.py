@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from dacapo_core.store.retention import RetentionPolicy
-from tasks.pages.wording import markdown_table
+from tasks.pages.pruning_summary import RunPruning, pruning_summary
 from tasks.prune import prune as prune_run
 from tasks.publishing import publisher
 from tasks.stores import open_store, store_url
@@ -18,50 +19,64 @@ DEFAULT_RETENTION = RetentionPolicy(keep_last=3, keep_best=3, keep_daily=7, grac
 
 
 class PruningFailedError(RuntimeError):
-    """Some runs could not be pruned; the others were."""
+    """Some runs, or some of their checkpoints, could not be pruned; the others were."""
 
 
-@flow(name="prune", flow_run_name="prune {runs}", persist_result=False)
+def _flow_run_name() -> str:
+    runs = flow_run.parameters["runs"]
+    return f"prune {runs if isinstance(runs, str) else ', '.join(runs)}"
+
+
+@flow(name="prune", flow_run_name=_flow_run_name, persist_result=False)
 def prune(
-    runs: list[str] = ["*"],  # noqa: B006
-    store: str | None = None,
-    retention: RetentionPolicy = DEFAULT_RETENTION,
+    runs: str | list[str] = "*",
+    policy: RetentionPolicy = DEFAULT_RETENTION,
     dry_run: bool = False,
+    store: str | None = None,
 ) -> dict[str, list[int]]:
     """Apply a retention policy to runs of a store, and reclaim what is past its grace period.
 
     A run that cannot be pruned is reported and does not stop the others.
 
     Args:
-        runs: Names, or patterns such as ``mito-*``. Default: every run of the store.
+        runs: A name, a pattern such as "mito-*", or a list of them. Default: every run of the
+            store.
+        policy: Which checkpoints to keep; best, latest and pinned ones always are.
+        dry_run: Only show what would be done.
         store: Path or URL of the weights store, or "block:" and the name of a weights store
             block. Default: the one that the settings name.
-        retention: Which checkpoints to keep; best, latest and pinned ones always are.
-        dry_run: Only show what would be done.
+
+    Returns:
+        Run → iterations that were deleted or marked, or would be.
 
     Raises:
         FileNotFoundError: a name or pattern fits no run.
-        PruningFailedError: some runs could not be pruned; it names each with its error.
+        PruningFailedError: some runs, or some of their checkpoints, could not be pruned; it names
+            each with its error.
     """
-    chosen = choose(runs, open_store(store).runs())
-    pruned: dict[str, list[int]] = {}
-    failed: dict[str, str] = {}
+    chosen = choose([runs] if isinstance(runs, str) else runs, open_store(store).runs())
     with publisher.caught_up():
-        for name in chosen:
-            try:
-                pruned[name] = sorted(prune_run(name, retention, store, dry_run))
-            except Exception as error:
-                failed[name] = f"{type(error).__name__}: {error}"
-        if not dry_run:
-            sweep(store)
+        done = [_pruned(name, policy, store, dry_run) for name in chosen]
         publisher.page(
             "pruning-summary",
-            summary_page(store_url(store), pruned, failed, dry_run),
+            pruning_summary(store_url(store), done, dry_run=dry_run),
             f"Pruning of {len(chosen)} runs",
         )
-    if failed:
-        raise PruningFailedError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-    return pruned
+    if failures := [f"{each.run}: {each.failure}" for each in done if each.failure]:
+        raise PruningFailedError("; ".join(failures))
+    return {each.run: each.let_go for each in done}
+
+
+def _pruned(run: str, policy: RetentionPolicy, store: str | None, dry_run: bool) -> RunPruning:
+    """Sweep and prune one run; what goes wrong with it is said in the answer."""
+    swept = plan = None
+    try:
+        # first, so that the page that pruning publishes shows what has been reclaimed as gone
+        swept = None if dry_run else sweep(run, store)
+        plan = prune_run(run, policy, store, dry_run)
+    except Exception as error:
+        return RunPruning(run, plan, swept, f"{type(error).__name__}: {error}")
+    return RunPruning(run, plan, swept)
 
 
 def choose(patterns: Sequence[str], runs: Sequence[str]) -> list[str]:
@@ -79,18 +94,3 @@ def choose(patterns: Sequence[str], runs: Sequence[str]) -> list[str]:
             )
         chosen |= meant
     return sorted(chosen)
-
-
-def summary_page(
-    store: str, pruned: dict[str, list[int]], failed: dict[str, str], dry_run: bool
-) -> str:
-    """What became of each run, as markdown."""
-    went = "would go" if dry_run else "went"
-    rows = [
-        (name, str(len(gone)), ", ".join(map(str, gone[:20])) + (" …" if len(gone) > 20 else ""))
-        for name, gone in sorted(pruned.items())
-    ]
-    rows += [(name, "–", f"**not pruned**: {why}") for name, why in sorted(failed.items())]
-    title = "Dry run: what pruning would do" if dry_run else "Pruned"
-    table = markdown_table(["run", f"checkpoints that {went}", "iterations"], rows)
-    return f"# {title}\n\nStore: `{store}`\n\n{table if rows else 'The store has no runs.'}"

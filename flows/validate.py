@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.runtime import flow_run
 
+from tasks.keep_for_validation import kept_for_validation
 from tasks.live_runs import judged
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
 from tasks.store_best import store_best
@@ -25,7 +26,7 @@ def validate(
     """Judge stored checkpoints of a run, keep their scores and move the best.
 
     Nothing of the run but its stored configuration and weights is needed, so this may run on
-    another worker while the run is trained on.
+    another worker while the run is trained on. Until it is judged, none of them is pruned.
 
     Args:
         run: Name of the run.
@@ -41,8 +42,9 @@ def validate(
     """
     url = store_url(store)
     scores: dict[int, dict[str, float]] = {}
-    with judged(run, url):
-        for iteration in iterations if iterations is not None else unscored_iterations(run, url):
+    chosen = iterations if iterations is not None else unscored_iterations(run, url)
+    with judged(run, url), kept_for_validation(run, url, chosen):
+        for iteration in chosen:
             load_checkpoint(run, iteration)
             scores[iteration] = validate_live(run, iteration)
             store_best(run, url, judged=iteration)

@@ -14,8 +14,12 @@ from prefect.logging import get_logger
 CheckpointEvent = Literal["stored", "best", "pruned", "restored"]
 
 
-def emit_checkpoint_event(kind: CheckpointEvent, run: str, **payload: Any) -> None:
-    """Send ``dacapo.checkpoint.<kind>`` on resource ``dacapo.run.<run>``; best effort."""
+def emit_checkpoint_event(kind: CheckpointEvent, run: str, /, **payload: Any) -> None:
+    """Send ``dacapo.checkpoint.<kind>`` on resource ``dacapo.run.<run>``; best effort.
+
+    The payload of ``pruned`` says of what ``kind`` it was, as the store's record does: prune,
+    mark, reclaim or remove.
+    """
     try:
         emit_event(
             event=f"dacapo.checkpoint.{kind}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -20,13 +19,13 @@ from prefect.settings import (
 )
 
 from dacapo_core.store.records.scores import unjudged
+from tasks.keep_for_validation import PENDING_FOR
 from tasks.live_runs import LiveRun, live_run
 from tasks.provenance import who
 from tasks.step import step
 from tasks.stores import open_store, place_of
 from tasks.validation_requests import ValidationRequests
 
-PENDING_FOR = timedelta(days=1)
 ATTEMPT_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 1.0
 # what waits for SQLite in the server gives up after a minute

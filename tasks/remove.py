@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tasks.events import emit_checkpoint_event
+from tasks.provenance import who
+from tasks.publish_pruning import publish_pruning
 from tasks.step import step
-from tasks.stores import open_store
+from tasks.stores import open_store, place_of
 
 
 @step("remove {run} {iteration}")
@@ -14,4 +17,16 @@ def remove(run: str, iteration: int, store: str | None = None, force: bool = Fal
         FileNotFoundError: there is no such checkpoint.
         StoreError: it is the best by some criterion, pinned or in use, and ``force`` is False.
     """
-    open_store(store).remove(run, iteration, force=force)
+    opened = open_store(store)
+    opened.remove(run, iteration, force=force, by=who())
+    gone = opened.history(run).checkpoints[iteration]
+    emit_checkpoint_event(
+        "pruned",
+        run,
+        kind="remove",
+        iterations=[iteration],
+        reasons={str(iteration): gone.reasons},
+        bytes=gone.size,
+        store=place_of(opened),
+    )
+    publish_pruning(run, opened)

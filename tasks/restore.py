@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.events import emit_checkpoint_event
 from tasks.provenance import who
+from tasks.publish_pruning import publish_pruning
 from tasks.step import step
 from tasks.stores import open_store, place_of
 
@@ -22,4 +23,5 @@ def restore(run: str, iteration: int, store: str | None = None) -> bool:
     restored = opened.restore(run, iteration, by=who())
     if restored:
         emit_checkpoint_event("restored", run, iteration=iteration, store=place_of(opened))
+        publish_pruning(run, opened)
     return restored

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from prefect.logging import get_run_logger
+
+from tasks.events import emit_checkpoint_event
+from tasks.pages.wording import first_few
+from tasks.provenance import who
+from tasks.publish_pruning import publish_pruning
 from tasks.step import step
-from tasks.stores import open_store
+from tasks.stores import open_store, place_of
+
+if TYPE_CHECKING:
+    from dacapo_core.store.pruning.reclaiming import Sweep
 
 
-@step("sweep")
-def sweep(store: str | None = None) -> None:
-    """Sweep a whole store; safe beside running trainers."""
-    open_store(store).sweep()
+@step("sweep {run}")
+def sweep(run: str, store: str | None = None) -> Sweep:
+    """Sweep a run and show its history if that deleted anything; safe beside a running trainer.
+
+    Returns:
+        What was done; its ``failed`` are logged.
+
+    Raises:
+        StoreError: the store cannot be written, or a record is damaged; nothing was deleted.
+    """
+    opened = open_store(store)
+    done = opened.sweep(run, by=who())[run]
+    if done.failed:
+        get_run_logger().warning("%s: not reclaimed: %s", run, first_few(done.failed))
+    if done.reclaimed:
+        emit_checkpoint_event(
+            "pruned",
+            run,
+            kind="reclaim",
+            iterations=sorted(done.reclaimed),
+            reasons={str(iteration): reasons for iteration, reasons in done.reclaimed.items()},
+            bytes=done.bytes_freed,
+            store=place_of(opened),
+        )
+        publish_pruning(run, opened)
+    return done

@@ -10,13 +10,18 @@ from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.records.history import CheckpointHistory, Fate
 
 
-def planned(history: Iterable[CheckpointHistory], plan: PrunePlan) -> list[CheckpointHistory]:
+def planned(
+    history: Iterable[CheckpointHistory], plan: PrunePlan | None
+) -> list[CheckpointHistory]:
     """The history as a plan has it: kept ones with all their reasons, and what a dry run would do.
 
-    In order of iteration.
+    In order of iteration. Without a plan, kept ones have the reasons that hold without a policy.
     """
+    in_order = sorted(history, key=lambda checkpoint: checkpoint.iteration)
+    if plan is None:
+        return in_order
     found = []
-    for checkpoint in history:
+    for checkpoint in in_order:
         iteration = checkpoint.iteration
         if iteration in plan.kept:
             checkpoint = replace(checkpoint, fate="kept", reasons=plan.kept[iteration])
@@ -24,7 +29,7 @@ def planned(history: Iterable[CheckpointHistory], plan: PrunePlan) -> list[Check
             fate: Fate = "pruned" if plan.grace is None else "marked"
             checkpoint = replace(checkpoint, fate=fate, reasons=plan.pruned[iteration])
         found.append(checkpoint)
-    return sorted(found, key=lambda checkpoint: checkpoint.iteration)
+    return found
 
 
 def disk_use(history: Sequence[CheckpointHistory]) -> list[tuple[datetime, int]]:

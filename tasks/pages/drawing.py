@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from math import isfinite
+from typing import TypeVar
 
 from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.wording import readable_bytes, readable_seconds
 
+T = TypeVar("T")
+
 WIDTH, MARGIN, HEADROOM = 760, 54, 22
-MOST_DOTS = 60
+MOST_DOTS, MOST_BOXES, MOST_POINTS = 60, 370, 400
 FATE_COLOURS = {"kept": "#2563eb", "marked": "#d97706", "pruned": "#cbd5e1"}
 LINE_COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2")
 INK, PALE = "#1e293b", "#e2e8f0"
@@ -23,26 +26,37 @@ def markdown_picture(title: str, picture: bytes, kind: str = "svg+xml") -> str:
     return f"![{title}](data:image/{kind};base64,{base64.b64encode(picture).decode()})"
 
 
+def in_groups(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Neighbours together, in at most ``most`` groups."""
+    size = max(1, -(-len(items) // most))
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
 def fate_strip(history: Sequence[CheckpointHistory]) -> bytes:
-    """One box a checkpoint, in order of iteration, coloured by its fate; a star on each best."""
+    """One box a checkpoint, in order of iteration, coloured by its fate; a star on each best.
+
+    Of more than ``MOST_BOXES``, neighbours share a box: kept if any of them is.
+    """
     ordered = sorted(history, key=lambda checkpoint: checkpoint.iteration)
-    count = max(1, len(ordered))
+    boxes = in_groups(ordered, MOST_BOXES)
+    count = max(1, len(boxes))
     step = (WIDTH - 20) / count
     box = max(1.0, min(step * 0.85, 34.0))
     label_every = max(1, round(count * 44 / (WIDTH - 20)))
     shapes: list[str] = []
-    for index, checkpoint in enumerate(ordered):
+    for index, together in enumerate(boxes):
         left = 10 + index * step
         middle = left + box / 2
-        title = f"{checkpoint.iteration}: {checkpoint.fate} – {', '.join(checkpoint.reasons)}"
+        fates = {checkpoint.fate for checkpoint in together}
+        colour = next(colour for fate, colour in FATE_COLOURS.items() if fate in fates)
         shapes.append(
-            f'<rect x="{left:.1f}" y="26" width="{box:.1f}" height="34" rx="3" '
-            f'fill="{FATE_COLOURS[checkpoint.fate]}"><title>{escape(title)}</title></rect>'
+            f'<rect x="{left:.1f}" y="26" width="{box:.1f}" height="34" '
+            f'rx="{min(3, box / 4):.2g}" fill="{colour}"/>'
         )
-        if checkpoint.best_for:
+        if any(checkpoint.best_for for checkpoint in together):
             shapes.append(_text(middle, 20, "★", "middle", size=16))
         if index % label_every == 0:
-            shapes.append(_text(middle, 76, str(checkpoint.iteration), "middle", size=11))
+            shapes.append(_text(middle, 76, str(together[0].iteration), "middle", size=11))
     for index, (fate, colour) in enumerate(FATE_COLOURS.items()):
         left = 10 + index * 90
         shapes.append(f'<rect x="{left}" y="88" width="12" height="12" rx="2" fill="{colour}"/>')
@@ -88,10 +102,13 @@ def line_chart(
 
 
 def disk_use_chart(levels: Sequence[tuple[datetime, int]]) -> bytes:
-    """Bytes on disk as steps over the time since the first checkpoint."""
+    """Bytes on disk as steps over the time since the first checkpoint; of many, the highest."""
     if not levels:
         return _svg(30, [_text(10, 20, "sizes are not on record")])
     start = levels[0][0]
+    *before_now, now = levels
+    peaks = in_groups(before_now, MOST_POINTS)
+    levels = [*(max(group, key=lambda level: level[1]) for group in peaks), now]
     seconds = [(moment - start).total_seconds() for moment, _ in levels]
     unit = next((unit for unit in (86_400, 3600, 60) if seconds[-1] >= 2 * unit), 1)
     y_ticks = _round_numbers(0.0, float(max(size for _, size in levels)), integer=True)

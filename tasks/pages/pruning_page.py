@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dacapo_core.store.records.history import CheckpointHistory
-from dacapo_core.store.records.scores import gathered_reasons
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
+from tasks.pages.checkpoint_ranges import CheckpointRange, in_rows
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
 from tasks.pages.score_charts import score_charts
-from tasks.pages.wording import (
-    markdown_table,
-    readable_age,
-    readable_bytes,
-    readable_score,
-)
+from tasks.pages.wording import markdown_table, readable_bytes, readable_score
 
-MOST_ROWS = 300
+NOTHING = "nothing: the next pruning decides"
 
 
 def pruning_table(history: Sequence[CheckpointHistory], now: datetime) -> list[dict[str, str]]:
-    """One row a checkpoint, newest iteration first, for a table artifact.
+    """One row a checkpoint or range of them, newest iteration first, for a table artifact.
 
-    At most 300 rows: kept ones first, then the newest of the others; the rest is counted in a
-    last row.
+    At most 300 rows of kept ones, and as many of the others; see `in_rows`.
     """
-    chosen = sorted(
-        sorted(history, key=lambda each: (each.fate != "kept", -each.iteration))[:MOST_ROWS],
-        key=lambda each: -each.iteration,
-    )
+    (kept, kept_left), (gone, gone_left) = _kept_and_gone(history)
     rows = [
         {
-            "iteration": str(each.iteration),
-            "fate": each.fate,
+            "iteration": each.iterations,
+            "fate": each.first.fate,
             "size": readable_bytes(each.size),
-            "why": "; ".join(gathered_reasons(each.reasons)),
-            "scores": ", ".join(
-                f"{name} {readable_score(score)}" for name, score in each.scores.items()
-            ),
-            "age": readable_age(each.stored, now),
-            "pruned": _when(each.pruned),
-            "by": each.pruned_by or "",
+            "why": each.why,
+            "scores": each.scores,
+            "age": each.age(now),
+            "pruned": each.pruned,
+            "restorable until": each.restorable_until,
+            "by": each.first.pruned_by or "",
         }
-        for each in chosen
+        for each in sorted([*kept, *gone], key=lambda each: -each.last.iteration)
     ]
-    left_out = len(history) - len(chosen)
-    if left_out:
-        rows.append({"iteration": "…", "fate": "pruned", "why": f"{left_out} older ones not shown"})
+    if left_out := kept_left + gone_left:
+        rows.append({"iteration": "…", "why": f"{left_out} older ones not shown"})
     return rows
 
 
@@ -59,12 +49,16 @@ def pruning_page(
 ) -> str:
     """The page as markdown: strip, score curves with the best marked, disk use, and what to type.
 
+    Its size is bounded by `in_rows`, by the boxes of the strip, and by the points of each curve:
+    it grows with the criteria of a run, not with its checkpoints.
+
     Args:
         history: every checkpoint of the run, kept or gone.
     """
     best = {name: each.iteration for each in history for name in each.best_for}
     counts = {fate: sum(each.fate == fate for each in history) for fate in ("kept", "marked")}
     pruned = [each for each in history if each.fate == "pruned"]
+    kept, gone = _kept_and_gone(history)
     parts = [
         f"# Checkpoints of {run}",
         f"**{counts['kept']} kept** ({readable_bytes(total_bytes(history, 'kept'))}), "
@@ -79,14 +73,14 @@ def pruning_page(
         "## Disk use",
         markdown_picture("bytes on disk over time", disk_use_chart(disk_use(history))),
         "## Kept",
-        _fate_table([each for each in history if each.fate == "kept"]),
+        _kept_table(run, *kept),
         "## Marked and pruned",
-        _fate_table([each for each in history if each.fate != "kept"], pruned=True),
+        _gone_table(run, *gone),
         "## Can I have one back?",
-        "A *marked* checkpoint is still whole: "
+        "A *marked* checkpoint is still whole, at least until the time that its row says: "
         f"`dacapo-store restore {run} ITERATION --store {store_url}`. "
-        "A *pruned* one is gone; its row above says when, why and by which flow run, and what it "
-        "scored. "
+        "A *pruned* one is gone; its row, or that of the range it is in, says when, why and by "
+        "which flow run, and what it scored. "
         f"To keep one for good: `dacapo-store pin {run} ITERATION --store {store_url}`.",
     ]
     return "\n\n".join(parts)
@@ -105,23 +99,51 @@ def _best_table(best: Mapping[str, int], history: Sequence[CheckpointHistory]) -
     )
 
 
-def _fate_table(history: Sequence[CheckpointHistory], *, pruned: bool = False) -> str:
-    if not history:
+def _kept_and_gone(
+    history: Sequence[CheckpointHistory],
+) -> tuple[tuple[list[CheckpointRange], int], tuple[list[CheckpointRange], int]]:
+    kept = [each for each in history if each.fate == "kept"]
+    return in_rows(kept), in_rows(each for each in history if each.fate != "kept")
+
+
+def _kept_table(run: str, ranges: Sequence[CheckpointRange], left_out: int) -> str:
+    if not ranges:
         return "None."
-    newest = sorted(history, key=lambda each: -each.iteration)
+    rows = [
+        (each.iterations, each.why or NOTHING, each.score or "–", readable_bytes(each.size))
+        for each in ranges
+    ]
+    return markdown_table(["iteration", "why", "score", "size"], rows) + _more(run, left_out)
+
+
+def _gone_table(run: str, ranges: Sequence[CheckpointRange], left_out: int) -> str:
+    if not ranges:
+        return "None."
     rows = [
         (
-            each.iteration,
-            *([each.fate, _when(each.pruned), each.pruned_by or "–"] if pruned else []),
-            "; ".join(gathered_reasons(each.reasons)),
+            each.iterations,
+            each.fate,
+            each.why,
+            each.score or "–",
+            each.pruned,
+            _by(each.first.pruned_by),
             readable_bytes(each.size),
         )
-        for each in newest[:MOST_ROWS]
+        for each in ranges
     ]
-    header = ["iteration", *(["fate", "when", "by"] if pruned else []), "why", "size"]
-    more = len(newest) - MOST_ROWS
-    return markdown_table(header, rows) + (f"\n\n… and {more} older ones." if more > 0 else "")
+    header = ["iteration", "fate", "why", "score", "when", "by", "size"]
+    return markdown_table(header, rows) + _more(run, left_out)
 
 
-def _when(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def _more(run: str, left_out: int) -> str:
+    if not left_out:
+        return ""
+    return f"\n\n… and {left_out} older ones: `dacapo-store why {run} ITERATION` tells of each."
+
+
+def _by(who: str | None) -> str:
+    """A flow run as a link to its page; another hand as it is on record."""
+    if who is None:
+        return "–"
+    found = re.fullmatch(r"flow run ([^\[\]]+) \(([0-9a-f-]{36})\)", who)
+    return f"[{found[1]}](/v2/runs/flow-run/{found[2]})" if found else who

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.pages.drawing import line_chart, markdown_picture
+from tasks.pages.drawing import MOST_POINTS, in_groups, line_chart, markdown_picture
 from tasks.pages.score_charts import score_charts
 from tasks.pages.wording import markdown_table, readable_bytes, readable_score, readable_seconds
-
-MOST_POINTS = 400
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,9 @@ def thinned(
     points: Sequence[tuple[int, float]], most: int = MOST_POINTS
 ) -> list[tuple[float, float]]:
     """At most ``most`` points, each the mean of its neighbours: a page stays small."""
-    width = -(-len(points) // most)
-    groups = [points[left : left + width] for left in range(0, len(points), max(1, width))]
     return [
-        (group[-1][0], sum(value for _, value in group) / len(group)) for group in groups if group
+        (group[-1][0], sum(value for _, value in group) / len(group))
+        for group in in_groups(points, most)
     ]
 
 

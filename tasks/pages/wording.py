@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 
@@ -39,6 +39,13 @@ def readable_age(moment: datetime | None, now: datetime) -> str:
 def readable_score(score: float | None) -> str:
     """Three decimals; what is no number is said to be none."""
     return "–" if score is None or math.isnan(score) else f"{score:.3f}"
+
+
+def first_few(reasons: Mapping[int, str], most: int = 3) -> str:
+    """``10: why; 20: why; and 7 more``, by iteration: one line, however many there are."""
+    said = [f"{iteration}: {why}" for iteration, why in sorted(reasons.items())[:most]]
+    more = len(reasons) - most
+    return "; ".join([*said, f"and {more} more"] if more > 0 else said)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -32,6 +32,16 @@ def look_at_form_start(page: Page, site: Site, run: str) -> None:
     assert page.in_view("Start Config (Optional)")
 
 
+def look_at_form_prune(page: Page, site: Site, run: str) -> None:
+    """Runs as a pattern or a list, and the policy rule by rule."""
+    deployment = site.get("deployments/name/prune/nightly")
+    _open(page, site, f"/v2/deployments/deployment/{deployment['id']}/run", height=1300)
+    page.shows("A name, a pattern such as", "Keep the newest n.", "Only show what would be done.")
+    tabs = page.run("[...document.querySelectorAll('[role=tab]')].map(e => e.innerText)")
+    assert tabs[:2] == ["str", "list"]
+    assert page.in_view("policy (Optional)")
+
+
 def look_at_report(page: Page, site: Site, run: str) -> None:
     """Progress, best, curves as pictures, and where the store is."""
     _open(page, site, _latest(site, "report", run), height=1500)
@@ -93,6 +103,7 @@ def look_at_block(page: Page, site: Site, run: str) -> None:
 PAGES: dict[str, Callable[[Page, Site, str], None]] = {
     "form": look_at_form,
     "form-start": look_at_form_start,
+    "form-prune": look_at_form_prune,
     "report": look_at_report,
     "start": look_at_start,
     "pruning": look_at_pruning,

@@ -105,13 +105,25 @@ class Site:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """What the server finds for a filter, or makes of an object."""
+        return json.loads(self._send("POST", path, body))
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Change an object of the server."""
+        self._send("PATCH", path, body)
+
+    def cancel(self, id: str) -> None:
+        """Keep a flow run that waits for a worker from being run."""
+        self.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
         request = urllib.request.Request(
             f"{self.api_url}/{path}",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+            return bytes(answer.read())
 
     def wait_for_server(self) -> None:
         """Return when the server answers."""

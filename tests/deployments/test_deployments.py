@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -54,6 +55,9 @@ def test_the_run_form_is_typed_and_described(site: Site) -> None:
     tabs = run["start_config"]["anyOf"][0]["discriminator"]["mapping"]
     assert set(tabs) == {"run", "cosem"}
     assert schema["properties"]["retention"]["description"]
+    pruning = site.get("deployments/name/prune/nightly")["parameter_openapi_schema"]
+    assert list(pruning["properties"]) == ["runs", "policy", "dry_run", "store"]
+    assert pruning["properties"]["policy"]["description"]
 
 
 def test_bad_parameters_are_refused_before_anything_runs(site: Site) -> None:
@@ -62,6 +66,35 @@ def test_bad_parameters_are_refused_before_anything_runs(site: Site) -> None:
     )
     assert refused.returncode != 0
     assert "num_iteration" in refused.stdout
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_parameter_that_the_flow_does_not_have_is_refused_at_once(site: Site, name: str) -> None:
+    needed = {"run": "any"} if name == "validate/checkpoint" else {}
+    with pytest.raises(HTTPError) as refused:
+        site.deployment_run(name, **needed, policyy={"keep_last": 1})
+    assert refused.value.code == 409
+    assert "'policyy' was unexpected" in refused.value.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("mito-*", "mito-*"), ('["mito", "er"]', ["mito", "er"])],
+    ids=["pattern", "list"],
+)
+def test_runs_to_prune_are_typed_as_a_pattern_or_a_list(
+    site: Site, typed: str, meant: object
+) -> None:
+    asked = site.run(
+        *("prefect", "deployment", "run", "prune/nightly", "--param", f"runs={typed}"),
+        *("--param", 'policy={"keep_last": 2, "grace": "7d"}', "--param", "dry_run=true"),
+    )
+    assert asked.returncode == 0, asked.stdout
+    (id,) = [
+        line.split("UUID:")[1].strip() for line in asked.stdout.splitlines() if "UUID:" in line
+    ]
+    assert site.flow_run(id)["parameters"]["runs"] == meant
+    site.cancel(id)
 
 
 def test_without_a_server_the_way_out_is_said(site: Site) -> None:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import re
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from prefect import flow
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
-from flows.prune import choose, prune
+from flows.private_prefect import send_what_is_queued
+from flows.prune import PruningFailedError, choose, prune
+from tasks.prune import prune as prune_run
+from tasks.publishing import publisher
+from tasks.remove import remove
 from tasks.restore import restore
+from tasks.sweep import sweep
+from tests.deployments.site import wait_for
 
 LAST_ONE = RetentionPolicy(keep_last=1)
+NO_TIME = RetentionPolicy(keep_last=1, grace=timedelta(microseconds=1))
 
 
 def test_a_name_is_literal_before_it_is_a_pattern() -> None:
@@ -31,13 +44,44 @@ def test_a_name_is_literal_before_it_is_a_pattern() -> None:
 def store(tmp_path: Path) -> LocalWeightsStore:
     """Two runs of three small checkpoints each."""
     store = LocalWeightsStore(tmp_path)
+    for name in ("one", "two"):
+        fill(store, name)
+    return store
+
+
+def fill(store: LocalWeightsStore, name: str) -> None:
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.SGD(model.parameters())
-    for name in ("one", "two"):
-        for iteration in (10, 20, 30):
-            run = SimpleNamespace(name=name, model=model, optimizer=optimizer)
-            store.store_weights(run, iteration)
-    return store
+    for iteration in (10, 20, 30):
+        run = SimpleNamespace(name=name, model=model, optimizer=optimizer)
+        store.store_weights(run, iteration)
+
+
+def mark_past_grace(store: LocalWeightsStore, *runs: str) -> None:
+    """Mark 10 and 20, with a grace period that is over."""
+    for run in runs:
+        assert list(store.prune(run, NO_TIME).pruned) == [10, 20]
+
+
+def shown(key: str) -> str:
+    """The newest version of a page or table."""
+    artifact = Artifact.get(key)
+    assert artifact is not None
+    return str(artifact.data)
+
+
+def events(run: str, what: str, count: int) -> list[dict[str, Any]]:
+    """The payloads of the events of a kind about a run, as soon as there are that many."""
+    wanted = {"filter": {"resource": {"id": [f"dacapo.run.{run}"]}, "order": "ASC"}}
+    send_what_is_queued()
+    with get_client(sync_client=True) as client:
+
+        def found() -> list[dict[str, Any]]:
+            every = client.request("POST", "/events/filter", json=wanted).json()["events"]
+            of_kind = [e["payload"] for e in every if e["event"] == f"dacapo.checkpoint.{what}"]
+            return of_kind if len(of_kind) >= count else []
+
+        return list(wait_for(f"{count} events {what}", 30, found))
 
 
 @pytest.mark.slow
@@ -46,27 +90,148 @@ def test_a_dry_run_says_what_the_real_one_does_and_does_nothing(
     prefect_server: str, store: LocalWeightsStore
 ) -> None:
     url = str(store.basedir)
-    planned = prune(["*"], url, LAST_ONE, dry_run=True)
+    planned = prune("*", LAST_ONE, True, url)
     assert store.iterations("one") == store.iterations("two") == [10, 20, 30]
-    assert prune(["*"], url, LAST_ONE) == planned == {"one": [10, 20], "two": [10, 20]}
+    assert prune(["*"], LAST_ONE, store=url) == planned == {"one": [10, 20], "two": [10, 20]}
     assert store.iterations("one") == store.iterations("two") == [30]
-    summary = Artifact.get("pruning-summary")
-    assert summary is not None
-    assert "| one | 2 | 10, 20 |" in str(summary.data)
+    summary = shown("pruning-summary")
+    assert re.search(r"\| one \| 2 \(\d.* kB\) \| 0 \| 0 \| \d.* kB \| 0 \| 10, 20 \|", summary)
+    assert re.search(r"\| \*\*all\*\* \| 4 \(\d.* kB\) \| 0 \| 0 \| \d.* kB \| 0 \|", summary)
 
 
 @pytest.mark.slow
 @pytest.mark.prefect
-def test_within_its_grace_period_a_checkpoint_comes_back(
+def test_only_the_run_that_was_named_is_pruned_and_swept_and_its_page_shows_it_gone(
+    prefect_server: str, store: LocalWeightsStore
+) -> None:
+    fill(store, "three")
+    mark_past_grace(store, "two", "three")
+    pruned = prune("three", LAST_ONE, store=str(store.basedir))
+    assert pruned == {"three": []}
+    assert store.iterations("three") == [30]
+    assert store.iterations("one") == store.iterations("two") == [10, 20, 30]
+    assert "0 marked" in shown("pruning-three")
+    assert "2 pruned" in shown("pruning-three")
+    assert re.search(
+        r"\| three \| 0 \| 0 \| 2 \(\d.* kB\) \| \d.* kB \| 0 ", shown("pruning-summary")
+    )
+    by = store.history("three").checkpoints[10].pruned_by
+    assert by is not None
+    assert by.startswith("flow run prune three (")
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_what_is_reclaimed_is_shown_although_the_policy_is_refused(
+    prefect_server: str, store: LocalWeightsStore
+) -> None:
+    fill(store, "refused")
+    mark_past_grace(store, "refused")
+    with pytest.raises(PruningFailedError, match=r"refused: RetentionError: .* no live"):
+        prune("refused", RetentionPolicy(keep_best=1), store=str(store.basedir))
+    assert "2 pruned" in shown("pruning-refused")
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_damaged_run_keeps_no_other_from_being_pruned_and_swept(
+    prefect_server: str, store: LocalWeightsStore
+) -> None:
+    mark_past_grace(store, "one", "two")
+    store.filesystem.write_bytes("one/val/dice.json", b"{")
+    with pytest.raises(
+        PruningFailedError, match=r"one: DamagedRecordError: .*dice\.json"
+    ) as failed:
+        prune(["one", "two"], LAST_ONE, store=str(store.basedir))
+    assert "two" not in str(failed.value)
+    assert store.iterations("one") == [10, 20, 30]
+    assert store.iterations("two") == [30]
+    summary = shown("pruning-summary")
+    assert "- **one**: DamagedRecordError" in summary
+    assert re.search(r"\| one \| 0 \| 0 \| 0 \| 0 B \| 1 \|", summary)
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_what_cannot_be_deleted_is_said_and_the_flow_fails_at_its_end(
+    prefect_server: str, store: LocalWeightsStore
+) -> None:
+    mark_past_grace(store, "one")
+    for run in ("one", "two"):
+        store.filesystem.write_bytes(f"{run}/records/checkpoints/10.json", b"{")
+    state = prune("*", LAST_ONE, store=str(store.basedir), return_state=True)
+    assert state.is_failed()
+    for said in (state.message, shown("pruning-summary"), logged(state.state_details.flow_run_id)):
+        assert re.search(r"one\W+(not reclaimed: )?10: its record .* is damaged", str(said))
+        assert re.search(r"two\W+(not deleted: )?10: its record .* is damaged", str(said))
+    assert store.iterations("one") == store.iterations("two") == [10, 30]
+    assert re.search(
+        r"\*\*all\*\* \| 1 \(.*\) \| 0 \| 1 \(.*\) \| .* \| 2 ", shown("pruning-summary")
+    )
+
+
+def logged(flow_run: object) -> str:
+    """The lines of a flow run's log."""
+    wanted = {"logs": {"flow_run_id": {"any_": [str(flow_run)]}}}
+    with get_client(sync_client=True) as client:
+
+        def found() -> str:
+            lines = client.request("POST", "/logs/filter", json=wanted).json()
+            text = " ".join(each["message"] for each in lines)
+            return text if "not deleted" in text and "not reclaimed" in text else ""
+
+        return str(wait_for("the warnings", 30, found))
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_within_its_grace_period_a_checkpoint_comes_back_and_the_page_says_so(
     prefect_server: str, store: LocalWeightsStore
 ) -> None:
     url = str(store.basedir)
     grace = RetentionPolicy.model_validate({"keep_last": 1, "grace": "7d"})
-    prune(["one"], url, grace)
+    prune("one", grace, store=url)
     assert store.iterations("one") == [10, 20, 30]
-    page = Artifact.get("pruning-one")
-    assert page is not None
-    assert "2 marked" in str(page.data)
-    assert restore.fn("one", 10, url)
+    until = store.history("one").checkpoints[10].restorable_until
+    assert until is not None
+    assert f"marked, restorable until {until:%Y-%m-%d %H:%M} UTC" in shown("pruning-one")
+
+    @flow(name="bring back")
+    def bring_back() -> bool:
+        with publisher.caught_up():
+            return restore("one", 10, url)
+
+    assert bring_back()
     assert store.history("one").checkpoints[10].fate == "kept"
     assert store.history("one").checkpoints[20].fate == "marked"
+    assert "1 marked" in shown("pruning-one")
+    fates = {row["iteration"]: row["fate"] for row in json.loads(shown("pruning-table-one"))}
+    assert fates == {"10": "kept", "20": "marked", "30": "kept"}
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_whatever_deletes_is_on_record_as_the_flow_run_and_sends_an_event(
+    prefect_server: str, store: LocalWeightsStore
+) -> None:
+    url = str(store.basedir)
+    fill(store, "told")
+    store.store_best("told", 20, "val", "dice")
+
+    @flow(name="tidy", flow_run_name="tidy up")
+    def tidy() -> None:
+        with publisher.caught_up():
+            prune_run("told", NO_TIME, url)
+            sweep("told", url)
+            remove("told", 20, url, force=True)
+
+    tidy()
+    history = store.history("told").checkpoints
+    by = {history[iteration].pruned_by for iteration in (10, 20)}
+    assert len(by) == 1
+    assert str(by.pop()).startswith("flow run tidy up (")
+    table = {row["iteration"]: row for row in json.loads(shown("pruning-table-told"))}
+    assert table["20"]["why"] == "best of val: dice; removed by hand"
+    told = [(each["kind"], each["iterations"]) for each in events("told", "pruned", 3)]
+    assert told == [("mark", [10]), ("reclaim", [10]), ("remove", [20])]
+    assert all(each["bytes"] > 0 and each["store"] == url for each in events("told", "pruned", 3))

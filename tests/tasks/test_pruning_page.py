@@ -7,9 +7,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
+import pytest
+
 from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
-from tasks.pages.pruning_page import MOST_ROWS, pruning_page, pruning_table
+from tasks.pages.checkpoint_ranges import MOST_ROWS, shown_iterations
+from tasks.pages.pruning_page import pruning_page, pruning_table
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -54,12 +57,118 @@ def test_a_table_row_answers_why_a_checkpoint_is_gone() -> None:
     assert gone["scores"] == "val/dice 0.500"
 
 
-def test_a_long_table_shows_every_kept_one_and_counts_the_rest() -> None:
-    history = [fate(i, "kept" if i < 5 else "pruned") for i in range(1, MOST_ROWS + 101)]
-    rows = pruning_table(history, START)
-    assert {"1", "2", "3", "4"} <= {row["iteration"] for row in rows}
-    assert len(rows) == MOST_ROWS + 1
-    assert rows[-1]["why"] == "100 older ones not shown"
+def long_history(count: int, one_by_one: bool = False) -> list[CheckpointHistory]:
+    """Every tenth checkpoint and the last are kept; the others went at once, or each in its turn.
+
+    What a policy says of the place of each is different for each.
+    """
+    return [
+        fate(100 * i, reasons=["multiple of 1000"])
+        if i % 10 == 0 or i == count
+        else fate(
+            100 * i,
+            "pruned",
+            reasons=["no multiple of 1000", f"not among the best 3 of val/dice (place {i}, 0.5)"],
+            pruned=START + timedelta(days=30, minutes=i if one_by_one else 0),
+            pruned_by="flow run a",
+            scores={"val/dice": i / count},
+        )
+        for i in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_long_history_still_says_why_each_is_gone(one_by_one: bool) -> None:
+    history = long_history(MOST_ROWS + 100, one_by_one)
+    rows = {row["iteration"]: row for row in pruning_table(history, START)}
+    gone = rows["4100–4900, every 100 (9)"]
+    assert gone["fate"] == "pruned"
+    assert gone["why"] == "no multiple of 1000; not among the best 3 of val: dice"
+    assert gone["by"] == "flow run a"
+    last = "2026-03-31 12:49:00 UTC" if one_by_one else "2026-03-31 12:00:00 UTC"
+    assert gone["pruned"].endswith(last)
+    assert gone["scores"] == "val/dice 0.102–0.122"
+    assert gone["size"] == "900 B"
+    assert rows["4000"]["fate"] == "kept"
+    page = pruning_page("long", history, store_url="s")
+    assert "| 4100–4900, every 100 (9) | pruned | no multiple of 1000; not among" in page
+
+
+def test_the_page_grows_no_further_with_the_checkpoints_of_a_run() -> None:
+    few = len(pruning_page("r", long_history(2 * MOST_ROWS), store_url="s"))
+    for one_by_one in (False, True):
+        history = long_history(20_000, one_by_one)
+        assert len(pruning_page("r", history, store_url="s")) < 3 * few
+        assert len(pruning_table(history, START)) <= 2 * MOST_ROWS
+    # no two neighbours have the same reasons: the oldest are counted, and where to look is said
+    history = [fate(i, "pruned", reasons=[f"reason {i}"]) for i in range(MOST_ROWS + 7)]
+    page = pruning_page("r", history, store_url="s")
+    assert "… and 7 older ones: `dacapo-store why r ITERATION` tells of each." in page
+    assert pruning_table(history, START)[-1]["why"] == "7 older ones not shown"
+
+
+def test_the_strip_and_the_curves_of_a_long_history_show_what_is_kept_and_best() -> None:
+    history = long_history(5000)
+    history[1234] = fate(123_500, best_for=["val/dice"], scores={"val/dice": 2.0})
+    strip, scores, _ = pictures(pruning_page("r", history, store_url="s"))
+    boxes = list(strip.iter("{http://www.w3.org/2000/svg}rect"))
+    assert 300 < len(boxes) < 400
+    assert "★" in texts(strip)
+    assert "★" in texts(scores)
+
+
+def test_a_row_says_until_when_a_marked_one_can_be_restored() -> None:
+    until = START + timedelta(days=7)
+    marked = fate(10, "marked", reasons=["r"], pruned=START, restorable_until=until)
+    row = pruning_table([marked], START)[0]
+    assert (row["fate"], row["restorable until"]) == ("marked", "2026-03-08 12:00 UTC")
+    page = pruning_page("r", [marked], store_url="s")
+    assert "| 10 | marked, restorable until 2026-03-08 12:00 UTC | r |" in page
+
+
+def test_a_flow_run_that_pruned_is_a_link_to_its_page() -> None:
+    id = "1232a2d7-8cb7-4139-9c7c-ca33994ea843"
+    gone = [
+        fate(10, "pruned", reasons=["r"], pruned=START, pruned_by=f"flow run prune a, b ({id})"),
+        fate(20, "pruned", reasons=["r"], pruned=START, pruned_by="me on host"),
+    ]
+    page = pruning_page("r", gone, store_url="s")
+    assert f"| [prune a, b](/v2/runs/flow-run/{id}) |" in page
+    assert "| me on host |" in page
+
+
+def test_the_score_column_is_short() -> None:
+    scores = {"a/dice": 0.5, "b/dice": 0.7, "a/voi": 1.0, "a/jaccard": 0.4, "a/mito__dice": 0.1}
+    page = pruning_page("r", [fate(10, "pruned", reasons=["r"], scores=scores)], store_url="s")
+    assert "| 10 | pruned | r | dice 0.600 · jaccard 0.400 |" in page
+
+
+def test_what_many_criteria_say_is_said_once() -> None:
+    reasons = [
+        "latest",
+        *(f"place {i} of the best 2 of {name} (0.5)" for i, name in ((1, "a/dice"), (2, "a/voi"))),
+        "not among the best 2 of a/f1 (place 3, 0.5)",
+        "not among the best 2 of b/f1 (place 4, 0.5)",
+        "no score of b/voi",
+        *(
+            f"not among the best 3 of a/{name} (place 4, 0.5)"
+            for name in ("er__f1", "f1", "pm__f1")
+        ),
+        "not among the best 4 of a/er__f1 (place 5, 0.5)",
+    ]
+    (row,) = pruning_table([fate(1, reasons=reasons)], START)
+    assert row["why"] == (
+        "latest; among the best 2 of a: dice, voi; not among the best 2 of a: f1 and b: f1; "
+        "no score of b: voi; not among the best 3 of a: f1 and 2 of single channels; "
+        "not among the best 4 of a: er__f1"
+    )
+
+
+def test_iterations_at_equal_steps_are_a_range() -> None:
+    assert shown_iterations([]) == ""
+    assert shown_iterations([10, 20]) == "10, 20"
+    assert shown_iterations([10, 20, 30]) == "10–30, every 10 (3)"
+    assert shown_iterations([10, 20, 50]) == "10–50 (3)"
 
 
 def test_the_page_shows_strip_scores_and_disk_use_as_whole_pictures() -> None:
@@ -69,7 +178,8 @@ def test_the_page_shows_strip_scores_and_disk_use_as_whole_pictures() -> None:
     assert {"val/dice", "★"} <= set(texts(scores))
     assert "200 B" in texts(disk)
     assert "| val/dice | 20 | 0.900 |" in page
-    assert "| 10 | pruned | 2026-03-01 12:25:00 UTC | flow run a | not among the last 1 |" in page
+    when = "2026-03-01 12:25:00 UTC"
+    assert f"| 10 | pruned | not among the last 1 | dice 0.500 | {when} | flow run a |" in page
     assert "dacapo-store restore a run ITERATION" in page
 
 
