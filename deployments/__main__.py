@@ -45,16 +45,17 @@ def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> No
 def deploy() -> None:
     """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
     api_url = _require_server()
-    from deployments.index_page import PATH, publish_index
+    from deployments.index_page import publish_index
     from deployments.work_pool import ensure_work_pool
+    from tasks.publishing import artifact_path
     from tasks.weights_store_block import WeightsStoreBlock
 
     ensure_work_pool()
     WeightsStoreBlock.register_type_and_schema()
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
     automations()
-    publish_index(_deployment_names())
-    print(f"where everything is: {api_url.removesuffix('/api')}{PATH}")
+    index = artifact_path(publish_index(_deployment_names()))
+    print(f"where everything is: {api_url.removesuffix('/api')}{index}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployments.browser import browser, chromium
 from tests.deployments.site import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
@@ -45,6 +46,23 @@ def test_deploying_again_duplicates_nothing(site: Site) -> None:
     (schedule,) = site.get("deployments/name/prune/nightly")["schedules"]
     assert schedule["slug"] == "nightly"
     assert schedule["active"]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="no Chromium here")
+def test_the_address_that_deploy_prints_stays_and_shows_the_links(
+    site: Site, tmp_path: Path
+) -> None:
+    says = "where everything is: "
+    said = [site.run("deployments", "deploy").stdout.partition(says)[2].split() for _ in range(2)]
+    assert said[0][0] == said[1][0]
+    with browser(tmp_path) as page:
+        page.open(said[0][0])
+        page.shows("DaCapo: where everything is", "finetune/cosem", "event feed")
+        page.click("report-", "a")
+        page.shows("All Types")
+        assert page.run("location.pathname + location.search") == "/v2/artifacts?name=report-"
+        assert page.errors == []
 
 
 def test_the_run_form_is_typed_and_described(site: Site) -> None:
