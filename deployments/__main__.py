@@ -45,6 +45,7 @@ def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> No
 def deploy() -> None:
     """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
     api_url = _require_server()
+    from deployments.descriptions import describe
     from deployments.index_page import publish_index
     from deployments.work_pool import ensure_work_pool
     from tasks.publishing import artifact_path
@@ -53,8 +54,10 @@ def deploy() -> None:
     ensure_work_pool()
     WeightsStoreBlock.register_type_and_schema()
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
+    names = _deployment_names()
+    describe(names)
     automations()
-    index = artifact_path(publish_index(_deployment_names()))
+    index = artifact_path(publish_index(names))
     print(f"where everything is: {api_url.removesuffix('/api')}{index}")
 
 

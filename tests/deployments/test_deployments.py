@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,21 @@ def test_no_folder_of_the_deployer_is_on_the_server(site: Site, name: str) -> No
     assert deployment["pull_steps"] == []
     assert deployment["path"] is None
     assert str(REPOSITORY) not in json.dumps(deployment)
-    assert deployment["description"]
     assert deployment["enforce_parameter_schema"]
     assert deployment["tags"]
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_deployment_is_described_by_the_prose_of_its_flow(site: Site, name: str) -> None:
+    flow = name.partition("/")[0]
+    docstring = inspect.getdoc(getattr(import_module(f"flows.{flow}"), flow).fn)
+    assert docstring is not None
+    description = site.get(f"deployments/name/{name}")["description"]
+    if name == "train/weekly":
+        assert "switch its schedule on" in description
+    else:
+        assert docstring.startswith(description)
+        assert docstring[len(description) :].startswith("\n\nArgs:\n")
 
 
 def test_deploying_again_duplicates_nothing(site: Site) -> None:
