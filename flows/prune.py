@@ -33,7 +33,7 @@ def prune(
     A run that cannot be pruned is reported and does not stop the others.
 
     Args:
-        runs: Names, or patterns such as ``mito-*``. Default: every run of the store.
+        runs: Names, or patterns such as `mito-*`. Default: every run of the store.
         store: Path or URL of the weights store, or "block:" and the name of a weights store
             block. Default: the one that the settings name.
         retention: Which checkpoints to keep; best, latest and pinned ones always are.
