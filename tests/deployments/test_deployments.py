@@ -50,6 +50,12 @@ def test_a_deployment_is_described_by_the_prose_of_its_flow(site: Site, name: st
         assert docstring[len(description) :].startswith("\n\nArgs:\n")
 
 
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_the_form_shows_no_markup_for_two_backticks(site: Site, name: str) -> None:
+    schema = site.get(f"deployments/name/{name}")["parameter_openapi_schema"]
+    assert [line for line in json.dumps(schema, indent=1).splitlines() if "``" in line] == []
+
+
 def test_deploying_again_duplicates_nothing(site: Site) -> None:
     before = [automation["name"] for automation in site.post("automations/filter", {})]
     assert len(before) == len(set(before)) >= 2
