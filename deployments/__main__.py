@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -24,6 +25,7 @@ from deployments.workers import (
 )
 
 FOLDER = Path(__file__).resolve().parent
+PORT = 4200
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -36,8 +38,17 @@ def prefect_settings() -> None:
 
 
 @app.command()
-def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> None:
+def server(
+    port: Annotated[
+        int | None,
+        typer.Option(help="On loopback. Default: that of PREFECT_API_URL, if it names loopback."),
+    ] = None,
+) -> None:
     """Start Prefect's server and its pages, and stay."""
+    from prefect.settings import PREFECT_API_URL
+
+    if port is None:
+        port = served_port(str(PREFECT_API_URL.value()))
     become_prefect("server", "start", "--host", "127.0.0.1", "--port", str(port))
 
 
@@ -94,6 +105,13 @@ def worker(
     if not found:
         print("no GPU here: runs train on the CPU, one at a time", flush=True)
     Supervisor(places(host, found), lambda text: print(text, flush=True)).run()
+
+
+def served_port(api_url: str) -> int:
+    """Where a server of ours is looked for: the port of an address on loopback, else Prefect's."""
+    address = urlsplit(api_url)
+    ours = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
+    return address.port if ours and address.port else PORT
 
 
 def _require_server() -> str:
