@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -24,6 +25,7 @@ from deployments.workers import (
 )
 
 FOLDER = Path(__file__).resolve().parent
+PORT = 4200
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -36,8 +38,17 @@ def prefect_settings() -> None:
 
 
 @app.command()
-def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> None:
+def server(
+    port: Annotated[
+        int | None,
+        typer.Option(help="On loopback. Default: that of PREFECT_API_URL, if it names loopback."),
+    ] = None,
+) -> None:
     """Start Prefect's server and its pages, and stay."""
+    from prefect.settings import PREFECT_API_URL
+
+    if port is None:
+        port = served_port(str(PREFECT_API_URL.value()))
     become_prefect("server", "start", "--host", "127.0.0.1", "--port", str(port))
 
 
@@ -45,19 +56,22 @@ def server(port: Annotated[int, typer.Option(help="On loopback.")] = 4200) -> No
 def deploy() -> None:
     """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
     api_url = _require_server()
-    from deployments.index_page import PATH, publish_index
+    from deployments.descriptions import describe
+    from deployments.index_page import publish_index
     from deployments.parameters import refuse_unknown
     from deployments.work_pool import ensure_work_pool
+    from tasks.publishing import artifact_path
     from tasks.weights_store_block import WeightsStoreBlock
 
     ensure_work_pool()
     WeightsStoreBlock.register_type_and_schema()
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
     names = _deployment_names()
+    describe(names)
     refuse_unknown(names)
     automations()
-    publish_index(names)
-    print(f"where everything is: {api_url.removesuffix('/api')}{PATH}")
+    index = artifact_path(publish_index(names))
+    print(f"where everything is: {api_url.removesuffix('/api')}{index}")
 
 
 @app.command()
@@ -93,6 +107,13 @@ def worker(
     if not found:
         print("no GPU here: runs train on the CPU, one at a time", flush=True)
     Supervisor(places(host, found), lambda text: print(text, flush=True)).run()
+
+
+def served_port(api_url: str) -> int:
+    """Where a server of ours is looked for: the port of an address on loopback, else Prefect's."""
+    address = urlsplit(api_url)
+    ours = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
+    return address.port if ours and address.port else PORT
 
 
 def _require_server() -> str:

@@ -8,15 +8,13 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactCreate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
 from tasks.pages.wording import markdown_table
+from tasks.publishing import newest_artifact
 from tasks.weights_store_block import WeightsStoreBlock
 
 KEY = "dacapo"
-PATH = f"/v2/artifacts/key/{KEY}"
 EVENTS = {
     "stored": "a checkpoint is durable",
     "best": "a checkpoint became the best",
@@ -24,12 +22,12 @@ EVENTS = {
     "restored": "a marked checkpoint was brought back",
 }
 PAGES = {
-    "report-…": "a run: progress, scores, losses, the last validation slice",
-    "pruning-…": "a run: each checkpoint kept or pruned, and why; disk use",
-    "pruning-table-…": "the same as a table that can be searched",
-    "start-…": "what a fine-tuned run loaded from its start",
-    "prune-plan-…": "what pruning would do: a dry run",
-    "sweep-…": "the runs of a sweep side by side",
+    "report-": "a run: progress, scores, losses, the last validation slice",
+    "pruning-": "a run: each checkpoint kept or pruned, and why; disk use",
+    "pruning-table-": "the same as a table that can be searched",
+    "start-": "what a fine-tuned run loaded from its start",
+    "prune-plan-": "what pruning would do: a dry run",
+    "sweep-": "the runs of a sweep side by side",
     "pruning-summary": "the nightly pruning, all runs",
 }
 
@@ -40,6 +38,8 @@ def index_page(deployments: Mapping[str, UUID]) -> str:
         (f"[{name}](/v2/deployments/deployment/{id}/run)", f"`prefect deployment run {name}`")
         for name, id in sorted(deployments.items())
     ]
+    # of a key that nothing has been published under the UI has no page; a search always has one
+    pages = [(f"[{key}](/v2/artifacts?name={key})", shows) for key, shows in PAGES.items()]
     feeds = [
         (f"[{kind}]({_feed([f'dacapo.checkpoint.{kind}'])})", what) for kind, what in EVENTS.items()
     ]
@@ -50,11 +50,9 @@ def index_page(deployments: Mapping[str, UUID]) -> str:
             "## Start a run",
             markdown_table(["form", "the same at a terminal"], forms),
             "## Look at a run",
-            "[All pages](/v2/artifacts): search for the run's name. A run's report links to its "
-            "other pages.",
-            markdown_table(
-                ["page", "shows"], [(f"`{key}`", shows) for key, shows in PAGES.items()]
-            ),
+            "[Runs](/v2/runs), one of them, its tab Artifacts: its pages. A run's report links to "
+            "the others. Or all runs' pages of a kind:",
+            markdown_table(["pages", "show"], pages),
             "## What happened to checkpoints",
             markdown_table(["event feed", "when"], feeds),
             "## The site",
@@ -66,21 +64,21 @@ def index_page(deployments: Mapping[str, UUID]) -> str:
     )
 
 
-def publish_index(names: Sequence[str]) -> bool:
-    """Publish the page for these deployments; False if it stands there already."""
+def publish_index(names: Sequence[str]) -> UUID:
+    """Publish the page for these deployments, in the place of the one that stands there.
+
+    Returns:
+        The artifact's id. It stays, and so does the page's address.
+    """
     with get_client(sync_client=True) as client:
         page = index_page({name: client.read_deployment_by_name(name).id for name in names})
-        latest = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[KEY])),
-            sort=ArtifactSort.CREATED_DESC,
-            limit=1,
-        )
-        if latest and latest[0].data == page:
-            return False
-        client.create_artifact(
+        if (known := newest_artifact(client, KEY)) is not None:
+            client.update_artifact(known, ArtifactUpdate(data=page))
+            return known
+        created = client.create_artifact(
             ArtifactCreate(key=KEY, type="markdown", data=page, description="Where everything is")
         )
-    return True
+    return created.id
 
 
 def _feed(events: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def prune(
     A run that cannot be pruned is reported and does not stop the others.
 
     Args:
-        runs: A name, a pattern such as "mito-*", or a list of them. Default: every run of the
+        runs: A name, a pattern such as `mito-*`, or a list of them. Default: every run of the
             store.
         policy: Which checkpoints to keep; best, latest and pinned ones always are.
         dry_run: Only show what would be done.

@@ -24,6 +24,8 @@ from uuid import UUID
 from httpx import HTTPStatusError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
@@ -35,6 +37,9 @@ PAUSE_SECONDS = 60.0
 STUCK_SECONDS = 20.0
 # what the server will not take the next time either
 REFUSALS = (404, 413, 422)
+
+KEY_PATH = "/v2/artifacts/key/"
+KEY_LINK = re.compile(rf"(?<=\]\(){KEY_PATH}([a-z0-9-]+)(?=\))")
 
 _Key = tuple[UUID, str]
 
@@ -73,6 +78,9 @@ class Publisher:
 
     def page(self, key: str, markdown: str, description: str, *, update: bool = False) -> None:
         """A markdown page under ``key``, instead of one that has not been sent yet.
+
+        Its links to other pages by their key lead to what is shown there when it is sent: the
+        UI's page of a key has no more than a list of versions.
 
         Args:
             update: within one flow run the page is changed in place, so that a page that is
@@ -187,14 +195,23 @@ class Publisher:
     def _send(self, key: _Key, page: _Page) -> None:
         known = self._pages.get(key) if page.update else None
         with self._one_attempt() as client:
+            artifact = page.artifact
+            if artifact.type == "markdown":
+                data = self._with_direct_links(client, key[0], str(artifact.data))
+                artifact = artifact.model_copy(update={"data": data})
             if known is not None:
-                artifact = page.artifact
                 change = ArtifactUpdate(data=artifact.data, description=artifact.description)
                 client.update_artifact(known, change)
                 return
-            created = client.create_artifact(page.artifact)
-            if page.update:
-                self._pages[key] = created.id
+            self._pages[key] = client.create_artifact(artifact).id
+
+    def _with_direct_links(self, client: SyncPrefectClient, flow_run: UUID, markdown: str) -> str:
+        def direct(link: re.Match[str]) -> str:
+            # an earlier process may have published it
+            id = self._pages.get((flow_run, link[1])) or newest_artifact(client, link[1])
+            return link[0] if id is None else artifact_path(id)
+
+        return KEY_LINK.sub(direct, markdown)
 
     @contextmanager
     def _one_attempt(self) -> Iterator[SyncPrefectClient]:
@@ -226,9 +243,24 @@ def artifact_key(page: str, run: str) -> str:
     return f"{page}-{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
 
 
+def newest_artifact(client: SyncPrefectClient, key: str) -> UUID | None:
+    """The newest version of a page or table that the server has; None if there is none."""
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
+    return found[0].id if found else None
+
+
+def artifact_path(id: UUID) -> str:
+    """Where the UI shows one version of a page, with its content."""
+    return f"/v2/artifacts/artifact/{id}"
+
+
 def page_path(page: str, run: str) -> str:
-    """Where the UI shows all versions of a run's page."""
-    return f"/v2/artifacts/key/{artifact_key(page, run)}"
+    """Where the UI lists all versions of a run's page."""
+    return KEY_PATH + artifact_key(page, run)
 
 
 def events_path(run: str) -> str:

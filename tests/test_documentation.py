@@ -114,6 +114,13 @@ def test_deployments_exist() -> None:
     assert set(run) <= names
 
 
+def test_the_flow_of_every_deployment_is_in_the_reference() -> None:
+    deployed = yaml.safe_load((REPOSITORY / "deployments" / "prefect.yaml").read_text())
+    reference = (REPOSITORY / "docs" / "reference" / "flows.md").read_text()
+    flows = {each["entrypoint"] for each in deployed["deployments"]}
+    assert set(re.findall(r"^::: (\S+)$", reference, re.MULTILINE)) == flows
+
+
 @pytest.mark.parametrize(("program", "module"), PROGRAMS.items())
 def test_commands_and_their_options_exist(program: str, module: str) -> None:
     group = typer.main.get_command(importlib.import_module(module).app)

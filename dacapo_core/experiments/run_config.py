@@ -17,9 +17,9 @@ from dacapo_core.store.layout import check_run_name
 
 
 class RunConfig(Configuration):
-    """Everything about a run (DaCapo's ``dacapo.experiments.run_config.RunConfig``).
+    """Everything about a run (DaCapo's `dacapo.experiments.run_config.RunConfig`).
 
-    Every field has a default: ``RunConfig()`` trains a small U-Net on generated data, on a CPU
+    Every field has a default: `RunConfig()` trains a small U-Net on generated data, on a CPU
     in about a minute.
     """
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from dacapo_core.experiments.starts.loading_report import LoadingReport, percentage
 from tasks.pages.wording import markdown_table
-
-if TYPE_CHECKING:
-    from dacapo_core.experiments.starts.loading_report import LoadingReport
 
 MOST_ROWS = 100
 
@@ -21,8 +17,8 @@ def loading_page(run: str, report: LoadingReport) -> str:
         named += ", the moving average of its weights"
     parts = [
         f"# Start of {run}",
-        f"From **{named}** in `{report.store_url}`: **{report.share_loaded:.1%}** of the "
-        f"parameters loaded, {report.body_share_loaded:.1%} of the body "
+        f"From **{named}** in `{report.store_url}`: **{percentage(report.share_loaded)}** of the "
+        f"parameters loaded, {percentage(report.body_share_loaded)} of the body "
         f"(at least {report.floor:.0%} was asked for). {len(report.loaded)} tensors whole, "
         f"{len(report.renamed)} of them under other names.",
         "## Head",
@@ -54,15 +50,21 @@ def _head_table(report: LoadingReport) -> str:
 
 
 def _initialised_table(report: LoadingReport) -> str:
-    if not report.reinitialised:
+    rows: list[tuple[str, str, str, str]] = []
+    # of a head that is not loaded by rows the tensors are listed, whole
+    if report.head_tensors:
+        rows += [
+            (f"head row {row.row}: {row.label or '–'}", "–", "–", row.why_new)
+            for row in report.head_rows
+            if row.source is None
+        ]
+    rows += [
+        (f"`{key}`", _shape(kept.shape), _shape(kept.source_shape), kept.reason)
+        for key, kept in report.reinitialised.items()
+    ]
+    if not rows:
         return "Nothing."
-    return markdown_table(
-        ["tensor", "shape", "in the checkpoint", "why"],
-        [
-            (f"`{key}`", _shape(kept.shape), _shape(kept.source_shape), kept.reason)
-            for key, kept in list(report.reinitialised.items())[:MOST_ROWS]
-        ],
-    )
+    return markdown_table(["tensor", "shape", "in the checkpoint", "why"], rows[:MOST_ROWS])
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

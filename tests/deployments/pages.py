@@ -49,6 +49,17 @@ def look_at_report(page: Page, site: Site, run: str) -> None:
     page.shows_pictures(2)
 
 
+def look_at_more_of_the_report(page: Page, site: Site, run: str) -> None:
+    """The report's links to the run's other pages lead to their content."""
+    for link, shown in {
+        "Checkpoints, kept and pruned": "Marked and pruned",
+        "What was loaded from its start": "of the parameters loaded",
+    }.items():
+        look_at_report(page, site, run)
+        page.click(link, "a")
+        page.shows(shown)
+
+
 def look_at_start(page: Page, site: Site, run: str) -> None:
     """What was loaded, and the head row by row."""
     _open(page, site, _latest(site, "start", run))
@@ -105,6 +116,7 @@ PAGES: dict[str, Callable[[Page, Site, str], None]] = {
     "form-start": look_at_form_start,
     "form-prune": look_at_form_prune,
     "report": look_at_report,
+    "report-links": look_at_more_of_the_report,
     "start": look_at_start,
     "pruning": look_at_pruning,
     "pruning-table": look_at_pruning_table,

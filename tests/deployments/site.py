@@ -190,7 +190,7 @@ def running_site(folder: Path, **environment: str) -> Iterator[Site]:
         | environment,
     )
     try:
-        site.start("deployments", "server", "--port", str(port))
+        site.start("deployments", "server")
         site.wait_for_server()
         deployed = site.run("deployments", "deploy")
         assert deployed.returncode == 0, deployed.stdout

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
 
+from tests.deployments.browser import browser, chromium
 from tests.deployments.site import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
@@ -31,9 +34,27 @@ def test_no_folder_of_the_deployer_is_on_the_server(site: Site, name: str) -> No
     assert deployment["pull_steps"] == []
     assert deployment["path"] is None
     assert str(REPOSITORY) not in json.dumps(deployment)
-    assert deployment["description"]
     assert deployment["enforce_parameter_schema"]
     assert deployment["tags"]
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_deployment_is_described_by_the_prose_of_its_flow(site: Site, name: str) -> None:
+    flow = name.partition("/")[0]
+    docstring = inspect.getdoc(getattr(import_module(f"flows.{flow}"), flow).fn)
+    assert docstring is not None
+    description = site.get(f"deployments/name/{name}")["description"]
+    if name == "train/weekly":
+        assert "switch its schedule on" in description
+    else:
+        assert docstring.startswith(description)
+        assert docstring[len(description) :].startswith("\n\nArgs:\n")
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_the_form_shows_no_markup_for_two_backticks(site: Site, name: str) -> None:
+    schema = site.get(f"deployments/name/{name}")["parameter_openapi_schema"]
+    assert [line for line in json.dumps(schema, indent=1).splitlines() if "``" in line] == []
 
 
 def test_deploying_again_duplicates_nothing(site: Site) -> None:
@@ -46,6 +67,23 @@ def test_deploying_again_duplicates_nothing(site: Site) -> None:
     (schedule,) = site.get("deployments/name/prune/nightly")["schedules"]
     assert schedule["slug"] == "nightly"
     assert schedule["active"]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="no Chromium here")
+def test_the_address_that_deploy_prints_stays_and_shows_the_links(
+    site: Site, tmp_path: Path
+) -> None:
+    says = "where everything is: "
+    said = [site.run("deployments", "deploy").stdout.partition(says)[2].split() for _ in range(2)]
+    assert said[0][0] == said[1][0]
+    with browser(tmp_path) as page:
+        page.open(said[0][0])
+        page.shows("DaCapo: where everything is", "finetune/cosem", "event feed")
+        page.click("report-", "a")
+        page.shows("All Types")
+        assert page.run("location.pathname + location.search") == "/v2/artifacts?name=report-"
+        assert page.errors == []
 
 
 def test_the_run_form_is_typed_and_described(site: Site) -> None:

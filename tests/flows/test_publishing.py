@@ -100,6 +100,32 @@ def test_versions_of_a_table_are_kept_and_a_page_is_changed_in_place(prefect_ser
 
 @pytest.mark.slow
 @pytest.mark.prefect
+def test_links_to_other_pages_lead_to_their_content(prefect_server: str) -> None:
+    publisher = Publisher()
+    link = "[more](/v2/artifacts/key/linked)"
+
+    @flow
+    def publish() -> None:
+        with publisher.caught_up():
+            publisher.page("linked", "page", "a page", update=True)
+            publisher.page("linking", f"{link} [none](/v2/artifacts/key/nothing)", "a page")
+
+    @flow
+    def publish_in_another_process() -> None:
+        another = Publisher()
+        with another.caught_up():
+            another.page("linking-later", link, "a page")
+
+    publish()
+    (linked,) = published("linked")
+    direct = f"[more](/v2/artifacts/artifact/{linked.id})"
+    assert texts("linking") == [f"{direct} [none](/v2/artifacts/key/nothing)"]
+    publish_in_another_process()
+    assert texts("linking-later") == [direct]
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
 def test_a_page_belongs_to_the_flow_run_and_the_task_run_that_published_it(
     prefect_server: str,
 ) -> None:

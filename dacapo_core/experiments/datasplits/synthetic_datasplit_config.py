@@ -18,8 +18,8 @@ Nanometres = Annotated[float, Field(gt=0)]
 class SyntheticDataSplitConfig(Configuration):
     """Volumes that look like electron micrographs, drawn from a seed.
 
-    Their labels are ``pm`` (membranes between cells), ``mito`` (mitochondria), ``mito_mem``
-    (their membranes), ``ves`` (vesicles) and ``er``. The same configuration is the same volumes,
+    Their labels are `pm` (membranes between cells), `mito` (mitochondria), `mito_mem`
+    (their membranes), `ves` (vesicles) and `er`. The same configuration is the same volumes,
     everywhere.
     """
 

@@ -14,7 +14,7 @@ from dacapo_core.experiments.starts.start_config import StartClass, StartConfig
 class CosemStartConfig(StartConfig):
     """Start from a published COSEM checkpoint (DaCapo's class of the same name).
 
-    ``CosemStartConfig("setup04", "1820500")``. It is fetched once, from the settings' `cosem_url`,
+    `CosemStartConfig("setup04", "1820500")`. It is fetched once, from the settings' `cosem_url`,
     into the store. A name that is not published is an error that lists those that are.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +20,11 @@ class HeadRow(BaseModel):
     source: int | None = Field(
         description="The row of the checkpoint's head it was copied from; None: initialised anew."
     )
+
+    @property
+    def why_new(self) -> str:
+        """Why a row without a source has none."""
+        return "no such channel in the checkpoint" if self.label else "no label to match by"
 
 
 class Reinitialised(BaseModel):
@@ -96,8 +102,8 @@ class LoadingReport(BaseModel):
             f"start {self.run}/{self.criterion}"
             + (f" (iteration {self.iteration})" if self.iteration is not None else "")
             + (", the moving average" if self.weights == "average" else "")
-            + f": {self.share_loaded:.1%} of the parameters loaded, "
-            f"{self.body_share_loaded:.1%} of the body; {len(self.loaded)} tensors whole"
+            + f": {percentage(self.share_loaded)} of the parameters loaded, "
+            f"{percentage(self.body_share_loaded)} of the body; {len(self.loaded)} tensors whole"
             + (f", {len(self.renamed)} under other names" if self.renamed else "")
         ]
         if self.head_rows:
@@ -141,8 +147,7 @@ class LoadingReport(BaseModel):
         for row in self.head_rows:
             name = f"head row {row.row}" + (f": {row.label}" if row.label else "")
             if row.source is None:
-                why = "no such channel in the checkpoint" if row.label else "no label to match by"
-                rows.append(line("new", name, None, "", why))
+                rows.append(line("new", name, None, "", row.why_new))
             else:
                 rows.append(line("head row", name, None, f"row {row.source}"))
         for key, kept in self.reinitialised.items():
@@ -150,6 +155,11 @@ class LoadingReport(BaseModel):
             rows.append(line("initialised", key, kept.shape, source, kept.reason))
         rows += [line("left over", key, shape, key) for key, shape in self.left_over.items()]
         return rows
+
+
+def percentage(share: float) -> str:
+    """A share as a person reads it, rounded down: 100.0% is all, and nothing less."""
+    return f"{math.floor(share * 1000) / 10:.1f}%"
 
 
 def _shorten(names: list[str], most: int = 6) -> str:

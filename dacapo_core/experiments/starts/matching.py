@@ -7,7 +7,12 @@ from math import prod
 
 from dacapo_core.experiments.starts.head_matching import match_rows
 from dacapo_core.experiments.starts.key_mapping import canonical_keys, is_head, is_row_tensor
-from dacapo_core.experiments.starts.loading_report import HeadRow, LoadingReport, Reinitialised
+from dacapo_core.experiments.starts.loading_report import (
+    HeadRow,
+    LoadingReport,
+    Reinitialised,
+    percentage,
+)
 from dacapo_core.experiments.starts.start_error import StartError
 
 Shape = tuple[int, ...]
@@ -93,7 +98,7 @@ def judge(report: LoadingReport) -> None:
         ]
         raise StartError(
             f"the checkpoint of {report.run}/{report.criterion} would fill "
-            f"{report.body_share_loaded:.1%} of the model's body, the floor is "
+            f"{percentage(report.body_share_loaded)} of the model's body, the floor is "
             f"{report.floor:.0%}: it is of another architecture. Not filled: "
             f"{'; '.join(examples)}{' …' if len(missing) > 3 else ''}. "
             f"Left over in it: {', '.join(list(report.left_over)[:3]) or 'nothing'}. Take the "

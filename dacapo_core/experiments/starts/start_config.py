@@ -17,7 +17,7 @@ StartClass = type[Start]
 class StartConfig(Configuration):
     """Start from a checkpoint of a run (DaCapo's class of the same name).
 
-    Takes what DaCapo takes: ``StartConfig("run", "criterion")``, keywords, or a dict.
+    Takes what DaCapo takes: `StartConfig("run", "criterion")`, keywords, or a dict.
     """
 
     start_type: ClassVar[StartClass] = Start

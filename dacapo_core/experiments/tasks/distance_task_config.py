@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class DistanceTaskConfig(EvaluationSettings):
     """A signed distance to the boundary per channel and voxel: what the COSEM networks predict.
 
-    The target is ``tanh(distance / scale_factor)``, positive inside (DaCapo's class of the same
+    The target is `tanh(distance / scale_factor)`, positive inside (DaCapo's class of the same
     name; Heinrich et al. 2021, doi 10.1038/s41586-021-03977-3).
     """
 

@@ -330,6 +330,11 @@ def test_below_one_a_floor_can_be_lowered(make_model: Any) -> None:
     assert all("r_conv" in key for key, kept in report.reinitialised.items() if not kept.head)
 
 
+def test_a_share_that_is_not_all_is_rounded_down() -> None:
+    report = LoadingReport(share_loaded=0.99999, body_share_loaded=1.0)
+    assert "99.9% of the parameters loaded, 100.0% of the body" in report.summary()
+
+
 def test_the_report_survives_json_and_reads_in_a_few_lines(make_model: Any) -> None:
     source = make_model(["mito", "pm"], seed=1)
     state = {

@@ -35,7 +35,7 @@ class RoiConfig(Configuration):
 
 
 class RawGTDatasetConfig(Configuration):
-    """Raw data with ground truth (DaCapo's ``RawGTDatasetConfig``)."""
+    """Raw data with ground truth (DaCapo's `RawGTDatasetConfig`)."""
 
     name: str = Field(description="Name of the volume; scores are kept under it.")
     weight: float = Field(

@@ -11,7 +11,7 @@ from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import
 
 
 class ConcatArrayConfig(Configuration):
-    """One array a channel, nonzero is foreground (DaCapo's ``ConcatArrayConfig``)."""
+    """One array a channel, nonzero is foreground (DaCapo's `ConcatArrayConfig`)."""
 
     type: Literal["concat"] = "concat"
     source_array_configs: Annotated[dict[str, ZarrArrayConfig], Field(min_length=1)] = Field(

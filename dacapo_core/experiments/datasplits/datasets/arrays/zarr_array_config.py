@@ -16,10 +16,10 @@ Offset = Annotated[tuple[float, ...], Field(min_length=2, max_length=3)]
 
 
 class ZarrArrayConfig(Configuration):
-    """A zarr array, format 2 or 3, or one level of an OME-Zarr (DaCapo's ``ZarrArrayConfig``).
+    """A zarr array, format 2 or 3, or one level of an OME-Zarr (DaCapo's `ZarrArrayConfig`).
 
-    Voxel size and offset come from the array's attributes (``voxel_size`` or ``resolution`` and
-    ``offset`` as funlib writes them, cellmap's ``transform``, or the coordinate transformations
+    Voxel size and offset come from the array's attributes (`voxel_size` or `resolution` and
+    `offset` as funlib writes them, cellmap's `transform`, or the coordinate transformations
     of the OME-Zarr around it) unless they are given here.
     """
 
