@@ -27,7 +27,8 @@ def zombie_runs_crash() -> AutomationCore:
 
     Without it such a run is Running for ever and keeps its slot.
     """
-    ends = ("Completed", "Failed", "Cancelled", "Crashed")
+    # one that a person has suspended has no process, and is to stay as it is
+    ends = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
     return AutomationCore(
         name="dacapo: a run without a heartbeat has crashed",
         description="Marks a flow run as crashed 90 s after its last heartbeat.",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.records.scores import gathered_reasons
 from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
 from tasks.stores import open_store
@@ -109,12 +110,14 @@ def summarise(
 ) -> RunSummary:
     """Read from the store what a run came to."""
     opened = open_store(store)
-    plan = opened.prune(run, retention, dry_run=True)
-    gone = {
-        iteration: checkpoint
-        for iteration, checkpoint in opened.history(run).checkpoints.items()
-        if checkpoint.fate != "kept"
-    }
+    checkpoints = opened.history(run).checkpoints
+    gone = {i: checkpoint for i, checkpoint in checkpoints.items() if checkpoint.fate != "kept"}
+    there = {i: checkpoint for i, checkpoint in checkpoints.items() if i not in gone}
+    try:
+        kept = opened.prune(run, retention, dry_run=True).kept
+    except RetentionError:
+        # nothing was pruned by it either
+        kept = {iteration: checkpoint.reasons for iteration, checkpoint in there.items()}
     return RunSummary(
         run=run,
         store=opened.basedir,
@@ -125,9 +128,9 @@ def summarise(
             f"{dataset}/{criterion}": (record.iteration, record.score)
             for (dataset, criterion), record in opened.best_records(run).items()
         },
-        kept=plan.kept,
+        kept=kept,
         pruned={iteration: checkpoint.reasons for iteration, checkpoint in gone.items()},
-        bytes_kept=plan.bytes_kept,
+        bytes_kept=sum(checkpoint.size or 0 for checkpoint in there.values()),
         bytes_freed=sum(checkpoint.size or 0 for checkpoint in gone.values()),
         waiting=opened.pending(run),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from prefect.logging import get_run_logger
+
+from dacapo_core.store.errors import RetentionError
 from flows.run_summary import RunSummary, summarise
 from flows.unread_output import survive_unread_output
 from tasks.begin import begin
@@ -115,5 +118,9 @@ def _judge(
 
 def _settle_up(name: str, url: str, retention: RetentionPolicy) -> None:
     """Let go of what is superseded, only now, and show what there is."""
-    prune(name, retention, url)
+    try:
+        prune(name, retention, url)
+    except RetentionError as error:
+        # such a policy may fit later, when there are scores or more checkpoints
+        get_run_logger().warning("%s; training goes on", error)
     publish_report(name)
