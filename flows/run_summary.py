@@ -117,7 +117,7 @@ def summarise(
         kept = opened.prune(run, retention, dry_run=True).kept
     except RetentionError:
         # nothing was pruned by it either
-        kept = {iteration: checkpoint.reasons for iteration, checkpoint in there.items()}
+        kept = {iteration: list(checkpoint.reasons) for iteration, checkpoint in there.items()}
     return RunSummary(
         run=run,
         store=opened.basedir,

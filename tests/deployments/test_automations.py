@@ -1,40 +1,13 @@
-"""What the server does by itself when something happens to a checkpoint."""
+"""What the server does by itself, and leaves alone."""
 
 from __future__ import annotations
 
-from typing import Any
+from prefect.events.schemas.automations import EventTrigger
 
-import pytest
-import yaml
-
-from tests.deployments.site import Site, wait_for
-from tests.small_run import small_run
-
-pytestmark = [pytest.mark.slow, pytest.mark.prefect]
-
-EXAMPLE = "dacapo: example, act when the best moves"
+from deployments.automations import zombie_runs_crash
 
 
-def test_the_example_asks_for_a_validation_of_the_new_best(site: Site) -> None:
-    (example,) = [each for each in site.post("automations/filter", {}) if each["name"] == EXAMPLE]
-    assert not example["enabled"], "a person switches it on"
-    deployment = site.get("deployments/name/validate/checkpoint")["id"]
-
-    def asked_for() -> list[Any]:
-        of_ours = {"deployments": {"id": {"any_": [deployment]}}}
-        found = site.post("flow_runs/filter", of_ours)
-        return [each for each in found if each["parameters"].get("run") == "moved"]
-
-    file = site.folder / "moved.yaml"
-    file.write_text(yaml.safe_dump(small_run("moved", 2, 2)))
-    site.patch(f"automations/{example['id']}", {"enabled": True})
-    try:
-        trained = site.run("flows", "train", str(file))
-        assert trained.returncode == 0, trained.stdout
-        (validation,) = wait_for("a validation", 60, asked_for, site.log)
-    finally:
-        site.patch(f"automations/{example['id']}", {"enabled": False})
-    assert validation["state_type"] == "SCHEDULED"
-    store = str(site.folder / "runs")
-    assert validation["parameters"] == {"run": "moved", "iterations": [2], "store": store}
-    site.cancel(validation["id"])
+def test_the_end_of_heartbeats_says_nothing_of_a_run_that_was_suspended() -> None:
+    trigger = zombie_runs_crash().trigger
+    assert isinstance(trigger, EventTrigger)
+    assert {"prefect.flow-run.Suspended", "prefect.flow-run.Paused"} <= trigger.expect

@@ -37,6 +37,14 @@ def newest_artifact(key: str) -> str:
     return str(max(found, key=lambda each: each.created).data)
 
 
+def test_a_policy_that_does_not_fit_yet_prunes_nothing_and_stops_nothing(
+    prefect_server: str, tmp_path: Path, tiny: RunConfig
+) -> None:
+    summary = train(tiny, str(tmp_path), RetentionPolicy(keep_every=1000))
+    assert set(summary.kept) == {2, 4, 6} == set(LocalWeightsStore(tmp_path).iterations("tiny"))
+    assert not summary.pruned
+
+
 def test_a_run_is_trained_judged_and_pruned_and_then_complete(
     prefect_server: str, tmp_path: Path, tiny: RunConfig
 ) -> None:
