@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 
 from dacapo_core.store.errors import RetentionError
@@ -94,7 +95,12 @@ def _train_and_store(current: LiveRun, stop: int) -> int:
     before = current.run.iteration
     reached = train_until(current.name, stop)
     if reached > before:
-        store_weights(current.name, reached)
+        try:
+            store_weights(current.name, reached)
+        except Pause:
+            # suspended meanwhile: no task begins any more, and what was trained is not lost
+            store_weights.fn(current.name, reached)
+            raise
     if current.termination is not None:
         settle(current.name, reached)
         deliver_termination(current)

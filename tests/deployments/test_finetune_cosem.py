@@ -136,6 +136,8 @@ def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
     assert stored is not None
     assert 0 < stored < iterations
     assert site.flow_run(id)["state_type"] == "PAUSED"
+    trained_to = [each["name"] for each in site.task_runs(id) if each["name"].startswith("train ")]
+    assert f"train {name} until {stored}" == max(trained_to, key=lambda each: int(each.split()[-1]))
 
     site.post(f"flow_runs/{id}/resume", {})
     done = site.ended(id)
