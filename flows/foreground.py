@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,21 @@ def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
         prefect = private_prefect((folder or Path(".prefect")).resolve())
     try:
         with prefect:
-            called = getattr(importlib.import_module(f"flows.{flow}"), flow)
-            return called(**parameters)
+            return _call(getattr(importlib.import_module(f"flows.{flow}"), flow), parameters)
     except EXPECTED as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
     except KeyboardInterrupt:
         print("\nStopped. The same command continues from the last checkpoint.")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _call(flow: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    # a private server's settings must be there before prefect is imported
+    from prefect.exceptions import Abort, Pause
+
+    try:
+        return flow(**parameters)
+    except (Abort, Pause) as ended:
+        how = "suspended" if isinstance(ended, Pause) else "cancelled"
+        print(f"\nThe flow run was {how}. The same command continues from the last checkpoint.")
         raise SystemExit(INTERRUPTED) from None

@@ -73,11 +73,13 @@ def training_loop(
         for stop in run.validation_iterations():
             if stop <= at:
                 continue
+            current.watch.obey()
             at = _train_and_store(current, stop)
             _judge(run.name, at, url, validation_deployment, validated=False)
             _settle_up(run.name, url, retention)
         if validation_deployment is not None:
             await_validations(run.name)
+            current.watch.obey()
             store_best(run.name, url)
             _settle_up(run.name, url, retention)
         return summarise(
@@ -101,9 +103,10 @@ def _train_and_store(current: LiveRun, stop: int) -> int:
             # suspended meanwhile: no task begins any more, and what was trained is not lost
             store_weights.fn(current.name, reached)
             raise
-    if current.termination is not None:
+    if current.asked_to_end:
         settle(current.name, reached)
         deliver_termination(current)
+        current.watch.obey()
     return reached
 
 

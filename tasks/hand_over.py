@@ -116,7 +116,11 @@ def await_validations(run: str) -> list[int]:
         ):
             active = now
         left = _unjudged(live)
-        if not left or not worth_waiting(states, waiting, now - began, now - active):
+        if (
+            not left
+            or live.asked_to_end
+            or not worth_waiting(states, waiting, now - began, now - active)
+        ):
             _note_refusal(
                 live,
                 requests,

@@ -10,11 +10,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from tasks.progress import RunProgress
+from tasks.state_watch import StateWatch
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class LiveRun:
 
     Attributes:
         termination: the signal that asked it to stop.
+        watch: what the state of the flow run asks of it.
         stretch: the iterations since the last checkpoint.
         event_files: TensorBoard's, where they are wanted.
         requests: for validations elsewhere, once there are any.
@@ -42,6 +44,7 @@ class LiveRun:
     lease: Lease | None
     progress: RunProgress
     termination: int | None = None
+    watch: StateWatch = field(default_factory=StateWatch)
     built: Run | None = None
     stretch: TrainingStats | None = None
     start_pinned: bool = False
@@ -58,6 +61,11 @@ class LiveRun:
         if self.built is None:
             raise RuntimeError(f"run {self.name!r} has not begun in this process")
         return self.built
+
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether it is to store what it has and end, by a signal or by its flow run's state."""
+        return self.termination is not None or self.watch.asked is not None
 
     def check_lease(self) -> None:
         """Make sure that this process still is the one that trains the run.
@@ -110,9 +118,11 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
     """
     opened = open_store(store)
     with ExitStack() as stack:
+        # first, so that it ends last: what is reported as cancelled is stored and holds no lease
+        watch = stack.enter_context(StateWatch())
         lease = stack.enter_context(opened.lease(name, owner=owner))
         progress = stack.enter_context(RunProgress(name, num_iterations))
-        current = LiveRun(name, opened, lease, progress)
+        current = LiveRun(name, opened, lease, progress, watch=watch)
         stack.enter_context(_registered(current))
         stack.callback(current.close_event_files)
         stack.callback(current.close_requests)

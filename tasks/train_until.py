@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 RATE_OVER = 20
 
 
-class _Terminated(Exception):
+class _AskedToEnd(Exception):
     """Leaves the training loop between two iterations."""
 
 
 @step("train {run} until {iteration}")
 def train_until(run: str, iteration: int) -> int:
-    """Train until ``iteration``, or until SIGTERM or Ctrl-C asks to stop.
+    """Train until ``iteration``, or until it is asked to stop; see ``LiveRun.asked_to_end``.
 
     Returns:
-        The iteration reached; less than asked only after SIGTERM or Ctrl-C, with the state whole.
+        The iteration reached; less than asked only where that was so, with the state whole.
     """
     from dacapo_core.experiments.device import peak_memory
     from dacapo_core.train import train_until as train
@@ -44,13 +44,13 @@ def train_until(run: str, iteration: int) -> int:
             f"loss {stats.loss:.4f} · lr {stats.learning_rate:.1e} · {rate:.2f} samples/s · "
             f"{readable_bytes(peak_memory(live.run.device))}",
         )
-        if live.termination is not None:
-            raise _Terminated
+        if live.asked_to_end:
+            raise _AskedToEnd
 
     with termination_deferred(live):
         try:
             train(live.run, iteration, on_iteration=on_iteration)
-        except _Terminated:
+        except _AskedToEnd:
             live.progress.note(f"{run}: asked to stop at iteration {live.run.iteration}")
     live.stretch = live.run.training_stats.after(before)
     return live.run.iteration

@@ -67,13 +67,31 @@ def test_a_cancelled_run_stops_stores_and_releases_its_lease(site: Site, worker:
         pass
 
 
+def test_a_cancelled_orphan_stops_stores_and_releases_its_lease(site: Site) -> None:
+    name = "cancelled-orphan"
+    id = site.deployment_run("train/default", run=small_run(name, 100_000, 50_000))
+    worker = site.start("prefect", "worker", "start", "--pool", "gpu")
+    pid = trains(site, id, name)
+    worker.kill()
+    worker.wait()
+    asked = time.monotonic()
+    site.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLING"}})
+    wait_for("the end of its process", 60, lambda: not running(pid), site.log)
+    assert site.flow_run(id)["state_type"] == "CANCELLED"
+    print(f"cancelled {time.monotonic() - asked:.1f} s after it was asked for")
+    store = LocalWeightsStore(site.folder / "runs")
+    assert 0 < (store.latest_iteration(name, verified=True) or 0) < 50_000
+    with store.lease(name, owner="the next one"):
+        pass
+
+
 def test_a_server_that_is_away_costs_one_log_line_and_no_iteration(tmp_path: Path) -> None:
     with running_site(tmp_path) as site:
         (server,) = site.started
         site.start("deployments", "worker")
         name = "on-its-own"
         config = small_run(name, 100_000, 100)
-        site.deployment_run("train/default", run=config)
+        id = site.deployment_run("train/default", run=config)
         pid = begun(site, name)
         stored = stored_at(site, name)
         kill(server)
@@ -105,6 +123,12 @@ def test_a_server_that_is_away_costs_one_log_line_and_no_iteration(tmp_path: Pat
         assert running(pid)
         assert max(pauses) < 20
         assert 1 <= len(lines) <= 2
+        # the worker's own watch has given up
+        asked = time.monotonic()
+        site.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLING"}})
+        assert site.ended(id)["state_type"] == "CANCELLED"
+        wait_for("the end of its process", 30, lambda: not running(pid), site.log)
+        print(f"cancelled {time.monotonic() - asked:.1f} s after it was asked for")
 
 
 def stored_at(site: Site, name: str) -> dict[int, float]:

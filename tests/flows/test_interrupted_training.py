@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelling, Suspended
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -31,8 +35,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def start(folder: Path, config: RunConfig) -> subprocess.Popen[str]:
-    """``python -m flows train`` with a private server, in a folder of its own."""
+def start(folder: Path, config: RunConfig, **settings: str) -> subprocess.Popen[str]:
+    """``python -m flows train`` in a folder of its own; with a private server if none is set."""
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     environment = {
@@ -41,7 +45,7 @@ def start(folder: Path, config: RunConfig) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "flows", "train", str(file), "--store", str(folder / "runs")],
         cwd=folder,
-        env=environment | {"OMP_NUM_THREADS": "1"},
+        env=environment | {"OMP_NUM_THREADS": "1"} | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -93,6 +97,15 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+def wait_for_training(folder: Path, name: str = "tiny") -> None:
+    """Until it is in its first stretch of training."""
+    checked = folder / "runs" / name / "records" / "run.json"
+    deadline = time.monotonic() + 120
+    while not checked.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+
+
 @pytest.mark.parametrize(
     "kills", [1, pytest.param(6, marks=[pytest.mark.campaign, pytest.mark.timeout(1200)])]
 )
@@ -125,12 +138,7 @@ def test_asked_to_stop_it_stores_what_it_has_and_continues_from_there(
 ) -> None:
     config = tiny.model_copy(update={"num_iterations": 4000, "validation_interval": 2000})
     process = start(tmp_path, config)
-    checked = tmp_path / "runs" / "tiny" / "records" / "run.json"
-    deadline = time.monotonic() + 120
-    while not checked.is_file() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    # into the first stretch of training
-    time.sleep(2)
+    wait_for_training(tmp_path)
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
@@ -138,3 +146,34 @@ def test_asked_to_stop_it_stores_what_it_has_and_continues_from_there(
     assert process.returncode != 0
     (stored,) = LocalWeightsStore(tmp_path / "runs").iterations("tiny")
     assert 0 < stored < 2000
+
+
+@pytest.mark.parametrize(
+    ("asked", "end"),
+    [(Cancelling(), "Cancelled"), (Suspended(), "Suspended")],
+    ids=["cancel", "suspend"],
+)
+def test_it_looks_itself_whether_its_flow_run_is_to_end(
+    prefect_server: str, tmp_path: Path, tiny: RunConfig, asked: State, end: str
+) -> None:
+    """No worker tells it here, as none tells an orphan."""
+    name = f"asked-{asked.name.lower()}"
+    config = tiny.model_copy(
+        update={"name": name, "num_iterations": 4000, "validation_interval": 2000}
+    )
+    process = start(tmp_path, config, PREFECT_API_URL=prefect_server)
+    wait_for_training(tmp_path, name)
+    with get_client(sync_client=True) as client:
+        wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"train {name}"]))
+        (flow_run,) = client.read_flow_runs(flow_run_filter=wanted)
+        client.set_flow_run_state(flow_run.id, asked, force=True)
+        said, _ = process.communicate(timeout=30)
+        state = client.read_flow_run(flow_run.id).state
+    assert state is not None
+    assert state.name == end
+    assert f"The flow run was {end.lower()}" in said
+    store = LocalWeightsStore(tmp_path / "runs")
+    (stored,) = store.iterations(name)
+    assert 0 < stored < 2000
+    with store.lease(name, owner="the next one"):
+        pass

@@ -1,0 +1,109 @@
+"""What a person asks of a flow run by its state, looked up by the process that runs it.
+
+Prefect has the worker tell its process. A worker that was killed tells nobody, one whose server
+was away for half a minute has given up listening, and where there is no worker nobody tells; so
+the process looks itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.context import SettingsContext, get_settings_context
+from prefect.exceptions import Abort, Pause
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+from prefect.states import Cancelled
+from prefect.utilities.context import get_task_and_flow_run_ids
+
+LOOK_EVERY_SECONDS = 5.0
+ATTEMPT_SECONDS = 5.0
+
+
+def asks_to_end(state: State | None) -> bool:
+    """Whether a flow run in that state is to have no process any more."""
+    return state is not None and (
+        state.is_cancelling() or state.is_cancelled() or state.is_paused()
+    )
+
+
+class StateWatch:
+    """Inside its block, looks every few seconds whether this flow run is to end; best effort.
+
+    A server that is away is asked again, and nobody waits for it. At the end of a block that
+    ended by `obey`, when all that it held is given back, a cancellation is reported as done.
+
+    Attributes:
+        asked: the state that asks to end; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.asked: State | None = None
+        _, self._flow_run = get_task_and_flow_run_ids()
+        self._settings = get_settings_context()
+        self._over = threading.Event()
+
+    def __enter__(self) -> StateWatch:
+        if self._flow_run is not None:
+            # a daemon: a server that does not answer keeps no process from ending
+            threading.Thread(
+                target=self._watch, args=(self._flow_run,), name="state-watch", daemon=True
+            ).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        if self._flow_run is None or self.asked is None or not isinstance(error, Abort):
+            return
+        if self.asked.is_cancelling():
+            _report_cancelled(self._flow_run)
+
+    def obey(self) -> None:
+        """End the flow here if its state asks for that.
+
+        Raises:
+            Pause: it is suspended.
+            Abort: it is cancelled.
+        """
+        if self.asked is None:
+            return
+        if self.asked.is_paused():
+            raise Pause(state=self.asked)
+        raise Abort(f"the flow run is {self.asked.name}")
+
+    def _watch(self, flow_run: UUID) -> None:
+        if self._over.wait(LOOK_EVERY_SECONDS):
+            return
+        settings = self._settings.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+        with (
+            SettingsContext(profile=self._settings.profile, settings=settings),
+            get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
+        ):
+            while True:
+                with suppress(Exception):
+                    state = client.read_flow_run(flow_run).state
+                    if asks_to_end(state):
+                        self.asked = state
+                        return
+                if self._over.wait(LOOK_EVERY_SECONDS):
+                    return
+
+
+def _report_cancelled(flow_run: UUID) -> None:
+    done: State[Any] = Cancelled(message="Found cancelled by its process, which stored and ended.")
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run, done, force=True)
+    except Exception as error:
+        get_run_logger().warning("the flow run could not be set to Cancelled: %s", error)
