@@ -95,14 +95,16 @@ def training_loop(
 def _train_and_store(current: LiveRun, stop: int) -> int:
     """Train until ``stop`` and store; asked to stop, store what there is and let Prefect end."""
     before = current.run.iteration
-    reached = train_until(current.name, stop)
-    if reached > before:
-        try:
+    try:
+        reached = train_until(current.name, stop)
+        if reached > before:
             store_weights(current.name, reached)
-        except Pause:
-            # suspended meanwhile: no task begins any more, and what was trained is not lost
-            store_weights.fn(current.name, reached)
-            raise
+    except Pause:
+        # suspended: Prefect raises it where a task begins or ends, and what was trained is not lost
+        trained = current.run.iteration
+        if trained > before and trained != current.store.latest_iteration(current.name):
+            store_weights.fn(current.name, trained)
+        raise
     if current.asked_to_end:
         settle(current.name, reached)
         deliver_termination(current)

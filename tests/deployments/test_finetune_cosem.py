@@ -125,7 +125,7 @@ def test_a_validation_interval_adds_one_table_at_most_and_changes_the_pages_in_p
 def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
     site: Site, killed: KilledRun
 ) -> None:
-    name, iterations = "suspended", 3000
+    name, iterations = "suspended", 1500
     id = site.deployment_run("train/default", run=small_run(name, iterations, iterations))
     first = trains(site, id, name)
     suspended = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
