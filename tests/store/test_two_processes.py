@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -118,6 +119,36 @@ def test_a_holder_elsewhere_is_taken_over_after_its_time_to_live(
 
 
 @pytest.mark.slow
+def test_a_holder_whose_clock_is_an_hour_behind_is_not_taken_over(
+    store: LocalWeightsStore, start: Start
+) -> None:
+    first = hold(start, "a node with another clock", seconds_to_live=2)
+    assert line(first) == "held"
+    path = "run/records/lease/0.json"
+    record = json.loads(store.filesystem.read_bytes(path))
+    record["process"] = {"host": "far", "pid": 7, "boot": "another"}
+    there = threading.Event()
+
+    def renew() -> None:
+        while not there.wait(0.5):
+            record["renewed"] = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+            store.filesystem.write_bytes(path, json.dumps(record).encode())
+
+    holder = threading.Thread(target=renew)
+    first.send_signal(signal.SIGSTOP)
+    holder.start()
+    try:
+        time.sleep(1)
+        with pytest.raises(LeaseHeldError, match="a node with another clock"):
+            store.lease("run").acquire()
+    finally:
+        there.set()
+        holder.join()
+    with store.lease("run"):
+        pass
+
+
+@pytest.mark.slow
 def test_a_lease_is_renewed_while_it_is_held(store: LocalWeightsStore, start: Start) -> None:
     first = hold(start, "busy", seconds_to_live=1.5)
     assert line(first) == "held"
@@ -133,7 +164,7 @@ def test_one_who_lost_the_lease_stores_nothing_more(
         store.store_weights(run, 1)
         path = f"run/records/lease/{lease.epoch}.json"
         old = json.loads(store.filesystem.read_bytes(path))
-        old["renewed"] = (datetime.now(UTC) - timedelta(seconds=2000)).isoformat()
+        old["released"] = True
         store.filesystem.write_bytes(path, json.dumps(old).encode())
         other = LocalWeightsStore(*place)
         with other.lease("run", "fast"):

@@ -2,7 +2,8 @@
 
 Each holder is one object, ``records/lease/<epoch>.json``, made by exclusive create: of two that
 try, one wins. The holder renews it from a thread. One that was killed on the same machine is
-recognised and taken over at once; one elsewhere after its time to live.
+recognised and taken over at once; one elsewhere after its time to live, and only if it does not
+renew while one looks: the clocks of two machines may differ.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from dacapo_core.store.records.process_identity import ProcessIdentity
 logger = logging.getLogger(__name__)
 
 TIME_TO_LIVE = timedelta(seconds=90)
+RENEWALS_IN_A_LIFE = 4
+LOOKS_IN_A_LIFE = 3
 
 
 class LeaseRecord(BaseModel):
@@ -40,13 +43,17 @@ class LeaseRecord(BaseModel):
     seconds_to_live: float
     released: bool = False
 
+    def is_given_up(self) -> bool:
+        """Released, or its process known to be dead."""
+        return self.released or self.process.is_known_dead()
+
+    def is_expired(self, now: datetime) -> bool:
+        """Not renewed for its time to live, by the clock of whoever says ``now``."""
+        return (now - self.renewed).total_seconds() > self.seconds_to_live
+
     def is_free(self, now: datetime) -> bool:
-        """Released, its process known to be dead, or not renewed for its time to live."""
-        return (
-            self.released
-            or self.process.is_known_dead()
-            or (now - self.renewed).total_seconds() > self.seconds_to_live
-        )
+        """Given up or expired."""
+        return self.is_given_up() or self.is_expired(now)
 
 
 class Lease:
@@ -104,8 +111,10 @@ class Lease:
                 if holder is None:
                     # its writer died between creating and filling it, or it was just replaced
                     holder = self._settle(newest)
-                if holder is not None and not holder.is_free(now):
-                    raise _held(self.run, holder, now)
+                if holder is not None and not holder.is_given_up():
+                    if not holder.is_expired(now):
+                        raise _held(self.run, holder, now)
+                    self._require_no_renewal(newest, holder)
             self._try_epoch(0 if newest is None else newest + 1)
         self._thread = threading.Thread(
             target=self._renew_until_stopped, name=f"lease of {self.run}", daemon=True
@@ -174,8 +183,24 @@ class Lease:
         time.sleep(0.5)
         return read_lease(self._filesystem, self.run, epoch)
 
+    def _require_no_renewal(self, epoch: int, expired: LeaseRecord) -> None:
+        """Look for longer than a live holder takes to renew, whatever its clock says."""
+        seconds = expired.seconds_to_live / LOOKS_IN_A_LIFE
+        logger.warning(
+            "run %r was trained by %s, who has not renewed the lease since %s; it is taken over in "
+            "%.0f s if that stays so",
+            self.run,
+            expired.owner,
+            f"{expired.renewed:%Y-%m-%d %H:%M:%S} UTC",
+            seconds,
+        )
+        time.sleep(seconds)
+        holder = read_lease(self._filesystem, self.run, epoch)
+        if holder is not None and not holder.is_given_up() and holder.renewed != expired.renewed:
+            raise _held(self.run, holder, holder.renewed)
+
     def _renew_until_stopped(self) -> None:
-        while not self._stop.wait(self._time_to_live.total_seconds() / 4):
+        while not self._stop.wait(self._time_to_live.total_seconds() / RENEWALS_IN_A_LIFE):
             try:
                 self.check()
                 self._renew()
