@@ -26,6 +26,14 @@ BUCKET = "tests"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """How ``pytest -n 2`` spreads the tests; without xdist nobody asks."""
+    from tests.scheduling import ByServer
+
+    return ByServer(config, log)
+
+
 @pytest.fixture(autouse=True)
 def no_site_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own DACAPO_* settings never reach a test."""
@@ -79,7 +87,8 @@ class S3Server:
 def free_ports(count: int) -> list[int]:
     """Free loopback ports, each with its gRPC companion (+10000) free too."""
     found: list[int] = []
-    candidates = iter(range(20000 + os.getpid() % 7000, 45000))
+    # processes that look at the same time look elsewhere
+    candidates = iter(range(20000 + 50 * os.getpid() % 7000, 45000))
     while len(found) < count:
         port = next(candidates)
         try:
