@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from deployments.processes import marked, signal_group
 
 WORK_POOL = "gpu"
 TRAINING_QUEUE = "default"
@@ -22,6 +23,10 @@ RESTART_SECONDS = (1.0, 5.0, 30.0)
 STABLE_SECONDS = 300.0
 RUNS_STOP_SECONDS = 25.0
 WORKER_STOPS_SECONDS = 10.0
+LOOK_EVERY_SECONDS = 0.5
+
+# tells the runs of a worker also when they have outlived it
+MARK = "DACAPO_WORKER"
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def places(host: str, devices: Sequence[str]) -> list[WorkerPlace]:
 class Supervisor:
     """Starts workers, starts again those that end, and ends all of them with itself.
 
+    A run that outlives its worker keeps its GPU; the next worker starts there when it has ended.
     Asked to stop by SIGTERM or Ctrl-C, it asks the runs first, so that each stores what it has.
     """
 
@@ -86,62 +92,61 @@ class Supervisor:
 
     def _keep(self, place: WorkerPlace) -> None:
         failures = 0
+        worker: subprocess.Popen[bytes] | None = None
         while not self._stopping.is_set():
             began = time.monotonic()
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "deployments.workers", *place.command],
-                env=os.environ | place.environment,
-                start_new_session=True,
-            )
-            ended = threading.Thread(target=self._stop_when_asked, args=(worker,), daemon=True)
-            ended.start()
-            code = worker.wait()
+            worker = self._start(place)
+            while worker.poll() is None and not self._stopping.wait(LOOK_EVERY_SECONDS):
+                pass
             if self._stopping.is_set():
-                ended.join()
-                return
+                break
             failures = 0 if time.monotonic() - began > STABLE_SECONDS else failures + 1
             delay = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
-            self.say(f"worker {place.name} ended with code {code}; again in {delay:.0f} s")
+            ended = f"worker {place.name} ended with code {worker.returncode}"
+            if place.limit == 1 and (runs := self._runs(place, worker)):
+                self.say(
+                    f"{ended}; its run (process {', '.join(map(str, runs))}) goes on, the next "
+                    "worker starts when it has ended"
+                )
+                while self._runs(place, worker) and not self._stopping.wait(LOOK_EVERY_SECONDS):
+                    pass
+            else:
+                self.say(f"{ended}; again in {delay:.0f} s")
             self._stopping.wait(delay)
+        if worker is not None:
+            self._stop(place, worker)
 
-    def _stop_when_asked(self, worker: subprocess.Popen[bytes]) -> None:
-        self._stopping.wait()
-        if worker.poll() is not None:
-            return
-        runs = children(worker.pid)
-        for run in runs:
-            _signal_group(run, signal.SIGTERM)
+    def _start(self, place: WorkerPlace) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deployments.workers", *place.command],
+            env=os.environ | place.environment | {MARK: self._mark(place)},
+            start_new_session=True,
+        )
+
+    def _stop(self, place: WorkerPlace, worker: subprocess.Popen[bytes]) -> None:
+        """Ask the runs first, also those that a worker left behind; then end what is left."""
+        asked = self._runs(place, worker)
+        for run in asked:
+            signal_group(run, signal.SIGTERM)
         deadline = time.monotonic() + RUNS_STOP_SECONDS
-        while time.monotonic() < deadline and set(runs) & set(children(worker.pid)):
+        while time.monotonic() < deadline and set(asked) & set(self._runs(place, worker)):
             time.sleep(0.1)
         worker.terminate()
         try:
             worker.wait(WORKER_STOPS_SECONDS)
         except subprocess.TimeoutExpired:
             worker.kill()
+        for run in self._runs(place, worker):
+            signal_group(run, signal.SIGKILL)
 
+    def _runs(self, place: WorkerPlace, worker: subprocess.Popen[bytes]) -> list[int]:
+        """What workers of this place have started, without what that has started in turn."""
+        found = marked(MARK, self._mark(place))
+        found.pop(worker.pid, None)
+        return sorted(pid for pid, parent in found.items() if parent not in found)
 
-def children(pid: int) -> list[int]:
-    """Processes that a process has started; none where there is no /proc."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        if os.getpgid(pid) == pid:
-            os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+    def _mark(self, place: WorkerPlace) -> str:
+        return f"{place.name} of {os.getpid()}"
 
 
 def become_prefect(*arguments: str) -> None:

@@ -139,9 +139,21 @@ class Site:
             kill(process)
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process has started and that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL a process and all its descendants, whatever session they have made their own."""
-    from deployments.workers import children
 
     def family(pid: int) -> list[int]:
         return [pid, *(each for child in children(pid) for each in family(child))]

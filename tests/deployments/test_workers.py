@@ -12,9 +12,9 @@ import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from deployments.devices import devices
-from deployments.workers import children, places
-from tests.deployments.processes import environment, running, trainer
-from tests.deployments.site import Site, wait_for
+from deployments.workers import places
+from tests.deployments.processes import begun, environment, running, trainer
+from tests.deployments.site import Site, children, wait_for
 from tests.small_run import small_run
 
 
@@ -117,6 +117,49 @@ def test_a_worker_that_dies_is_started_again(site: Site) -> None:
         lambda: not [pid for pid in workers if running(pid)],
         site.log,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_the_next_worker_of_a_gpu_waits_for_the_run_that_a_killed_one_left_behind(
+    site: Site,
+) -> None:
+    supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0")
+    first, second = "left-behind", "left-behind-too"
+    ids = [site.deployment_run("train/default", run=small_run(first, 400, 20))]
+    orphan = begun(site, first)
+    (killed,) = trainers(supervisor.pid)
+    os.kill(killed, signal.SIGKILL)
+    wait_for("its end", 10, lambda: not Path(f"/proc/{killed}").exists())
+    ids.append(site.deployment_run("train/default", run=small_run(second, 100_000, 20)))
+
+    def next_worker() -> int | None:
+        found = [pid for pid in trainers(supervisor.pid) if pid != killed]
+        assert not (found and running(orphan))
+        return found[0] if found else None
+
+    killed = wait_for("the next worker", 120, next_worker, site.log)
+    assert site.ended(ids[0])["state_type"] == "COMPLETED"
+    assert f"ended with code -9; its run (process {orphan}) goes on" in site.log()
+
+    # a run that was left behind is asked to stop like any other
+    orphan = begun(site, second)
+    os.kill(killed, signal.SIGKILL)
+    wait_for("the orphan", 30, lambda: f"its run (process {orphan})" in site.log(), site.log)
+    supervisor.send_signal(signal.SIGTERM)
+    supervisor.wait(60)
+    assert supervisor.returncode == 0
+    assert not running(orphan)
+    store = LocalWeightsStore(site.folder / "runs")
+    assert store.latest_iteration(second, verified=True)
+    with store.lease(second, owner="the next one"):
+        pass
+    site.cancel(ids[1])
+
+
+def trainers(supervisor: int) -> list[int]:
+    """The workers of a supervisor that have a GPU."""
+    return [pid for pid in children(supervisor) if environment(pid)["CUDA_VISIBLE_DEVICES"]]
 
 
 def ended_up_with(pid: int, count: int) -> list[int]:
