@@ -11,7 +11,7 @@ from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
-from flows.scheduled_names import with_scheduled_name
+from flows.scheduled_names import flow_run_name, with_scheduled_name
 from flows.train import DEFAULT_RETENTION
 from flows.training_loop import training_loop
 
@@ -37,7 +37,11 @@ FINETUNED = RunConfig(
 )
 
 
-@flow(name="finetune", flow_run_name="finetune {run.name}", persist_result=False)
+@flow(
+    name="finetune",
+    flow_run_name=flow_run_name("finetune", with_scheduled_name),
+    persist_result=False,
+)
 def finetune(
     run: RunConfig = FINETUNED,
     source: RunConfig | None = PRETRAINED,

@@ -1,7 +1,8 @@
-"""Names of runs that a schedule begins."""
+"""Names of runs that a schedule begins, and of their flow runs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from prefect.runtime import flow_run
@@ -24,3 +25,17 @@ def with_scheduled_name(run: RunConfig) -> RunConfig:
     if PLACEHOLDER not in run.name:
         return run
     return run.model_copy(update={"name": scheduled_name(run.name, flow_run.scheduled_start_time)})
+
+
+def flow_run_name(flow: str, as_trained: Callable[[RunConfig], RunConfig]) -> Callable[[], str]:
+    """What Prefect names the flow runs of a flow by: the flow, and the run as the store knows it.
+
+    Args:
+        as_trained: what the flow makes of the run that it is given.
+    """
+
+    def name() -> str:
+        given = RunConfig.model_validate(flow_run.parameters.get("run", {}))
+        return f"{flow} {as_trained(given).name}"
+
+    return name

@@ -7,13 +7,13 @@ from prefect import flow
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
-from flows.scheduled_names import with_scheduled_name
+from flows.scheduled_names import flow_run_name, with_scheduled_name
 from flows.training_loop import training_loop
 
 DEFAULT_RETENTION = RetentionPolicy(keep_last=2)
 
 
-@flow(name="train", flow_run_name="train {run.name}", persist_result=False)
+@flow(name="train", flow_run_name=flow_run_name("train", with_scheduled_name), persist_result=False)
 def train(
     run: RunConfig = RunConfig(),  # noqa: B008 - a form needs its defaults here, and it is frozen in effect
     store: str | None = None,

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.states import State
 
 from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from flows.finetune import finetune
 from flows.scheduled_names import scheduled_name, with_scheduled_name
+from flows.train import train
+from tests.small_run import small_run
 
 
 def test_each_scheduled_time_names_another_run() -> None:
@@ -20,3 +30,38 @@ def test_each_scheduled_time_names_another_run() -> None:
 def test_a_plain_name_stays() -> None:
     run = RunConfig(name="plain")
     assert with_scheduled_name(run) is run
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_flow_run_shows_the_name_under_which_its_run_trains(
+    prefect_server: str, tmp_path: Path
+) -> None:
+    state = train(small_run("weekly-{scheduled}", 1, 1), str(tmp_path), return_state=True)
+    (trained,) = LocalWeightsStore(tmp_path).runs()
+    assert trained.startswith("weekly-2")
+    assert flow_run_named(state) == f"train {trained}"
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.parametrize(
+    ("flow", "name"),
+    [(train, "train demo"), (finetune, "finetune demo")],
+    ids=["train", "finetune"],
+)
+def test_a_run_that_is_given_no_name_is_shown_by_its_default(
+    prefect_server: str, tmp_path: Path, flow: Flow[..., object], name: str
+) -> None:
+    (tmp_path / "file").write_text("no store can be here")
+    given = {"start_config": {"type": "run", "run": "any", "criterion": "latest"}}
+    state = flow(given, store=str(tmp_path / "file"), return_state=True)
+    assert state.is_failed()
+    assert flow_run_named(state) == name
+
+
+def flow_run_named(state: State[object]) -> str:
+    """The name that the server has of the flow run in that state."""
+    assert state.state_details.flow_run_id is not None
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id).name
