@@ -6,11 +6,14 @@ On the Prefect server that ``PREFECT_API_URL`` names, else on a private one in `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.foreground import run_in_foreground
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.run_config import RunConfig
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -25,22 +28,30 @@ StoreUrl = Annotated[
 @app.command()
 def train(file: ConfigFile, store: StoreUrl = None) -> None:
     """Train the run in FILE, or continue it."""
-    _run("train", file, store)
+    _run("train", _read(file), store)
 
 
 @app.command()
 def finetune(file: ConfigFile, store: StoreUrl = None) -> None:
     """Fine-tune the run in FILE from its start_config, or continue it."""
-    _run("finetune", file, store)
+    config = _read(file)
+    if config.start_config is None:
+        raise SystemExit(
+            f"{file}: no start_config: say where the run starts, or use `python -m flows train`"
+        )
+    _run("finetune", config, store)
 
 
-def _run(flow: str, file: Path, store: str | None) -> None:
+def _read(file: Path) -> RunConfig:
     from dacapo_core.experiments.run_config import RunConfig
 
     try:
-        config = RunConfig.from_file(file)
+        return RunConfig.from_file(file)
     except ValueError as error:
         raise SystemExit(f"{file}: {error}") from None
+
+
+def _run(flow: str, config: RunConfig, store: str | None) -> None:
     print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
 
 

@@ -37,9 +37,17 @@ FINETUNED = RunConfig(
 )
 
 
+def as_trained(run: RunConfig) -> RunConfig:
+    """The run under its scheduled name; one without a start_config is a change to the default."""
+    if "start_config" not in run.model_fields_set:
+        given = {field: getattr(run, field) for field in run.model_fields_set}
+        run = RunConfig.model_validate(dict(FINETUNED) | given)
+    return with_scheduled_name(run)
+
+
 @flow(
     name="finetune",
-    flow_run_name=flow_run_name("finetune", with_scheduled_name),
+    flow_run_name=flow_run_name("finetune", as_trained),
     persist_result=False,
 )
 def finetune(
@@ -54,7 +62,8 @@ def finetune(
     What was loaded is reported, kept with the run and shown; the score before the first step is
     kept as iteration 0. From there on it is the same loop as training, and continues likewise.
     Without parameters, a small net learns four structures in generated volumes, and then three,
-    one of them new, in a noisier one.
+    one of them new, in a noisier one. A run that is given without a start_config is that one, with
+    what is given changed.
 
     Args:
         run: Everything about the run; its start_config says where it begins.
@@ -66,13 +75,14 @@ def finetune(
             while training goes on, such as validate/checkpoint. Default: validate in place.
 
     Raises:
-        ValueError: the run has no start_config.
+        ValueError: the run's start_config is null.
     """
-    run = with_scheduled_name(run)
+    run = as_trained(run)
     start = run.start_config
     if start is None:
         raise ValueError(
-            f"run {run.name!r} has no start_config: say where it starts, or use the flow train"
+            f"the start_config of run {run.name!r} is null: say where it starts, leave it out to "
+            "take the default's, or use the flow train"
         )
     if source is not None and start.store_url in (None, store) and start.run == source.name:
         training_loop(source, store, retention, validation_deployment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import Flow
@@ -16,6 +17,8 @@ from flows.finetune import finetune
 from flows.scheduled_names import scheduled_name, with_scheduled_name
 from flows.train import train
 from tests.small_run import small_run
+
+START = {"type": "run", "run": "any", "criterion": "latest"}
 
 
 def test_each_scheduled_time_names_another_run() -> None:
@@ -46,15 +49,21 @@ def test_a_flow_run_shows_the_name_under_which_its_run_trains(
 @pytest.mark.slow
 @pytest.mark.prefect
 @pytest.mark.parametrize(
-    ("flow", "name"),
-    [(train, "train demo"), (finetune, "finetune demo")],
-    ids=["train", "finetune"],
+    ("flow", "given", "name"),
+    [
+        (train, {"seed": 1}, "train demo"),
+        (finetune, {"seed": 1}, "finetune finetuned"),
+        (finetune, {"start_config": START}, "finetune demo"),
+    ],
 )
 def test_a_run_that_is_given_no_name_is_shown_by_its_default(
-    prefect_server: str, tmp_path: Path, flow: Flow[..., object], name: str
+    prefect_server: str,
+    tmp_path: Path,
+    flow: Flow[..., object],
+    given: dict[str, Any],
+    name: str,
 ) -> None:
     (tmp_path / "file").write_text("no store can be here")
-    given = {"start_config": {"type": "run", "run": "any", "criterion": "latest"}}
     state = flow(given, store=str(tmp_path / "file"), return_state=True)
     assert state.is_failed()
     assert flow_run_named(state) == name
