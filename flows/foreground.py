@@ -9,10 +9,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from dacapo_core.experiments.trainers.errors import OutOfMemoryError, TrainingDivergedError
 from dacapo_core.store.errors import StoreError
 from flows.private_prefect import AlreadyRunningError, private_prefect
 
-EXPECTED = (AlreadyRunningError, StoreError, ValueError, OSError)
+EXPECTED = (
+    AlreadyRunningError,
+    StoreError,
+    TrainingDivergedError,
+    OutOfMemoryError,
+    ValueError,
+    OSError,
+)
 INTERRUPTED = 130
 
 

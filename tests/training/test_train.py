@@ -17,7 +17,7 @@ from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import split_parameters
-from dacapo_core.experiments.trainers.training_step import TrainingDivergedError
+from dacapo_core.experiments.trainers.errors import TrainingDivergedError
 from dacapo_core.experiments.training_stats import TrainingIterationStats
 from dacapo_core.store.errors import StoreNotWritableError
 from dacapo_core.store.local_weights_store import LocalWeightsStore

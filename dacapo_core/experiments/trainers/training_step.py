@@ -10,16 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dacapo_core.experiments.trainers.batches import Batch
+from dacapo_core.experiments.trainers.errors import OutOfMemoryError
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-class TrainingDivergedError(RuntimeError):
-    """Loss or gradient stayed not finite for too many iterations in a row."""
-
-
-class OutOfMemoryError(RuntimeError):
-    """The device has too little memory for a step; the message says what to turn down."""
 
 
 @dataclass

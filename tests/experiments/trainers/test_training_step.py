@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from dacapo_core.experiments.trainers.batches import Batch
-from dacapo_core.experiments.trainers.training_step import OutOfMemoryError, TrainingStep
+from dacapo_core.experiments.trainers.errors import OutOfMemoryError
+from dacapo_core.experiments.trainers.training_step import TrainingStep
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,11 @@
+"""What can go wrong in training, in names that can be had without torch."""
+
+from __future__ import annotations
+
+
+class TrainingDivergedError(RuntimeError):
+    """Loss or gradient stayed not finite for too many iterations in a row."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """The device has too little memory for a step; the message says what to turn down."""
