@@ -68,7 +68,7 @@ def find_deployment(deployment: str) -> None:
         ) from error
 
 
-@step("hand over {run}")
+@step("hand over {run}", at_iteration=True)
 def hand_over(run: str, deployment: str, store: str) -> list[int]:
     """Ask for the validation of each stored checkpoint that has none, and go on at once.
 

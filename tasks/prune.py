@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dacapo_core.store.pruning.prune_plan import PrunePlan
 
 
-@step("prune {run}")
+@step("prune {run}", at_iteration=True)
 def prune(
     run: str, policy: RetentionPolicy, store: str | None = None, dry_run: bool = False
 ) -> PrunePlan:

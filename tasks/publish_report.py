@@ -12,7 +12,7 @@ from tasks.publishing import artifact_key, events_path, page_path, publisher
 from tasks.step import step
 
 
-@step("report of {run}")
+@step("report of {run}", at_iteration=True)
 def publish_report(run: str) -> None:
     """Update the run's page: progress, best, score and loss curves, the last validation slice.
 

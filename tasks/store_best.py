@@ -7,7 +7,7 @@ from tasks.step import step
 from tasks.stores import open_store, place_of
 
 
-@step("best of {run}")
+@step("best of {run}", at_iteration=True)
 def store_best(run: str, store: str | None = None, judged: int | None = None) -> dict[str, int]:
     """Derive the best of every dataset and criterion from all scores of the run.
 
