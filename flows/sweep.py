@@ -9,7 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
@@ -19,6 +19,7 @@ from prefect.states import Cancelling
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
+from flows.scheduled_names import flow_run_name, with_scheduled_name
 from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
 from tasks.publish_comparison import publish_comparison
@@ -37,7 +38,7 @@ class SweepFailedError(RuntimeError):
     """Some runs of the sweep did not complete; the others are compared."""
 
 
-@flow(name="sweep", flow_run_name="sweep {run.name}", persist_result=False)
+@flow(name="sweep", flow_run_name=flow_run_name("sweep", with_scheduled_name), persist_result=False)
 def sweep(
     run: RunConfig = SWEPT,
     grid: dict[str, list[Any]] = GRID,
@@ -63,6 +64,7 @@ def sweep(
         SweepGridError: the grid does not fit the run; nothing has been started.
         SweepFailedError: some runs did not complete; it names each with its reason.
     """
+    run = with_scheduled_name(run)
     values = expand(run, grid)
     configs = {name: configured(run, name, each) for name, each in values.items()}
     place = store_url(store)
@@ -109,11 +111,20 @@ def _wait(children: Mapping[str, UUID]) -> dict[str, FlowRun]:
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(children.values())))
     with get_client(sync_client=True) as client:
         while True:
-            found = {each.id: each for each in client.read_flow_runs(flow_run_filter=wanted)}
+            found = {each.id: each for each in _read(client, wanted)}
             now = datetime.now(UTC)
             if len(found) == len(children) and all(ended(each, now) for each in found.values()):
                 return {name: found[id] for name, id in children.items()}
             time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _read(client: SyncPrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
+    """None while the server is away: the children train on, and so they are not given up."""
+    try:
+        return client.read_flow_runs(flow_run_filter=wanted)
+    except Exception as error:
+        get_run_logger().warning("the server does not say how the runs are, asked again: %s", error)
+        return []
 
 
 def ended(child: FlowRun, now: datetime) -> bool:

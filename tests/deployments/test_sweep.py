@@ -10,6 +10,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.sweep_grid import configured, expand
 from tasks.pages.comparison_table import RunResult, comparison_table
+from tasks.publishing import artifact_key
 from tests.deployments.site import Site, kill
 from tests.small_run import small_run
 
@@ -62,20 +63,20 @@ def test_the_best_of_all_runs_is_marked_by_its_direction() -> None:
 @pytest.mark.prefect
 def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(site: Site) -> None:
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1")
-    run = small_run("swept", 2, 1)
+    run = small_run("swept-{scheduled}", 2, 1)
     id = site.deployment_run("sweep/grid", run=run, grid={"seed": [0, 1]})
     done = site.ended(id)
     assert done["state_type"] == "COMPLETED", done["state"]["message"]
+    swept = done["name"].removeprefix("sweep ")
+    assert swept.startswith("swept-2"), "when it was scheduled"
     store = LocalWeightsStore(site.folder / "runs")
-    names = {"train swept_seed-0", "train swept_seed-1"}
-    children = site.post("flow_runs/filter", {"flow_runs": {"name": {"any_": sorted(names)}}})
-    assert {child["name"] for child in children} == names
+    trained = [f"{swept}_seed-{seed}" for seed in (0, 1)]
+    names = [f"train {each}" for each in trained]
+    children = site.post("flow_runs/filter", {"flow_runs": {"name": {"any_": names}}})
+    assert {child["name"] for child in children} == set(names)
     assert len({child["infrastructure_pid"] for child in children}) == 2
-    assert [store.latest_iteration(f"swept_seed-{seed}") for seed in (0, 1)] == [2, 2]
-    table = json.loads(site.artifacts()["sweep-swept"]["data"])
-    assert [(row["run"], row["seed"]) for row in table] == [
-        ("swept_seed-0", "0"),
-        ("swept_seed-1", "1"),
-    ]
+    assert [store.latest_iteration(each) for each in trained] == [2, 2]
+    table = json.loads(site.artifacts()[artifact_key("sweep", swept)]["data"])
+    assert [(row["run"], row["seed"]) for row in table] == list(zip(trained, "01", strict=True))
     assert any("★" in cell for row in table for cell in row.values())
     kill(supervisor)
