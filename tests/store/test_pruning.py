@@ -70,7 +70,7 @@ def test_the_dry_run_is_what_the_real_run_does(
 
 def test_what_was_pruned_stays_on_record(store: LocalWeightsStore, fill: Fill) -> None:
     fill(100, 200, dice={100: 0.25, 200: 0.5})
-    said = json.loads(store.filesystem.read_bytes("run/records/checkpoints/100.json"))
+    said = store.filesystem.read_bytes("run/records/checkpoints/100.json").decode()
     plan = store.prune("run", RetentionPolicy(keep_best=1), by="flow run brave-bee")
     (record,) = operations(store)
     gone = record["iterations"]["100"]
@@ -79,7 +79,7 @@ def test_what_was_pruned_stays_on_record(store: LocalWeightsStore, fill: Fill) -
     assert record["operation"] == plan.operation
     assert record["policy"] == {"keep_best": 1}
     assert gone["record"] == said
-    assert gone["bytes"] == said["bytes"]
+    assert gone["bytes"] == json.loads(said)["bytes"]
     assert gone["scores"] == {"val_dice/dice": 0.25}
     assert gone["reasons"] == ["not among the best 1 of val_dice/dice (place 2, 0.25)"]
     assert store.filesystem.file_names("run/records/pruning") is not None
@@ -366,7 +366,7 @@ def test_an_interrupted_prune_is_finished_by_the_next(
     (name,) = store.filesystem.file_names("run/records/pruning")
     intent = json.loads(store.filesystem.read_bytes(f"run/records/pruning/{name}"))
     intent["process"]["started"] = 1  # a process that is gone
-    said = json.loads(store.filesystem.read_bytes("run/records/checkpoints/200.json"))
+    said = store.filesystem.read_bytes("run/records/checkpoints/200.json").decode()
     intent["record"]["iterations"]["200"] = {"reasons": ["not yet"], "record": said}
     store.filesystem.write_bytes(f"run/records/pruning/{name}", json.dumps(intent).encode())
     store.filesystem.delete(["run/records/checkpoints/200.json"])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+# no dataclass: it takes twice as long to make, ten thousand times a listing
+class FileInfo(NamedTuple):
     """A file in a listing.
 
     Attributes:

@@ -62,8 +62,8 @@ class Order:
     Attributes:
         reasons: iteration → why it goes.
         seen: the checkpoints as the plan saw them; one that was stored again since is spared.
-        records: iteration → its record, where they were read for the plan and are whole;
-            None: they are read now, and a checkpoint whose record is damaged stays.
+        records: iteration → its record as text, where they were read for the plan and are
+            whole; None: they are read now, and a checkpoint whose record is damaged stays.
         reclaim_after: for marks.
         by_hand: the latest may go too.
         forced: nothing is spared.
@@ -74,7 +74,7 @@ class Order:
     reasons: Mapping[int, list[str]]
     seen: Mapping[int, StoredCheckpoint]
     by: str
-    records: Mapping[int, dict[str, Any]] | None = None
+    records: Mapping[int, str] | None = None
     policy: dict[str, Any] | None = None
     reclaim_after: datetime | None = None
     by_hand: bool = False

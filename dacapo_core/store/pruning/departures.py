@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from dacapo_core.store import layout
 from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
@@ -19,27 +17,24 @@ from dacapo_core.store.records.scores_records import read_scores
 
 def checkpoint_records(
     filesystem: StoreFilesystem, run: str, iterations: Iterable[int]
-) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
-    """Iteration → its checkpoint's record, and iteration → what is said of a damaged one.
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Iteration → its checkpoint's record as text, and iteration → what is said of a damaged one.
 
     A checkpoint without a record, as DaCapo writes them, is in neither.
     """
     paths = {layout.checkpoint_record_path(run, i): i for i in iterations}
-    records: dict[int, dict[str, Any]] = {}
+    records: dict[int, str] = {}
     damaged: dict[int, str] = {}
     for path, content in filesystem.read_many(paths).items():
         try:
-            # parsed before it is validated, and only that is kept: ten thousand models would
-            # wake the garbage collector
-            record = from_json(content)
-            CheckpointRecord.model_validate(record)
-        except (ValueError, ValidationError):
+            CheckpointRecord.model_validate_json(content)
+        except ValidationError:
             damaged[paths[path]] = (
                 f"its record {filesystem.url(path)} is damaged: nothing is deleted on doubt; "
                 "verify the checkpoint, then remove it by force or store it again"
             )
         else:
-            records[paths[path]] = record
+            records[paths[path]] = content.decode()
     return records, damaged
 
 
@@ -48,7 +43,7 @@ def departures(
     run: str,
     reasons: Mapping[int, list[str]],
     seen: Mapping[int, StoredCheckpoint],
-    records: Mapping[int, dict[str, Any]],
+    records: Mapping[int, str],
 ) -> dict[int, Departure]:
     """What will be said of each; its scores are read now: one listing, concurrent reads."""
     scored, _ = read_scores(filesystem, run, reasons)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -125,7 +124,7 @@ def _decide(
         damaged = _damage(filesystem, run, newest, verify, dry_run)
         if damaged is None:
             break
-        checkpoints[newest] = replace(checkpoints[newest], damaged=damaged)
+        checkpoints[newest] = checkpoints[newest]._replace(damaged=damaged)
     return replace(decided, run=run, dry_run=dry_run)
 
 
@@ -164,7 +163,7 @@ def _carry_out(
     run: str,
     policy: RetentionPolicy,
     decided: PrunePlan,
-    records: Mapping[int, dict[str, Any]] | None,
+    records: Mapping[int, str] | None,
     by: str,
 ) -> PrunePlan:
     decided = _bring_back(filesystem, run, decided, by)

@@ -9,10 +9,8 @@ waits until the pruner is done and sees whether the checkpoint is still there.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -110,14 +108,10 @@ def _marked_by(filesystem: StoreFilesystem, run: str, record: OperationRecord) -
     return {paths[path] for path, mark in filesystem.read_many(paths).items() if name in mark}
 
 
-def put_back_record(
-    filesystem: StoreFilesystem, run: str, iteration: int, record: dict[str, Any]
-) -> None:
+def put_back_record(filesystem: StoreFilesystem, run: str, iteration: int, record: str) -> None:
     """Write a checkpoint's record again after its deletion failed; a newer one stays."""
     with contextlib.suppress(FileExistsError):
-        filesystem.create_bytes(
-            layout.checkpoint_record_path(run, iteration), json.dumps(record).encode()
-        )
+        filesystem.create_bytes(layout.checkpoint_record_path(run, iteration), record.encode())
 
 
 def settle(filesystem: StoreFilesystem, run: str, iteration: int) -> None:

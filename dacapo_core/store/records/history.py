@@ -192,7 +192,8 @@ def _one(
     last, departure = about[-1], about[-1].iterations[iteration]
     known = last.kind in DELETING
     if departure.stored is not None:
-        events = [*events, Event(departure.stored, "stored", (departure.record or {}).get("by"))]
+        record = json.loads(departure.record or "{}")
+        events = [*events, Event(departure.stored, "stored", record.get("by"))]
     return CheckpointHistory(
         iteration=iteration,
         fate="pruned",

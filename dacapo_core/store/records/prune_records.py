@@ -17,21 +17,22 @@ Kind = Literal["prune", "mark", "restore", "reclaim", "remove"]
 DELETING: tuple[Kind, ...] = ("prune", "reclaim", "remove")
 
 
-# no model: an operation may hold ten thousand, and three more objects in each would wake the
-# garbage collector for a walk over all that the process has
+# no model, and the record as text: an operation may hold ten thousand, and a few more objects in
+# each would wake the garbage collector for a walk over all that the process has
 @dataclass(frozen=True, slots=True)
 class Departure:
     """One checkpoint in an operation.
 
     Attributes:
-        record: what its checkpoint record said; None where it had none (written by DaCapo).
+        record: its checkpoint's record as it was, JSON; None where it had none (written by
+            DaCapo).
     """
 
     reasons: list[str]
     bytes: int | None = None
     stored: datetime | None = None
     scores: dict[str, float] = field(default_factory=dict)
-    record: dict[str, Any] | None = None
+    record: str | None = None
 
 
 class OperationRecord(BaseModel):
