@@ -17,14 +17,18 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dacapo_core.store.errors import StoreUnreachableError
 from dacapo_core.store.files import local_files
-from dacapo_core.store.files.file_info import FileInfo, info_from_listing, info_of_file
+from dacapo_core.store.files.file_info import FileInfo, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.files.object_listing import (
+    find_objects,
+    list_object_folders,
+    list_objects,
+)
 from dacapo_core.store.files.object_writing import names_no_bucket, put_object, require_bucket
 from dacapo_core.store.files.opening import open_filesystem
 from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import (
-    is_missing_bucket,
     reading,
     spooling,
     writing,
@@ -87,11 +91,11 @@ class StoreFilesystem:
 
     def list_files(self, folder: str) -> Iterator[FileInfo]:
         """Files right in ``folder``, in no order; none when there is no such folder."""
-        if self.is_local:
-            with reading(self.url(folder)):
+        with reading(self.url(folder)):
+            if self.is_local:
                 yield from local_files.list_files(self._full(folder))
-            return
-        yield from map(info_from_listing, self._listed(folder, "file"))
+            else:
+                yield from list_objects(self._fs, self._full(folder))
 
     def file_names(self, folder: str) -> list[str]:
         """Names of the files right in ``folder``."""
@@ -109,27 +113,17 @@ class StoreFilesystem:
 
     def list_folders(self, folder: str = "") -> list[str]:
         """Names of the folders right in ``folder``."""
-        if self.is_local:
-            with reading(self.url(folder)):
+        with reading(self.url(folder)):
+            if self.is_local:
                 return local_files.list_folders(self._full(folder))
-        names = [
-            entry["name"].rstrip("/").rpartition("/")[2]
-            for entry in self._listed(folder, "directory")
-        ]
-        return [name for name in names if name]
+            return list_object_folders(self._fs, self._full(folder))
 
     def find_files(self, folder: str) -> list[FileInfo]:
         """All files below ``folder`` with ``/``-joined names relative to it, in one listing."""
-        full = self._full(folder)
         with reading(self.url(folder)):
             if self.is_local:
-                return local_files.find_files(full)
-            entries = self._fs.find(full, detail=True)
-        prefix = full.strip("/") + "/"
-        return [
-            info_from_listing(entry, entry["name"].lstrip("/").removeprefix(prefix))
-            for entry in entries.values()
-        ]
+                return local_files.find_files(self._full(folder))
+            return find_objects(self._fs, self._full(folder))
 
     def exists(self, path: str) -> bool:
         """Whether a file (or, locally, a folder) is there."""
@@ -383,21 +377,6 @@ class StoreFilesystem:
 
     def _partial_folder(self, path: str) -> str:
         return self._full(partial_folder(path.partition("/")[0]))
-
-    def _listed(self, folder: str, kind: str) -> list[dict[str, Any]]:
-        full = self._full(folder)
-        with reading(self.url(folder)):
-            try:
-                entries = self._fs.ls(full, detail=True)
-            except FileNotFoundError as error:
-                if is_missing_bucket(error):
-                    raise
-                return []
-        # object stores list a marker of the folder itself
-        own = full.strip("/")
-        return [
-            entry for entry in entries if entry["type"] == kind and entry["name"].strip("/") != own
-        ]
 
     def _put(self, content: bytes | Spool, path: str) -> None:
         beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"

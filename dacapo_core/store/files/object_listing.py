@@ -1,0 +1,43 @@
+"""Listing objects of an object store as files and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dacapo_core.store.files.file_info import FileInfo, info_from_listing
+from dacapo_core.store.files.translated_errors import is_missing_bucket
+
+
+def list_objects(fs: Any, folder: str) -> Iterator[FileInfo]:
+    """Objects right in a folder; none when there is no such folder."""
+    return map(info_from_listing, _listed(fs, folder, "file"))
+
+
+def list_object_folders(fs: Any, folder: str) -> list[str]:
+    """Names of the folders right in a folder."""
+    names = [
+        entry["name"].rstrip("/").rpartition("/")[2] for entry in _listed(fs, folder, "directory")
+    ]
+    return [name for name in names if name]
+
+
+def find_objects(fs: Any, folder: str) -> list[FileInfo]:
+    """All objects below a folder, with ``/``-joined names relative to it, in one listing."""
+    prefix = folder.strip("/") + "/"
+    return [
+        info_from_listing(entry, entry["name"].lstrip("/").removeprefix(prefix))
+        for entry in fs.find(folder, detail=True).values()
+    ]
+
+
+def _listed(fs: Any, folder: str, kind: str) -> list[dict[str, Any]]:
+    try:
+        entries = fs.ls(folder, detail=True)
+    except FileNotFoundError as error:
+        if is_missing_bucket(error):
+            raise
+        return []
+    # object stores list a marker of the folder itself
+    own = folder.strip("/")
+    return [entry for entry in entries if entry["type"] == kind and entry["name"].strip("/") != own]
