@@ -42,12 +42,15 @@ def _list_runs(where: Where, store: RecordsStore) -> None:
     from dacapo_core.store.errors import MissingCheckpointError
     from dacapo_core.store.records.iteration_notes import IterationNotes
     from dacapo_core.store.records.run_facts import list_checkpoints
+    from dacapo_core.store.records.verification_notes import read_damage
 
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = []
     for name in store.runs():
-        found = list_checkpoints(store.filesystem, name, IterationNotes())
-        latest = found[max(found)] if found else None
+        notes = IterationNotes(damaged=read_damage(store.filesystem, name))
+        found = list_checkpoints(store.filesystem, name, notes)
+        whole = [iteration for iteration, checkpoint in found.items() if not checkpoint.damaged]
+        latest = found[max(whole)] if whole else None
         rows.append(
             {
                 "run": name,

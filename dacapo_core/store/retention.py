@@ -134,16 +134,18 @@ def never_prunable(
 ) -> dict[int, list[str]]:
     """Iteration → why no policy and no sweep may delete it.
 
-    The latest, the newest that is whole, and what is protected.
+    The latest, which is the newest that is not known to be damaged; the newest that is not
+    marked; a damaged one that is newer than these; and what is protected.
     """
     firm: dict[int, list[str]] = {}
-    if stored:
-        latest = max(stored)
-        firm[latest] = ["latest"]
-        whole = [i for i, c in stored.items() if c.damaged is None]
+    whole = [i for i, c in stored.items() if c.damaged is None]
+    if whole:
+        firm[max(whole)] = ["latest"]
         unmarked = [i for i in whole if stored[i].marked is None]
-        if whole and (newest := max(unmarked or whole)) != latest:
-            firm[newest] = ["newest that is whole"]
+        if unmarked:
+            firm.setdefault(max(unmarked), ["newest that is not marked"])
+    if stored:
+        firm.setdefault(max(stored), ["newest, and damaged"])
     for iteration, reasons in protected.items():
         if iteration in stored:
             firm.setdefault(iteration, []).extend(reasons)

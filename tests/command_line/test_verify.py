@@ -33,6 +33,21 @@ def test_verify_names_what_is_damaged_and_the_list_remembers(
     assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
 
 
+def test_a_newest_checkpoint_that_is_known_to_be_damaged_is_not_listed_as_the_latest(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    def latest() -> tuple[int, list[int]]:
+        (run,) = json.loads(dacapo_store("ls", "--json")[1])["runs"]
+        rows = json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"]
+        return run["latest"], [row["iteration"] for row in rows if "latest" in row["reasons"]]
+
+    assert latest() == (5000, [5000])
+    file = Path(store.basedir, "run/checkpoints/iterations/5000")
+    file.write_bytes(file.read_bytes()[:-50])
+    assert dacapo_store("verify", "run")[0] == 4
+    assert latest() == (4000, [4000])
+
+
 def test_the_list_says_when_each_was_found_whole(
     dacapo_store: Command, place: tuple[str, dict[str, Any]]
 ) -> None:

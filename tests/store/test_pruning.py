@@ -166,7 +166,7 @@ def test_a_damaged_newest_counts_toward_nothing(store: LocalWeightsStore, fill: 
     dry = store.prune("run", LAST, dry_run=True)
     plan = store.prune("run", LAST)
     assert dry.kept == plan.kept
-    assert plan.kept[200] == ["newest that is whole", "among the last 1"]
+    assert plan.kept[200] == ["latest", "among the last 1"]
     assert store.iterations("run") == [200, 300]
     assert store.history("run").checkpoints[300].damaged
     assert store.latest_iteration("run", verified=True) == 200

@@ -277,7 +277,7 @@ def test_what_is_protected_is_kept_with_all_that_protects_it() -> None:
 def test_a_damaged_newest_does_not_take_the_place_of_a_whole_one() -> None:
     run = [*checkpoints(100, 200, 300), StoredCheckpoint(400, 7, NOW, damaged="truncated")]
     decided = plan(RetentionPolicy(keep_last=1), run, now=NOW)
-    assert decided.kept == {300: ["newest that is whole", "among the last 1"], 400: ["latest"]}
+    assert decided.kept == {300: ["latest", "among the last 1"], 400: ["newest, and damaged"]}
     assert kept(plan(RetentionPolicy(keep_last=2), run, now=NOW)) == [200, 300, 400]
 
 

@@ -11,7 +11,7 @@ from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.records.note import Note, parsed
+from dacapo_core.store.records.note import Kind, Note, parsed
 
 
 class _Finding(Note):
@@ -70,14 +70,24 @@ def note_verification(
 
 def read_verified(filesystem: StoreFilesystem, run: str) -> dict[int, Verified]:
     """Iteration → the last verification that found it whole; maybe of a file of before."""
-    folder = layout.verified_folder(run)
-    files = filesystem.list_files(folder)
+    found = _read_notes(filesystem, layout.verified_folder(run), Verified)
+    return {iteration: note for iteration, note in found.items() if note is not None}
+
+
+def read_damage(filesystem: StoreFilesystem, run: str) -> dict[int, Damage | None]:
+    """Iteration → the last verification that found it damaged; None for an unreadable note."""
+    return _read_notes(filesystem, layout.damaged_folder(run), Damage)
+
+
+def _read_notes(
+    filesystem: StoreFilesystem, folder: str, kind: type[Kind]
+) -> dict[int, Kind | None]:
     found = {}
+    files = filesystem.list_files(folder)
     for path, content in filesystem.read_listed(folder, files).items():
         number = layout.parse_numbered_record(path.rpartition("/")[2])
-        note = parsed(Verified, content)
-        if number is not None and note is not None:
-            found[number[0]] = note
+        if number is not None:
+            found[number[0]] = parsed(kind, content)
     return found
 
 
