@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dacapo_core.experiments.trainers.errors import MemberDiedError
+
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.run_config import RunConfig
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 # a member may have to import torch and open its data before it answers
 TIMEOUT = timedelta(minutes=5)
-
-
-class MemberDiedError(RuntimeError):
-    """A process that shared the training ended before its time."""
 
 
 class Team:

@@ -9,7 +9,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from dacapo_core.experiments.trainers.errors import OutOfMemoryError, TrainingDivergedError
+from dacapo_core.experiments.trainers.errors import (
+    MemberDiedError,
+    OutOfMemoryError,
+    TrainingDivergedError,
+)
 from dacapo_core.store.errors import StoreError
 from flows.private_prefect import AlreadyRunningError, private_prefect
 
@@ -18,6 +22,7 @@ EXPECTED = (
     StoreError,
     TrainingDivergedError,
     OutOfMemoryError,
+    MemberDiedError,
     ValueError,
     OSError,
 )

@@ -69,7 +69,7 @@ def _list_runs(where: Where, store: RecordsStore) -> None:
         show_json({"store": store.basedir, "runs": rows})
         return
     show_table(
-        f"{store.basedir}: {len(rows)} runs",
+        f"{store.basedir}: {'1 run' if len(rows) == 1 else f'{len(rows)} runs'}",
         ["run", "checkpoints>", "latest>", "size>", "age>"],
         [
             [

@@ -23,7 +23,7 @@ from dacapo_core.train import train_until
 LEADER = """
 import sys
 import torch
-from dacapo_core.data_parallel import MemberDiedError
+from dacapo_core.experiments.trainers.errors import MemberDiedError
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.resume import resume

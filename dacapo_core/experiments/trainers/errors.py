@@ -9,3 +9,7 @@ class TrainingDivergedError(RuntimeError):
 
 class OutOfMemoryError(RuntimeError):
     """The device has too little memory for a step; the message says what to turn down."""
+
+
+class MemberDiedError(RuntimeError):
+    """A process that shared the training ended before its time."""
