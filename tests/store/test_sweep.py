@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.store.errors import (
-    SweepError,
-)
+from dacapo_core.store.errors import SweepError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from tests.store.records_of_a_store import records_of
