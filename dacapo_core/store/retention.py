@@ -129,6 +129,10 @@ def named(
     return found
 
 
+def _whole(stored: Mapping[int, StoredCheckpoint]) -> list[int]:
+    return [iteration for iteration, each in stored.items() if each.damaged is None]
+
+
 def never_prunable(
     stored: Mapping[int, StoredCheckpoint], protected: Mapping[int, Sequence[str]]
 ) -> dict[int, list[str]]:
@@ -138,7 +142,7 @@ def never_prunable(
     marked; a damaged one that is newer than these; and what is protected.
     """
     firm: dict[int, list[str]] = {}
-    whole = [i for i, c in stored.items() if c.damaged is None]
+    whole = _whole(stored)
     if whole:
         firm[max(whole)] = ["latest"]
         unmarked = [i for i in whole if stored[i].marked is None]
@@ -264,7 +268,7 @@ def _check_limit(policy: RetentionPolicy, stored: Mapping[int, StoredCheckpoint]
     limit = policy.max_total_size
     if limit is None or not stored:
         return
-    latest = stored[max(stored)]
+    latest = stored[max(_whole(stored) or stored)]
     if latest.size > limit:
         raise RetentionError(
             f"max_total_size is {limit.human_readable()}, and the latest checkpoint, "

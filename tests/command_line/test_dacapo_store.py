@@ -71,7 +71,7 @@ def test_a_dry_run_shows_the_table_and_changes_nothing(
 def test_listing(dacapo_store: Command) -> None:
     code, out, _ = dacapo_store("ls")
     assert code == 0
-    assert "1 runs" in out
+    assert "1 run " in out
     code, out, _ = dacapo_store("ls", "run")
     (row,) = [line for line in out.splitlines() if line.strip().startswith("2000")]
     assert "val/dice 0.8" in row

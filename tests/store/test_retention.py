@@ -103,7 +103,8 @@ def test_laws(
     policy = RetentionPolicy(**given_rules, max_total_size=limit)
     if run and limit is not None:
         # below the latest's size it is refused
-        limit = max(limit, max(run, key=lambda c: c.iteration).size, 1)
+        latest = max(run, key=lambda c: (c.damaged is None, c.iteration))
+        limit = max(limit, latest.size, 1)
         policy = policy.model_copy(update={"max_total_size": ByteSize(limit)})
     facts: dict[str, Any] = {"scores": records, "best": best, "protected": protected, "now": NOW}
     decided = plan(policy, run, **facts)
@@ -121,8 +122,7 @@ def test_laws(
         firm.add(max(there))
         whole = [i for i, c in there.items() if c.damaged is None]
         unmarked = [i for i in whole if there[i].marked is None]
-        if whole:
-            firm.add(max(unmarked or whole))
+        firm |= {max(some) for some in (whole, unmarked) if some}
     firm &= there.keys()
     assert firm <= decided.kept.keys(), "the never prunable are kept"
 
