@@ -167,7 +167,7 @@ def test_it_looks_itself_whether_its_flow_run_is_to_end(
         wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"train {name}"]))
         (flow_run,) = client.read_flow_runs(flow_run_filter=wanted)
         client.set_flow_run_state(flow_run.id, asked, force=True)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=60)
         state = client.read_flow_run(flow_run.id).state
     assert state is not None
     assert state.name == end
