@@ -274,6 +274,24 @@ def test_what_is_protected_is_kept_with_all_that_protects_it() -> None:
     assert decided.kept[100] == ["best of val/dice", "pinned"]
 
 
+def test_the_latest_is_kept_though_it_is_marked_and_a_damaged_one_is_newer() -> None:
+    marked = StoredCheckpoint(300, 100, NOW, marked="pruned on Monday")
+    damaged = StoredCheckpoint(400, 7, NOW, damaged="truncated")
+    decided = plan(RetentionPolicy(keep_last=1), [*checkpoints(100, 200), marked, damaged], now=NOW)
+    assert decided.kept == {
+        200: ["newest that is not marked", "among the last 1"],
+        300: ["latest", "brought back: pruned on Monday"],
+        400: ["newest, and damaged"],
+    }
+
+
+def test_a_limit_is_measured_against_the_latest_and_not_a_damaged_one() -> None:
+    damaged = StoredCheckpoint(400, 10**9, NOW, damaged="truncated")
+    run = [*checkpoints(100, 200), damaged]
+    limit = sum(checkpoint.size for checkpoint in run[:2])
+    assert 200 in plan(RetentionPolicy(max_total_size=limit), run, now=NOW).kept
+
+
 def test_a_damaged_newest_does_not_take_the_place_of_a_whole_one() -> None:
     run = [*checkpoints(100, 200, 300), StoredCheckpoint(400, 7, NOW, damaged="truncated")]
     decided = plan(RetentionPolicy(keep_last=1), run, now=NOW)

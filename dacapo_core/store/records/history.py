@@ -6,7 +6,7 @@ Answers "why is iteration 4000 gone, and can I have it back?".
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -129,30 +129,41 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
     said = _stored_records(filesystem, run, facts)
     verified = read_verified(filesystem, run)
     scores = best_scores(records)
-    iterations = facts.checkpoints.keys() | {i for op in operations for i in op.iterations}
+    firm = facts.never_prunable()
+    about = _by_iteration(operations)
     return RunHistory(
         run=run,
         checkpoints={
             iteration: _one(
                 iteration,
                 facts,
-                operations,
+                firm.get(iteration, []),
+                about.get(iteration, []),
                 events.get(iteration, []),
                 scores.get(iteration, {}),
                 said.get(iteration),
                 verified.get(iteration),
             )
-            for iteration in sorted(iterations)
+            for iteration in sorted(facts.checkpoints.keys() | about.keys())
         },
         operations=operations,
         damaged_records=[*damaged, *unreadable.values(), *map(str, facts.damaged.values())],
     )
 
 
+def _by_iteration(operations: Iterable[OperationRecord]) -> dict[int, list[OperationRecord]]:
+    found: dict[int, list[OperationRecord]] = {}
+    for operation in operations:
+        for iteration in operation.iterations:
+            found.setdefault(iteration, []).append(operation)
+    return found
+
+
 def _one(
     iteration: int,
     facts: RunFacts,
-    operations: Sequence[OperationRecord],
+    firm: list[str],
+    about: Sequence[OperationRecord],
     events: list[Event],
     scores: dict[str, float],
     record: dict[str, Any] | None,
@@ -169,12 +180,11 @@ def _one(
         stored = Event(live.stored, "stored", by)
         events = sorted([*events, stored], key=lambda event: event.time)
         note = facts.notes.marks.get(iteration) if live.marked is not None else None
-        reasons = facts.never_prunable().get(iteration, [])
         verified, verified_at = _verified(live, facts.notes.damaged.get(iteration), whole)
         return CheckpointHistory(
             iteration=iteration,
             fate="kept" if live.marked is None else "marked",
-            reasons=note.reasons if note is not None else reasons,
+            reasons=note.reasons if note is not None else firm,
             scores=scores,
             best_for=best_for,
             size=live.size,
@@ -187,9 +197,8 @@ def _one(
             verified_at=verified_at,
             events=events,
         )
-    about = [op for op in operations if iteration in op.iterations]
-    about.sort(key=lambda op: (op.kind in DELETING, op.operation))
-    last, departure = about[-1], about[-1].iterations[iteration]
+    last = max(about, key=lambda op: (op.kind in DELETING, op.operation))
+    departure = last.iterations[iteration]
     known = last.kind in DELETING
     if departure.stored is not None:
         record = json.loads(departure.record or "{}")
