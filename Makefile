@@ -72,8 +72,12 @@ postgresql:
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null; } \
 	|| echo 'no PostgreSQL here: the test of the server on it will be skipped'
 
-test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql ## all tests (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --durations=10
+# a Prefect server, its workers and a browser want the machine to themselves
+WITH_SERVERS := tests/deployments tests/flows
+
+test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql ## all tests (under 20 minutes on 2 cores)
+	$(BIN)/python -m pytest --durations=5 --numprocesses 2 --dist loadfile $(WITH_SERVERS:%=--ignore=%)
+	$(BIN)/python -m pytest --durations=5 $(WITH_SERVERS)
 
 test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)
 	$(BIN)/python -m pytest -m 'not slow and not campaign'

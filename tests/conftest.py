@@ -26,14 +26,6 @@ BUCKET = "tests"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """How ``pytest -n 2`` spreads the tests; without xdist nobody asks."""
-    from tests.scheduling import ByServer
-
-    return ByServer(config, log)
-
-
 @pytest.fixture(autouse=True)
 def no_site_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own DACAPO_* settings never reach a test."""
