@@ -104,6 +104,17 @@ class Page:
                 clickCount=1,
             )
 
+    def follow(self, link: str, shown: str) -> None:
+        """Click a link until its page shows; one that is still loading moves under the mouse."""
+        for _ in range(3):
+            try:
+                self.click(link, "a")
+                self.wait_for(f"document.body?.innerText.includes({json.dumps(shown)})", shown, 15)
+            except AssertionError:
+                continue
+            break
+        self.shows(shown)
+
     @property
     def text(self) -> str:
         """All that the page says."""

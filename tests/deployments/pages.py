@@ -56,8 +56,7 @@ def look_at_more_of_the_report(page: Page, site: Site, run: str) -> None:
         "What was loaded from its start": "of the parameters loaded",
     }.items():
         look_at_report(page, site, run)
-        page.click(link, "a")
-        page.shows(shown)
+        page.follow(link, shown)
 
 
 def look_at_start(page: Page, site: Site, run: str) -> None:

@@ -208,7 +208,8 @@ def test_what_was_never_taken_is_asked_for_when_the_run_is_started_again(
     summary = train(tiny, str(tmp_path), LAST_ONE, nobody)
     assert summary.waiting == store.pending("tiny") == store.iterations("tiny") == [2, 4, 6]
     assert asked_for(store) == []
-    assert "[2, 4, 6] not handed over yet (there is no deployment 'validate/gone'" in caplog.text
+    # because there is no such deployment, or because the server was too slow to say so
+    assert "validation of [2, 4, 6] not handed over yet (" in caplog.text
 
     monkeypatch.undo()
     monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
