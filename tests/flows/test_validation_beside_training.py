@@ -202,14 +202,14 @@ def test_what_was_never_taken_is_asked_for_when_the_run_is_started_again(
 ) -> None:
     store = LocalWeightsStore(tmp_path)
     monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
-    monkeypatch.setattr(hand_over, "ASK_WITHIN_SECONDS", 3.0)
+    # a busy server may answer one attempt too late
+    monkeypatch.setattr(hand_over, "ASK_WITHIN_SECONDS", 20.0)
     nobody = deployed("gone")
     monkeypatch.setattr(training_loop, "find_deployment", without(nobody))
     summary = train(tiny, str(tmp_path), LAST_ONE, nobody)
     assert summary.waiting == store.pending("tiny") == store.iterations("tiny") == [2, 4, 6]
     assert asked_for(store) == []
-    # because there is no such deployment, or because the server was too slow to say so
-    assert "validation of [2, 4, 6] not handed over yet (" in caplog.text
+    assert "[2, 4, 6] not handed over yet (there is no deployment 'validate/gone'" in caplog.text
 
     monkeypatch.undo()
     monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
