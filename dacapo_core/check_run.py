@@ -65,7 +65,7 @@ def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
 
 
 def _check_validation(run: Run) -> None:
-    from dacapo_core.experiments.datasplits.patch_sampler import (
+    from dacapo_core.data.patch_sampler import (
         check_labels_some,
         check_voxel_sizes,
     )

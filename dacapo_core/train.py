@@ -11,8 +11,8 @@ from dacapo_core.data_parallel import lead
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.starts.model_head import freeze_backbone
 from dacapo_core.experiments.trainers.errors import TrainingDivergedError
-from dacapo_core.experiments.trainers.training_step import TrainingStep
 from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
+from dacapo_core.training.step import TrainingStep
 
 
 def train_until(

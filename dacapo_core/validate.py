@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dacapo_core.data.patch_sampler import check_labels_some, check_voxel_sizes
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.patch_sampler import check_labels_some, check_voxel_sizes
 from dacapo_core.experiments.datasplits.tiling import evaluation_grid, predict_volume
 from dacapo_core.experiments.tasks.evaluators import higher_is_better, store_best
 from dacapo_core.experiments.tasks.evaluators.binary_segmentation_evaluator import (

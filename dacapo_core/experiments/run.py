@@ -12,19 +12,19 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dacapo_core.data.batches import BatchSource, Sample
 from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import parameter_groups
-from dacapo_core.experiments.trainers.batches import BatchSource, Sample
 from dacapo_core.experiments.trainers.precision import resolve_precision
 from dacapo_core.experiments.trainers.schedule import learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
 
 if TYPE_CHECKING:
+    from dacapo_core.data.patch_sampler import PatchSampler
     from dacapo_core.data_parallel import Team
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
     from dacapo_core.experiments.datasplits.datasplit import DataSplit
-    from dacapo_core.experiments.datasplits.patch_sampler import PatchSampler
 
 
 class Run:
@@ -130,7 +130,7 @@ class Run:
         Raises:
             ArrayError: the volumes do not fit the network or the task; the message names them.
         """
-        from dacapo_core.experiments.datasplits.patch_sampler import PatchSampler
+        from dacapo_core.data.patch_sampler import PatchSampler
 
         architecture = self.config.architecture_config
         return PatchSampler(

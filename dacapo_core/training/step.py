@@ -9,7 +9,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor, nn
 
-from dacapo_core.experiments.trainers.batches import Batch
+from dacapo_core.data.batches import Batch
 from dacapo_core.experiments.trainers.errors import OutOfMemoryError
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from dacapo_core.experiments.trainers.batches import Batch
+from dacapo_core.data.batches import Batch
 from dacapo_core.experiments.trainers.errors import OutOfMemoryError
-from dacapo_core.experiments.trainers.training_step import TrainingStep
+from dacapo_core.training.step import TrainingStep
 
 CPU = torch.device("cpu")
 

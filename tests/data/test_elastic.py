@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dacapo_core.data.elastic import ElasticField
+from dacapo_core.data.patch_sampler import Batch, PatchSampler
 from dacapo_core.experiments.datasplits import AugmentationConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.elastic import ElasticField
-from dacapo_core.experiments.datasplits.patch_sampler import Batch, PatchSampler
 
 STILL = {
     "mirror": False,

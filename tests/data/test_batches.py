@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dacapo_core.experiments.trainers.batches import BatchSource
+from dacapo_core.data.batches import BatchSource
 
 
 def sample(generator: np.random.Generator) -> tuple[Any, Any, Any]:

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_core.experiments.datasplits.augmentation import augment_geometry, augment_intensity
-from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
-from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.elastic import (
+from dacapo_core.data.augmentation import augment_geometry, augment_intensity
+from dacapo_core.data.elastic import (
     ElasticField,
     grown,
     interpolated,
     nearest,
 )
-from dacapo_core.experiments.datasplits.foreground import Foreground, find_foreground
+from dacapo_core.data.foreground import Foreground, find_foreground
+from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 
 FOREGROUND_SHARE = 0.5

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dacapo_core.data.augmentation import augment_geometry, augment_intensity
+from dacapo_core.data.patch_sampler import Batch, PatchSampler
 from dacapo_core.experiments.datasplits import AugmentationConfig, SyntheticDataSplitConfig
-from dacapo_core.experiments.datasplits.augmentation import augment_geometry, augment_intensity
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.patch_sampler import Batch, PatchSampler
 
 
 def volume(

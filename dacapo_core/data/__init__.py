@@ -1,0 +1,1 @@
+"""From voxels on disk to batches on the device that trains."""
