@@ -2,30 +2,75 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from dacapo_core.data.stored_types import stored_numbers, stored_tensor
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, Voxels
+
+# comparing with each value in turn is faster than sorting up to here
+_FEW = 8
 
 
 class Labels(ABC):
     """Binary channels over one grid.
 
     Attributes:
-        array: the (first) array behind them; shape, voxel size and offset are its own.
+        arrays: those behind them, of one shape, voxel size and offset.
         channels: what is labelled.
     """
 
-    array: Array
+    arrays: list[Array]
     channels: list[str]
 
-    @abstractmethod
+    @property
+    def array(self) -> Array:
+        """The (first) array behind them; shape, voxel size and offset are its own."""
+        return self.arrays[0]
+
+    def reading_from(self, replacement: Callable[[Array], Array]) -> Self:
+        """The same labels, read from other arrays."""
+        other = copy.copy(self)
+        other.arrays = [replacement(array) for array in self.arrays]
+        return other
+
     def read(self, begin: Voxels, end: Voxels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Foreground ``(channels, z, y, x)`` and where anything is known ``(z, y, x)``."""
+        """Foreground ``(channels, z, y, x)`` and where anything is known ``(z, y, x)``.
+
+        Raises:
+            ArrayError: a value that means nothing; it is named.
+        """
+        values = [array.read(begin, end) for array in self.arrays]
+        self.check(values)
+        labels, known = self.to_channels([stored_tensor(each) for each in values])
+        return labels.numpy(), known.numpy()
+
+    def check(self, values: Sequence[NDArray[Any]]) -> None:
+        """Refuse values, read from `arrays`, that mean nothing.
+
+        Raises:
+            ArrayError: it names them.
+        """
+        return
+
+    @abstractmethod
+    def to_channels(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Foreground ``(channels, z, y, x)`` and what is known ``(z, y, x)``, both bool.
+
+        Args:
+            values: a box of each of `arrays`, as `stored_tensor` has it, on any device.
+        """
+
+    def faults(self, values: Sequence[Tensor]) -> Tensor | None:
+        """Whether `check` would refuse `values`: a bool on their device; None if it never does."""
+        return None
 
     def read_instances(self, channel: str, begin: Voxels, end: Voxels) -> NDArray[Any] | None:
         """Instance ids ``(z, y, x)``, 0 is background; None if `channel` has no instances."""
@@ -42,23 +87,22 @@ class ChannelLabels(Labels):
                 f"{array.name} has {found} channels, and {len(channels)} are named: "
                 f"{', '.join(channels)}"
             )
-        self.array = array
+        self.arrays = [array]
         self.channels = list(channels)
 
-    def read(self, begin: Voxels, end: Voxels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        data = self.array.read(begin, end) != 0
-        labels = data if data.ndim == 4 else data[None]
-        return labels, np.ones(labels.shape[1:], bool)
+    def to_channels(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        (data,) = values
+        return _all_known((data if data.ndim == 4 else data[None]) != 0)
 
 
 class ConcatLabels(Labels):
     """One array a channel."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
-        self.arrays = arrays
+        self.arrays = list(arrays.values())
         self.channels = list(arrays)
-        self.array = first = next(iter(arrays.values()))
-        for array in arrays.values():
+        first = self.array
+        for array in self.arrays:
             check_no_channel_axis(array)
             same = np.allclose(array.voxel_size, first.voxel_size, rtol=1e-3)
             same &= np.allclose(array.offset, first.offset, atol=min(first.voxel_size) / 2)
@@ -69,9 +113,8 @@ class ConcatLabels(Labels):
                     f"and {first.offset}; the channels of one ground truth share one grid"
                 )
 
-    def read(self, begin: Voxels, end: Voxels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        labels = np.stack([read_volume(a, begin, end) != 0 for a in self.arrays.values()])
-        return labels, np.ones(labels.shape[1:], bool)
+    def to_channels(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        return _all_known(torch.stack([_volume(each) != 0 for each in values]))
 
 
 class GroupedLabels(Labels):
@@ -88,43 +131,71 @@ class GroupedLabels(Labels):
         check_no_channel_axis(array)
         if array.dtype.kind not in "iub":
             raise ArrayError(f"{array.name} holds {array.dtype}, not integer labels")
-        self.array = array
+        self.arrays = [array]
         self.groupings = groupings
         self.channels = list(groupings)
         self.background = background
         self.unlabelled = unlabelled
-        self._checked: set[int] = set()
 
-    def read(self, begin: Voxels, end: Voxels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        values = read_volume(self.array, begin, end)
-        self._check_values(values)
-        known = ~np.isin(values, self.unlabelled)
-        labels = np.stack([self._foreground(values, ids) for ids in self.groupings.values()])
+    def to_channels(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        (data,) = (_volume(each) for each in values)
+        known = ~self._is_any(data, self.unlabelled)
+        labels = torch.stack([self._foreground(data, ids) for ids in self.groupings.values()])
         return labels & known, known
 
     def read_instances(self, channel: str, begin: Voxels, end: Voxels) -> NDArray[Any] | None:
         if self.groupings.get(channel) != []:
             return None
         values = read_volume(self.array, begin, end)
-        return np.where(self._foreground(values, []), values, 0)
+        return np.where(self._foreground(stored_tensor(values), []).numpy(), values, 0)
 
-    def _foreground(self, values: NDArray[Any], ids: list[int]) -> NDArray[np.bool_]:
+    def _foreground(self, values: Tensor, ids: list[int]) -> Tensor:
         if ids:
-            return np.isin(values, ids)
-        return ~np.isin(values, [*(self.background or [0]), *self.unlabelled])
+            return self._is_any(values, ids)
+        return ~self._is_any(values, [*(self.background or [0]), *self.unlabelled])
 
-    def _check_values(self, values: NDArray[Any]) -> None:
+    def _is_any(self, values: Tensor, ids: Sequence[int]) -> Tensor:
+        wanted = stored_numbers(ids, self.array.dtype)
+        if len(wanted) > _FEW:
+            return torch.isin(values, torch.tensor(wanted, dtype=values.dtype).to(values.device))
+        found = torch.zeros_like(values, dtype=torch.bool)
+        for each in wanted:
+            found |= values == each
+        return found
+
+    @property
+    def _meant(self) -> list[int] | None:
+        """All values that mean something; None where every value does."""
         if self.background is None or any(not ids for ids in self.groupings.values()):
+            return None
+        grouped = {value for ids in self.groupings.values() for value in ids}
+        return sorted(grouped | {*self.background, *self.unlabelled})
+
+    def faults(self, values: Sequence[Tensor]) -> Tensor | None:
+        meant = self._meant
+        if meant is None:
+            return None
+        return ~self._is_any(values[0], meant).all()
+
+    def check(self, values: Sequence[NDArray[Any]]) -> None:
+        faults = self.faults([stored_tensor(each) for each in values])
+        if faults is None or not bool(faults):
             return
-        meant = {value for ids in self.groupings.values() for value in ids}
-        meant |= {*self.background, *self.unlabelled}
-        strange = set(np.unique(values).tolist()) - meant
-        if strange:
-            listed = ", ".join(str(value) for value in sorted(strange)[:8])
-            raise ArrayError(
-                f"{self.array.name} holds label values that no channel has: {listed}. Name them in "
-                "groupings, background or unlabelled, or set background: others"
-            )
+        strange = set(np.unique(values[0]).tolist()) - set(self._meant or ())
+        listed = ", ".join(str(value) for value in sorted(strange)[:8])
+        raise ArrayError(
+            f"{self.array.name} holds label values that no channel has: {listed}. Name them in "
+            "groupings, background or unlabelled, or set background: others"
+        )
+
+
+def _all_known(labels: Tensor) -> tuple[Tensor, Tensor]:
+    return labels, torch.ones(labels.shape[1:], dtype=torch.bool, device=labels.device)
+
+
+def _volume(values: Tensor) -> Tensor:
+    """``(z, y, x)`` of at most one channel."""
+    return values[0] if values.ndim == 4 else values
 
 
 def check_no_channel_axis(array: Array) -> None:

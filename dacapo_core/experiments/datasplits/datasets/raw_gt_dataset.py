@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,32 @@ class RawGTDataset:
     def label_voxel_size(self) -> tuple[float, float, float]:
         """Voxel size of the labels, z y x, in nm."""
         return self.labels.array.voxel_size
+
+    @property
+    def intensity_range(self) -> tuple[float, float] | None:
+        """Raw values that become -1 and 1; None where they are taken as they are."""
+        return self._intensity_range
+
+    @property
+    def label_origin(self) -> Voxels:
+        """Label voxel at which the ground truth's arrays begin."""
+        return self._origin
+
+    @property
+    def mask_origin(self) -> Voxels:
+        """Label voxel at which the mask begins."""
+        assert self.mask is not None
+        return as_voxels(
+            [a + b for a, b in zip(self._origin, origin(self.mask, self.labels.array), strict=True)]
+        )
+
+    def reading_from(self, replacement: Callable[[Array], Array]) -> Self:
+        """The same volume, read from other arrays."""
+        other = copy.copy(self)
+        other.raw = replacement(self.raw)
+        other.labels = self.labels.reading_from(replacement)
+        other.mask = None if self.mask is None else replacement(self.mask)
+        return other
 
     def read_raw(self, begin: Sequence[int], end: Sequence[int]) -> NDArray[np.float32]:
         """Raw data ``(z, y, x)`` in -1…1; beyond the volume it is mirrored.
