@@ -67,13 +67,10 @@ class Settings(BaseSettings):
 
     def options_for(self, url: str) -> dict[str, Any]:
         """The storage options, if `url` is on the kind of file system that they are for."""
-        same = _protocol(url) == _protocol(self.runs_base_dir)
+        from dacapo_core.store.files.place import place_of
+
+        same = place_of(url).protocol == place_of(self.runs_base_dir).protocol
         return dict(self.storage_options) if same else {}
-
-
-def _protocol(url: str) -> str:
-    protocol, separator, _ = url.partition("://")
-    return protocol if separator else "file"
 
 
 def options_file() -> Path | None:

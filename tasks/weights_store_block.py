@@ -10,6 +10,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.types import SecretDict
 from pydantic import Field, field_validator
 
+from dacapo_core.store.files.place import place_of
+
 PREFIX = "block:"
 
 
@@ -42,7 +44,7 @@ class WeightsStoreBlock(Block):
     @field_validator("url")
     @classmethod
     def _means_the_same_on_every_worker(cls, url: str) -> str:
-        if "://" not in url and not url.startswith(("/", "~")):
+        if place_of(url).protocol == "file" and not url.startswith(("/", "~", "file:", "local:")):
             raise ValueError(
                 f"{url!r} depends on the folder a worker runs in; give a whole path or a URL"
             )

@@ -116,7 +116,7 @@ def code_of(error: Exception) -> int:
         errors.LeaseHeldError,
         errors.UnsafeCheckpointError,
     )
-    wrong = (errors.InvalidNameError, errors.StorageOptionsError)
+    wrong = (errors.InvalidNameError, errors.InvalidPlaceError, errors.StorageOptionsError)
     if isinstance(error, errors.MissingCheckpointError | errors.MissingRecordError):
         return MISSING
     if isinstance(error, errors.DamagedCheckpointError | errors.DamagedRecordError):

@@ -14,6 +14,10 @@ class InvalidNameError(StoreError, ValueError):
     """A run, dataset or criterion name, or an iteration, that the layout cannot hold."""
 
 
+class InvalidPlaceError(StoreError, ValueError):
+    """Where a store is said to be is neither a path nor a URL."""
+
+
 class StorageOptionsError(StoreError, ValueError):
     """Storage options that the file system does not know; found before any request."""
 

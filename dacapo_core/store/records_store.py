@@ -45,7 +45,8 @@ class RecordsStore:
             storage_options: of that URL's file system.
 
         Raises:
-            ValueError: fsspec knows no such protocol, or its package is not installed.
+            InvalidPlaceError: it is neither a path nor a URL.
+            ValueError: the package of its file system is not installed.
             StorageOptionsError: the file system does not know one of the options.
         """
         self.filesystem = StoreFilesystem(basedir, storage_options)

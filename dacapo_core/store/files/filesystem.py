@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from fsspec.implementations.local import LocalFileSystem
 
-from dacapo_core.store.errors import StoreUnreachableError
+from dacapo_core.store.errors import InvalidPlaceError, StoreUnreachableError
 from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_of_file
 from dacapo_core.store.files.listed_files import ListedFiles
@@ -27,6 +27,7 @@ from dacapo_core.store.files.object_listing import (
 )
 from dacapo_core.store.files.object_writing import names_no_bucket, put_object, require_bucket
 from dacapo_core.store.files.opening import open_filesystem
+from dacapo_core.store.files.place import place_of
 from dacapo_core.store.files.spool import SparseCopy, Spool
 from dacapo_core.store.files.translated_errors import (
     reading,
@@ -53,26 +54,26 @@ class StoreFilesystem:
     def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
         """
         Raises:
-            ValueError: fsspec knows no such protocol, its package is not installed, or the URL
-                names no bucket.
+            InvalidPlaceError: it is neither a path nor a URL, or names no bucket.
+            ValueError: the package of the file system is not installed.
             StorageOptionsError: the file system does not know one of the options.
         """
-        base = os.fspath(basedir)
-        if not base:
-            raise ValueError("basedir is empty: give a path or a URL")
-        self._open = partial(open_filesystem, base, storage_options or {})
+        place = place_of(basedir)
+        self._open = partial(open_filesystem, place, storage_options or {})
         self._opened, root = self._open()
         self._process = os.getpid()
         self.is_local: bool = isinstance(self._fs, LocalFileSystem)
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
         self._protocols = set(protocols)
-        self._root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
-        self.basedir: str = self._root if self.is_local else base.rstrip("/")
+        self._root = root if self.is_local else str(root).rstrip("/")
+        self.basedir: str = self._root if self.is_local else place.address.rstrip("/")
         self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
         # else s3fs asks for the size first, to read large objects in parts
         self._in_one_request = {"max_concurrency": 1} if self._protocols & {"s3", "s3a"} else {}
         if names_no_bucket(self._protocols, self._root):
-            raise ValueError(f"basedir {base!r} names no bucket: give s3://bucket/folder or so")
+            raise InvalidPlaceError(
+                f"store {place.address!r} names no bucket: give s3://bucket/folder or so"
+            )
         self._bucket_was_seen = False
         self._listed_files = ListedFiles()
 

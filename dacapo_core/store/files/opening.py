@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import fsspec
 
 from dacapo_core.store.errors import StorageOptionsError
+from dacapo_core.store.files.place import Place
 
 
-def open_filesystem(base: str, storage_options: Mapping[str, Any]) -> tuple[Any, str]:
+def open_filesystem(place: Place, storage_options: Mapping[str, Any]) -> tuple[Any, str]:
     """The file system, and the root in it.
 
     Raises:
-        ValueError: fsspec knows no such protocol, or its package is not installed.
+        ValueError: the package of the file system is not installed.
         StorageOptionsError: the file system does not know one of the options.
     """
+    protocol, address = place
     # listings cached by fsspec would miss what other processes write and delete
     options = {"use_listings_cache": False, **storage_options}
     try:
-        fs, root = fsspec.core.url_to_fs(os.path.expanduser(base), **options)
+        # not url_to_fs: it takes `::` in a name for a chain of file systems
+        kind = fsspec.get_filesystem_class(protocol)
+        fs = kind(**{**kind._get_kwargs_from_urls(address), **options})
+        root = address if protocol == "file" else kind._strip_protocol(address)
         if "s3" in fs.protocol:
             _check_s3_options(fs)
     except ImportError as error:
-        raise ValueError(f"no file system for basedir {base!r}: {error}") from error
+        raise ValueError(f"no file system for basedir {address!r}: {error}") from error
     except TypeError as error:
         raise StorageOptionsError(
-            f"the storage options do not fit {base!r}: {error}; they are options of fsspec's file "
-            f"system {base.partition('://')[0]!r}"
+            f"the storage options do not fit {address!r}: {error}; they are options of fsspec's "
+            f"file system {protocol!r}"
         ) from error
     return fs, root
 
