@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-finetune docs server deploy worker check test test-fast campaign browser postgresql clean
+.PHONY: help install demo demo-finetune docs server deploy worker check test test-fast campaign browser postgresql fuse clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,10 +72,17 @@ postgresql:
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null; } \
 	|| echo 'no PostgreSQL here: the test of the server on it will be skipped'
 
+# Debian's FUSE, for the tests on file systems that lack something; without it they are skipped
+fuse:
+	@ldconfig -p 2>/dev/null | grep -q libfuse \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-dev >/dev/null; } \
+	|| echo 'no FUSE here: the tests on poor file systems will be skipped'
+
 # a Prefect server, its workers and a browser want the machine to themselves
 WITH_SERVERS := tests/deployments tests/flows
 
-test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql ## all tests (under 20 minutes on 2 cores)
+test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql fuse ## all tests (under 20 minutes on 2 cores)
 	$(BIN)/python -m pytest --durations=5 --numprocesses 2 --dist loadfile $(WITH_SERVERS:%=--ignore=%)
 	$(BIN)/python -m pytest --durations=5 $(WITH_SERVERS)
 

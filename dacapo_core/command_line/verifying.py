@@ -58,14 +58,19 @@ def verify(
                 _note(store, run, iteration, listed[str(iteration)], found[iteration])
             if not where.json:
                 typer.echo(f"{run}/{iteration}: {said}")
+        notes = store.filesystem.limits(folder)
         if where.json:
             show_json(
                 {
                     "run": run,
                     "damaged": {i: what for i, what in found.items() if what},
                     "whole": [i for i, what in found.items() if not what],
+                    "notes": notes,
                 }
             )
+        else:
+            for note in notes:
+                typer.echo(f"Note: {note}")
         if any(found.values()):
             raise typer.Exit(DAMAGED)
 

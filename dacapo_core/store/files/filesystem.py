@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from dacapo_core.store.errors import InvalidPlaceError, StoreUnreachableError
 from dacapo_core.store.files import local_files
 from dacapo_core.store.files.file_info import FileInfo, info_of_file
+from dacapo_core.store.files.file_system_limits import limits
 from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
 from dacapo_core.store.files.object_listing import (
@@ -87,6 +88,11 @@ class StoreFilesystem:
     def local_path(self, path: str) -> str:
         """The absolute path of a local store's file."""
         return self._full(path)
+
+    def limits(self, folder: str) -> list[str]:
+        """What the file system of a local store cannot do, for people."""
+        with reading(self.url(folder)):
+            return limits(self._full(folder)) if self.is_local else []
 
     # listing
 
@@ -325,7 +331,10 @@ class StoreFilesystem:
             self._put(spool, path)
 
     def replace_link(self, path: str, target: str) -> None:
-        """Make ``path`` a relative symbolic link to ``target``; on local stores only."""
+        """Make ``path`` a relative symbolic link to ``target``; on local stores only.
+
+        Where the file system has no links, that is said once, and is no error.
+        """
         with writing(self.url(path)):
             local_files.replace_link(
                 self._full(path), self._full(target), self._partial_folder(path)

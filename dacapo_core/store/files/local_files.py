@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from dacapo_core.store.files.file_info import FileInfo
+from dacapo_core.store.files.file_system_limits import make_hard_link, make_link, sync_folder
 from dacapo_core.store.files.unbuffered_files import EagerFile
 
 _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds
 _AT_ONCE = 8
 _WORTH_A_THREAD = 50  # files to delete
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 def names(folder: str) -> list[str]:
@@ -153,15 +153,16 @@ class Partial:
         Raises:
             FileExistsError: it is not.
         """
-        try:
-            os.link(self._path, self._final)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
+        if not make_hard_link(self._final, self._path):
             # one write of a few hundred bytes is the best that is left
             with open(self._final, "xb", buffering=0) as file:
-                file.write(os.pread(self.file.fileno(), os.fstat(self.file.fileno()).st_size, 0))
-                os.fsync(file.fileno())
+                try:
+                    size = os.fstat(self.file.fileno()).st_size
+                    file.write(os.pread(self.file.fileno(), size, 0))
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.unlink(self._final)
+                    raise
         sync_folder(os.path.dirname(self._final))
 
     def __enter__(self) -> Partial:
@@ -174,12 +175,15 @@ class Partial:
 
 
 def replace_link(path: str, target: str, partial_folder: str) -> None:
-    """Make a relative symbolic link, atomically, in place of any link or file there."""
+    """Make a relative symbolic link, atomically, in place of any link or file there.
+
+    Where the file system has no links, nothing is done, and that is said once.
+    """
     for folder in (partial_folder, os.path.dirname(path)):
         make_folders(folder)
     beside = os.path.join(partial_folder, f"{socket.gethostname()}~{secrets.token_hex(8)}")
-    os.symlink(os.path.relpath(target, os.path.dirname(path)), beside)
-    os.replace(beside, path)
+    if make_link(beside, os.path.relpath(target, os.path.dirname(path))):
+        os.replace(beside, path)
 
 
 def _locked_file(folder: str) -> tuple[str, int]:
@@ -215,15 +219,6 @@ def make_folders(folder: str) -> None:
             ) from None
         return
     sync_folder(parent)
-
-
-def sync_folder(folder: str) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def delete(paths: Iterable[str]) -> dict[str, Exception]:

@@ -3,7 +3,8 @@
 Ours is ``<run>/<dataset>/<criterion>.json``. DaCapo's ``store_best`` writes
 ``checkpoints/<dataset>/<criterion>.json`` and a symlink beside it; its ``retrieve_best`` reads
 ``checkpoints/<criterion>/<dataset>.json`` (``ds_<dataset>.json`` for a Dataset object).
-On local stores we write those first and ours last.
+On local stores we write DaCapo's records first, then ours, then the link, which some file systems
+cannot hold.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ def write_best(
             "keeps both in the same file. Rename the dataset or the criterion"
         )
     before = _contents(filesystem, run, dataset, criterion)
-    _write_all(filesystem, run, dataset, criterion, iteration, _dumped(record))
+    _write_all(filesystem, run, dataset, criterion, _dumped(record))
     unmark(filesystem, run, iteration)
     try:
         settle(filesystem, run, iteration)
     except MissingCheckpointError:
         _put_back(filesystem, run, dataset, criterion, before)
         raise
+    _link(filesystem, run, dataset, criterion, iteration)
 
 
 def read_best(filesystem: StoreFilesystem, run: str, dataset: str, criterion: str) -> BestRecord:
@@ -204,14 +206,9 @@ def _write_all(
     run: str,
     dataset: str,
     criterion: str,
-    iteration: int,
     content: bytes,
 ) -> None:
     if filesystem.is_local:
-        filesystem.replace_link(
-            layout.dacapo_best_link(run, dataset, criterion),
-            layout.checkpoint_path(run, iteration),
-        )
         for path in _mirrors(run, dataset, criterion):
             filesystem.write_bytes(path, content)
     elif filesystem.exists(layout.dacapo_best_path(run, dataset, criterion)):
@@ -238,10 +235,17 @@ def _put_back(
     for path, content in before.items():
         filesystem.write_bytes(path, content)
     previous = before.get(layout.best_path(run, dataset, criterion))
-    if filesystem.is_local and previous is not None:
+    if previous is not None:
+        iteration = BestRecord.model_validate_json(previous).iteration
+        _link(filesystem, run, dataset, criterion, iteration)
+
+
+def _link(
+    filesystem: StoreFilesystem, run: str, dataset: str, criterion: str, iteration: int
+) -> None:
+    if filesystem.is_local:
         filesystem.replace_link(
-            layout.dacapo_best_link(run, dataset, criterion),
-            layout.checkpoint_path(run, BestRecord.model_validate_json(previous).iteration),
+            layout.dacapo_best_link(run, dataset, criterion), layout.checkpoint_path(run, iteration)
         )
 
 
