@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from dacapo_core.data.patch_sampler import check_labels_some, check_voxel_sizes
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.tiling import evaluation_grid, predict_volume
 from dacapo_core.experiments.tasks.evaluators import higher_is_better, store_best
 from dacapo_core.experiments.tasks.evaluators.binary_segmentation_evaluator import (
     BinarySegmentationEvaluator,
 )
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
+from dacapo_core.validation.prediction import predict_volume
+from dacapo_core.validation.tiling import evaluation_grid
+from dacapo_core.validation.truth import ChannelTruth, read_truth
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
 
 
 def validate_iteration(
-    run: Run, dataset: RawGTDataset, prediction: NDArray[Any] | None = None
+    run: Run, dataset: RawGTDataset, prediction: Tensor | None = None
 ) -> ScoresRecord:
     """Score `run` as it is on `dataset`, under every set of post-processing parameters.
 
@@ -35,44 +39,32 @@ def validate_iteration(
         ArrayError: the volume does not fit the run; the message names it.
     """
     if prediction is None:
+        return predict_and_score(run, dataset)[1]
+    check_labels_some(dataset, run.task.channels)
+    return _score(run, dataset, prediction, read_truth(dataset, run.task.channels))
+
+
+def predict_and_score(run: Run, dataset: RawGTDataset) -> tuple[Tensor, ScoresRecord]:
+    """What `predict` and `validate_iteration` give; the truth is read while the network predicts.
+
+    Raises:
+        ArrayError: the volume does not fit the run; the message names it.
+    """
+    check_labels_some(dataset, run.task.channels)
+    with ThreadPoolExecutor(1) as pool:
+        truth = pool.submit(read_truth, dataset, run.task.channels)
         prediction = predict(run, dataset)
-    evaluators = _evaluators(run, dataset)
-    entries = []
-    for parameters in run.task.parameters:
-        segmentation = run.task.post_process(prediction, parameters)
-        by_channel = {
-            channel: evaluator.evaluate(segmentation[run.task.channels.index(channel)])
-            for channel, evaluator in evaluators.items()
-        }
-        judged = [c for c, evaluator in evaluators.items() if evaluator.has_foreground]
-        scores = {
-            f"{channel}__{name}": score
-            for channel, found in by_channel.items()
-            for name, score in found.items()
-        }
-        entries.append(
-            ScoreEntry(
-                parameters=parameters,
-                scores={**mean_scores([by_channel[c] for c in judged]), **scores},
-            )
-        )
-    names = dict.fromkeys(name for entry in entries for name in entry.scores)
-    return ScoresRecord(
-        iteration=run.iteration,
-        dataset=dataset.name,
-        criteria={name: higher_is_better(name) for name in names if store_best(name)},
-        entries=entries,
-    )
+        return prediction, _score(run, dataset, prediction, truth.result())
 
 
-def predict(run: Run, dataset: RawGTDataset) -> NDArray[np.float32]:
+def predict(run: Run, dataset: RawGTDataset) -> Tensor:
     """The evaluation-mode prediction ``(channels, z, y, x)`` of the volume's labelled box.
+
+    float32, on the run's device if there is room to judge it there, else in host memory.
 
     Raises:
         ArrayError: the volume does not fit the run.
     """
-    import torch
-
     config = run.config.architecture_config
     model = run.eval_model
     check_labels_some(dataset, run.task.channels)
@@ -81,21 +73,60 @@ def predict(run: Run, dataset: RawGTDataset) -> NDArray[np.float32]:
     check_voxel_sizes([dataset], grid)
     sections = config.dims == 2
 
-    def predict_tile(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(raw[None, None] if not sections else raw[None])
-        batch = batch.to(run.device).to(memory_format=run.memory_format)
+    def predict_tile(raw: Tensor) -> Tensor:
+        batch = raw[None] if sections else raw[None, None]
+        batch = batch.to(memory_format=run.memory_format)
         with torch.autocast(run.device.type, run.dtype, enabled=run.dtype != torch.float32):
-            output = model(batch)[0]
-        tile = output.float().cpu().numpy()
-        return tile[:, None] if sections else tile
+            output = model(batch)[0].float()
+        return output[:, None] if sections else output
 
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return np.asarray(predict_volume(dataset, grid, margin, predict_tile), np.float32)
+            return predict_volume(dataset, grid, margin, predict_tile, run.device)
     finally:
         model.train(was_training)
+
+
+def _score(
+    run: Run, dataset: RawGTDataset, prediction: Tensor, truth: dict[str, ChannelTruth]
+) -> ScoresRecord:
+    settings = run.task.config
+    thresholds = [parameters["threshold"] for parameters in run.task.parameters]
+    judged: list[str] = []
+    by_channel: dict[str, list[dict[str, float]]] = {}
+    # one channel at a time: distances take more memory than predictions
+    for channel, known in truth.items():
+        evaluator = BinarySegmentationEvaluator(
+            known.foreground,
+            dataset.label_voxel_size,
+            known=known.known,
+            clip_distance=settings.clip_distance,
+            tol_distance=settings.tol_distance,
+            instances=known.instances,
+            device=prediction.device,
+        )
+        if evaluator.has_foreground:
+            judged.append(channel)
+        of_channel = prediction[run.task.channels.index(channel)]
+        by_channel[channel] = evaluator.evaluate_above(of_channel, thresholds)
+    entries = []
+    for index, parameters in enumerate(run.task.parameters):
+        scores = {
+            f"{channel}__{name}": score
+            for channel, found in by_channel.items()
+            for name, score in found[index].items()
+        }
+        mean = mean_scores([by_channel[channel][index] for channel in judged])
+        entries.append(ScoreEntry(parameters=parameters, scores={**mean, **scores}))
+    names = dict.fromkeys(name for entry in entries for name in entry.scores)
+    return ScoresRecord(
+        iteration=run.iteration,
+        dataset=dataset.name,
+        criteria={name: higher_is_better(name) for name in names if store_best(name)},
+        entries=entries,
+    )
 
 
 def mean_scores(channels: list[dict[str, float]]) -> dict[str, float]:
@@ -125,22 +156,3 @@ def score_rows(records: list[ScoresRecord]) -> list[dict[str, Any]]:
         for entry in record.entries
         for criterion, score in entry.scores.items()
     ]
-
-
-def _evaluators(run: Run, dataset: RawGTDataset) -> dict[str, BinarySegmentationEvaluator]:
-    """One for each channel of the task that the volume labels."""
-    task = run.task
-    check_labels_some(dataset, task.channels)
-    truth, known = dataset.read_labels(dataset.begin, dataset.end, task.channels)
-    return {
-        channel: BinarySegmentationEvaluator(
-            truth[index],
-            dataset.label_voxel_size,
-            known=known[index],
-            clip_distance=task.config.clip_distance,
-            tol_distance=task.config.tol_distance,
-            instances=dataset.read_instances(channel, dataset.begin, dataset.end),
-        )
-        for index, channel in enumerate(task.channels)
-        if channel in dataset.channels
-    }

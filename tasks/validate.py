@@ -22,15 +22,15 @@ def validate(run: str, iteration: int) -> dict[str, float]:
     """
     from dacapo_core.pictures import slice_picture
     from dacapo_core.store.records.scores import best_scores, shown_scores
-    from dacapo_core.validate import predict, validate_iteration
+    from dacapo_core.validate import predict_and_score
 
     live = live_run(run)
     live.progress.phase("validating")
     records: list[ScoresRecord] = []
     pictures: dict[str, bytes] = {}
     for dataset in live.run.validation_datasets:
-        prediction = predict(live.run, dataset)
-        records.append(validate_iteration(live.run, dataset, prediction))
+        prediction, record = predict_and_score(live.run, dataset)
+        records.append(record)
         if len(pictures) < MOST_PICTURES:
             pictures[dataset.name] = slice_picture(dataset, live.run.task.channels, prediction)
     live.check_lease()

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.pictures.canvas import new_figure, png
@@ -19,7 +21,7 @@ SECTIONS_AT_ONCE = 64
 def slice_picture(
     dataset: RawGTDataset,
     channels: Sequence[str],
-    prediction: NDArray[Any],
+    prediction: Tensor | NDArray[Any],
     value_range: tuple[float, float] | None = None,
 ) -> bytes:
     """Raw data, and for each channel truth above prediction, of the slice with most foreground.
@@ -59,9 +61,9 @@ def slice_picture(
         shown = np.where(known[index, 0], truth[index, 0].astype(float), 0.5)
         axes[0, index + 1].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[0, index + 1].set_title(f"{channel}: truth", fontsize=8)
-        predicted = prediction[index, z - dataset.begin[0], :height, :width]
+        predicted = torch.as_tensor(prediction[index, z - dataset.begin[0], :height, :width])
         axes[1, index + 1].imshow(
-            predicted, cmap="gray", vmin=low, vmax=high, interpolation="nearest"
+            predicted.numpy(force=True), cmap="gray", vmin=low, vmax=high, interpolation="nearest"
         )
         axes[1, index + 1].set_title(f"{channel}: prediction", fontsize=8)
     return png(figure)

@@ -25,7 +25,7 @@ from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.train import train_until
-from dacapo_core.validate import predict, validate_iteration
+from dacapo_core.validate import predict_and_score
 from flows.train import train
 from tests.prefect_server import prefect_server
 from tests.small_run import small_run
@@ -52,8 +52,7 @@ def by_hand(config: RunConfig, folder: Path) -> None:
             stats = run.training_stats.after(before).record()
             store.store_training_stats(config.name, stop, stats)
             for dataset in run.validation_datasets:
-                prediction = predict(run, dataset)
-                scores = validate_iteration(run, dataset, prediction)
+                prediction, scores = predict_and_score(run, dataset)
                 picture = slice_picture(dataset, run.task.channels, prediction)
                 store.store_scores(config.name, stop, dataset.name, scores)
                 store.store_picture(config.name, stop, dataset.name, picture)

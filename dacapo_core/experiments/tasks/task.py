@@ -55,7 +55,3 @@ class Task(ABC):
     def parameters(self) -> list[dict[str, Any]]:
         """Parameters of post-processing that validation tries, one dict each."""
         return [{"threshold": threshold} for threshold in self.config.thresholds]
-
-    def post_process(self, prediction: NDArray[Any], parameters: dict[str, Any]) -> NDArray[Any]:
-        """The evaluation-mode `prediction` made binary: bool, of the same shape."""
-        return np.asarray(prediction > parameters["threshold"])

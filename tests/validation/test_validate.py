@@ -14,12 +14,13 @@ from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError,
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels, GroupedLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
-from dacapo_core.experiments.datasplits.tiling import evaluation_grid, predict_volume
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.validate import mean_scores, predict, score_rows, validate_iteration
+from dacapo_core.validation.prediction import predict_volume
+from dacapo_core.validation.tiling import evaluation_grid
 
 
 def run_with(architecture: dict[str, Any], **values: Any) -> Run:
@@ -38,11 +39,14 @@ def run_with(architecture: dict[str, Any], **values: Any) -> Run:
     )
 
 
-def forward(run: Run, raw: np.ndarray) -> np.ndarray:
+CPU = torch.device("cpu")
+
+
+def forward(run: Run, raw: np.ndarray | torch.Tensor) -> torch.Tensor:
     """The network on one input, without tiles."""
     run.model.eval()
     with torch.inference_mode():
-        return np.asarray(run.model(torch.from_numpy(raw[None, None]))[0])
+        return run.model(torch.as_tensor(raw)[None, None])[0]
 
 
 def test_tiles_of_a_valid_network_are_the_whole() -> None:
@@ -56,7 +60,7 @@ def test_tiles_of_a_valid_network_are_the_whole() -> None:
         run, dataset.read_raw((-context,) * 3, tuple(n + context for n in (40, 44, 36)))
     )
     assert whole.shape == tiled.shape
-    assert np.abs(whole - tiled).max() < 1e-5
+    assert (whole - tiled).abs().max() < 1e-5
 
 
 def test_tiles_of_a_network_with_finer_output_are_the_whole() -> None:
@@ -73,7 +77,7 @@ def test_tiles_of_a_network_with_finer_output_are_the_whole() -> None:
         run, dataset.read_raw((-context,) * 3, tuple(n + context for n in (40, 44, 36)))
     )
     assert whole.shape == tiled.shape
-    assert np.abs(whole - tiled).max() < 1e-5
+    assert (whole - tiled).abs().max() < 1e-5
 
 
 def test_tiles_of_a_same_network_are_the_whole_where_they_have_context() -> None:
@@ -87,12 +91,12 @@ def test_tiles_of_a_same_network_are_the_whole_where_they_have_context() -> None
     assert min(margin) > 0
     whole = predict(run, dataset)
     assert whole.shape == (2, 40, 44, 36)
-    tiled = predict_volume(dataset, grid, margin, lambda raw: forward(run, raw))
+    tiled = predict_volume(dataset, grid, margin, lambda raw: forward(run, raw), CPU)
     # towards the border the whole has zeros around it, the tiles the mirror image
     inner = (slice(None), *(slice(10, -10),) * 3)
-    assert np.abs(whole[inner] - tiled[inner]).max() < 1e-5
-    careless = predict_volume(dataset, grid, (0, 0, 0), lambda raw: forward(run, raw))
-    assert np.abs(whole[inner] - careless[inner]).max() > 1e-4
+    assert (whole[inner] - tiled[inner]).abs().max() < 1e-5
+    careless = predict_volume(dataset, grid, (0, 0, 0), lambda raw: forward(run, raw), CPU)
+    assert (whole[inner] - careless[inner]).abs().max() > 1e-4
 
 
 def test_a_box_inside_a_larger_volume_is_judged_with_real_context() -> None:
@@ -104,7 +108,7 @@ def test_a_box_inside_a_larger_volume_is_judged_with_real_context() -> None:
     part = RawGTDataset("part", raw, labels, roi=((12, 14, 16), (18, 31, 29)))
     # from an even voxel on, as the pooling by 2 has it
     expected = predict(run, whole)[:, 12:18, 14:31, 16:29]
-    assert np.abs(predict(run, part) - expected).max() < 1e-5
+    assert (predict(run, part) - expected).abs().max() < 1e-5
 
 
 def test_a_two_dimensional_network_is_judged_section_by_section() -> None:
@@ -116,8 +120,8 @@ def test_a_two_dimensional_network_is_judged_section_by_section() -> None:
     context = (24 - run.model.output_shape[0]) // 2
     raw = dataset.read_raw((7, -context, -context), (8, 44 + context, 36 + context))
     with torch.inference_mode():
-        whole = np.asarray(run.model(torch.from_numpy(raw[None]))[0])
-    assert np.abs(whole - tiled[:, 7]).max() < 1e-5
+        whole = run.model(torch.from_numpy(raw[None]))[0]
+    assert (whole - tiled[:, 7]).abs().max() < 1e-5
 
 
 def test_each_set_of_parameters_is_scored_by_channel_and_on_the_whole() -> None:
@@ -125,7 +129,7 @@ def test_each_set_of_parameters_is_scored_by_channel_and_on_the_whole() -> None:
     dataset = run.validation_datasets[0]
     truth, _ = dataset.read_labels(dataset.begin, dataset.end, ["mito", "pm"])
     prediction = truth * np.array([0.5, 0.9]).reshape(2, 1, 1, 1)
-    record = validate_iteration(run, dataset, prediction)
+    record = validate_iteration(run, dataset, torch.from_numpy(prediction))
     assert (record.iteration, record.dataset) == (0, "held_out_0")
     low, high = record.entries
     assert (low.parameters, high.parameters) == ({"threshold": 0.4}, {"threshold": 0.6})
@@ -201,10 +205,11 @@ def test_tiles_cover_boxes_of_any_size() -> None:
         dataset = RawGTDataset("v", NumpyArray("r", data, (8.0,) * 3), truth)
 
         def centre(
-            raw: np.ndarray, scale: Any = scale, size: Any = size, grid: Any = grid
-        ) -> np.ndarray:
-            fine = raw.repeat(scale[0], 0).repeat(scale[1], 1).repeat(scale[2], 2)
+            raw: torch.Tensor, scale: Any = scale, size: Any = size, grid: Any = grid
+        ) -> torch.Tensor:
+            fine = raw.numpy().repeat(scale[0], 0).repeat(scale[1], 1).repeat(scale[2], 2)
             where = tuple(slice(c, c + n) for c, n in zip(grid.context, size, strict=True))
-            return fine[where][None]
+            return torch.from_numpy(fine[where][None])
 
-        assert np.array_equal(predict_volume(dataset, grid, (0, 0, 0), centre)[0], fine)
+        found = predict_volume(dataset, grid, (0, 0, 0), centre, CPU)
+        assert np.array_equal(found[0], fine)

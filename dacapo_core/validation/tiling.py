@@ -1,23 +1,16 @@
-"""A volume of any size, predicted tile by tile."""
+"""How a volume of any size is covered by tiles. Pure."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from dacapo_core.experiments.architectures import ArchitectureConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import as_voxels
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
-
-Predict = Callable[[NDArray[np.float32]], NDArray[Any]]
-"""Raw data of one input shape ``(z, y, x)`` → prediction ``(channels, z, y, x)`` of its output."""
-
 
 MOST_VOXELS = 128**3
 
@@ -99,12 +92,25 @@ def tile_begins(
     return itertools.product(*axes)
 
 
-def predict_volume(
-    dataset: RawGTDataset, grid: PatchGrid, margin: Sequence[int], predict: Predict
-) -> NDArray[Any]:
-    """The prediction ``(channels, z, y, x)`` of a volume's labelled box.
+@dataclass(frozen=True)
+class Tile:
+    """One input of the network and the part of its output that is kept.
 
-    Beyond the raw data its mirror image serves as context.
+    Attributes:
+        input_box: first and one past the last raw voxel.
+        source: the kept part, within the output.
+        target: where it goes, within the box that is predicted.
+    """
+
+    input_box: tuple[Voxels, Voxels]
+    source: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+
+def tiles(
+    grid: PatchGrid, margin: Sequence[int], begin: Sequence[int], end: Sequence[int]
+) -> list[Tile]:
+    """Tiles whose kept outputs together cover the label voxels begin…end.
 
     Args:
         grid: input and output of the network.
@@ -116,22 +122,16 @@ def predict_volume(
         as_voxels([n - 2 * m for n, m in zip(grid.output_shape, margin, strict=True)]),
         grid.scale,
     )
-    shape = tuple(e - b for b, e in zip(dataset.begin, dataset.end, strict=True))
-    whole: NDArray[Any] | None = None
-    for begin in tile_begins(inner, dataset.begin, dataset.end):
-        tile = predict(dataset.read_raw(*grid.input_box(begin)))
-        tile = tile[
-            (slice(None), *(slice(m, n - m) for m, n in zip(margin, tile.shape[1:], strict=True)))
-        ]
-        if whole is None:
-            whole = np.empty((tile.shape[0], *shape), tile.dtype)
-        first, last = inner.output_box(begin)
-        low = [max(a, b) for a, b in zip(first, dataset.begin, strict=True)]
-        high = [min(a, b) for a, b in zip(last, dataset.end, strict=True)]
+    found = []
+    for corner in tile_begins(inner, begin, end):
+        first, last = inner.output_box(corner)
+        low = [max(a, b) for a, b in zip(first, begin, strict=True)]
+        high = [min(a, b) for a, b in zip(last, end, strict=True)]
         if any(a >= b for a, b in zip(low, high, strict=True)):
             continue
-        source = [slice(a - o, b - o) for a, b, o in zip(low, high, first, strict=True)]
-        target = [slice(a - o, b - o) for a, b, o in zip(low, high, dataset.begin, strict=True)]
-        whole[(slice(None), *target)] = tile[(slice(None), *source)]
-    assert whole is not None
-    return whole
+        source = [
+            slice(m + a - o, m + b - o) for m, a, b, o in zip(margin, low, high, first, strict=True)
+        ]
+        target = [slice(a - o, b - o) for a, b, o in zip(low, high, begin, strict=True)]
+        found.append(Tile(grid.input_box(corner), tuple(source), tuple(target)))
+    return found

@@ -1,0 +1,1 @@
+"""Blocks, predictions, counts, scores."""
