@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dacapo_core.data.chunk_cache import divide_cache
 from dacapo_core.experiments.trainers.errors import MemberDiedError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Team:
                 f"run {config.name!r} wants {self.processes} processes, and this process already "
                 "shares the training of another run; train them in processes of their own"
             )
+        divide_cache(self.processes)
         dist.init_process_group(
             "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl",
             store=store,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,27 @@ class ArrayError(ValueError):
     """An array is there and cannot be used; the message names it."""
 
 
+class Reading(Protocol):
+    """A box that is being read."""
+
+    def result(self) -> NDArray[Any]:
+        """Wait for the voxels.
+
+        Raises:
+            ArrayError: they cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class DoneReading:
+    """A box that was in memory."""
+
+    values: NDArray[Any]
+
+    def result(self) -> NDArray[Any]:
+        return self.values
+
+
 class Array(ABC):
     """A three-dimensional array with a place in the world.
 
@@ -28,6 +51,7 @@ class Array(ABC):
         num_channels: length of the channel axis before them; None without one.
         voxel_size: z, y, x, in nm.
         offset: where the first voxel begins, in nm.
+        dtype: of the voxels as they are read.
     """
 
     name: str
@@ -40,7 +64,20 @@ class Array(ABC):
     @abstractmethod
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
         """The voxels from `begin` up to `end`, which are inside: ``(z, y, x)``, or
-        ``(channels, z, y, x)``. Safe to call from several threads."""
+        ``(channels, z, y, x)``. Safe to call from several threads.
+
+        Raises:
+            ArrayError: they cannot be read; it names the array.
+        """
+
+    def start_read(self, begin: Voxels, end: Voxels) -> Reading:
+        """Begin to read a box as `read` does; several may be under way."""
+        return DoneReading(self.read(begin, end))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the whole array takes."""
+        return math.prod(self.shape) * (self.num_channels or 1) * self.dtype.itemsize
 
 
 class NumpyArray(Array):

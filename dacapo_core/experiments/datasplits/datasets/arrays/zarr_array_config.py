@@ -1,4 +1,4 @@
-"""Where a zarr array is and how it is read."""
+"""Where an array is and how it is read."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ Offset = Annotated[tuple[float, ...], Field(min_length=2, max_length=3)]
 
 
 class ZarrArrayConfig(Configuration):
-    """A zarr array, format 2 or 3, or one level of an OME-Zarr (DaCapo's `ZarrArrayConfig`).
+    """A zarr array, format 2 or 3, or one level of an OME-Zarr, N5 or neuroglancer precomputed
+    volume (DaCapo's `ZarrArrayConfig`). Which of them is found out.
 
     Voxel size and offset come from the array's attributes (`voxel_size` or `resolution` and
-    `offset` as funlib writes them, cellmap's `transform`, or the coordinate transformations
-    of the OME-Zarr around it) unless they are given here.
+    `offset` as funlib writes them, cellmap's `transform`, N5's `pixelResolution`), else from those
+    of the group around it (the same, or the coordinate transformations of an OME-Zarr), or from
+    the `info` of a precomputed volume, unless they are given here. Axes may be in any order where
+    they are named.
     """
 
     type: Literal["zarr"] = "zarr"
     file_name: str = Field(
-        description="The zarr container: a path or any fsspec URL (s3://…, https://…, file://…)."
+        description="The container: a path or any fsspec URL (s3://…, https://…, file://…)."
     )
     dataset: str = Field(
         "",
-        description="Path of the array within the container, such as 'labels/mito' or 'em/s0'; "
-        "empty if file_name is the array itself.",
+        description="Path of the array within the container, such as 'labels/mito' or 'em/s0', or "
+        "the scale of a precomputed volume; empty if file_name is the array itself.",
     )
     storage_options: dict[str, Any] = Field(
         default_factory=dict,
@@ -68,6 +71,6 @@ class ZarrArrayConfig(Configuration):
             FileNotFoundError: there is no array at the URL.
             ArrayError: it is there and cannot be used; the message names it and says why.
         """
-        from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array import open_zarr
+        from dacapo_core.data.streamed_array import open_array
 
-        return open_zarr(self)
+        return open_array(self)

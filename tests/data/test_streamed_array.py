@@ -1,21 +1,20 @@
-"""Zarr arrays of every format, at real URLs, and what is said when they cannot be used."""
+"""Zarr arrays at real URLs, the cache that they share, and what is said if they are of no use."""
 
 from __future__ import annotations
 
-import functools
-import http.server
-import json
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
 from zarr.storage import FsspecStore
 
+from dacapo_core.data.chunk_cache import cache_bytes, divide_cache, set_cache_bytes
+from dacapo_core.data.machine_memory import memory_bytes
 from dacapo_core.experiments.datasplits.datasets.arrays import ZarrArrayConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 
@@ -55,18 +54,11 @@ def ome(path: str, scale: list[float], translation: list[float]) -> dict[str, An
 
 
 @pytest.fixture
-def http_server(tmp_path: Path) -> Iterator[str]:
-    """The URL of a real server of `tmp_path`."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def own_cache() -> Iterator[None]:
+    """A cache that this test alone changes."""
+    yield
+    divide_cache(1)
+    set_cache_bytes(None)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -146,38 +138,91 @@ def test_an_image_is_a_volume_of_one_section(tmp_path: Path) -> None:
     assert np.array_equal(array.read((0, 1, 1), (1, 3, 3)), DATA[:1, 1:3, 1:3])
 
 
-def test_large_arrays_are_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dacapo_core.experiments.datasplits.datasets.arrays import zarr_array
-
-    monkeypatch.setattr(zarr_array, "KEPT_BYTES", 0)
+def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     write(str(tmp_path / "em"), zarr_format=2)
     array = ZarrArrayConfig(file_name=str(tmp_path / "em")).array()
     # what is outside the box may be missing altogether
     (tmp_path / "em/1.2.3").write_bytes(b"damaged")
     assert np.array_equal(array.read((0, 0, 0), (2, 4, 6)), DATA[:2, :4, :6])
-    with pytest.raises(ArrayError, match="em cannot be read"):
+    with pytest.raises(ArrayError, match=r"em cannot be read: .*1\.2\.3"):
         array.read((0, 0, 0), (4, 6, 8))
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_decoded_chunks_are_kept_as_far_as_the_bound_goes(
+    tmp_path: Path, own_cache: None, codec: str
+) -> None:
+    path = tmp_path / "em"
+    data = np.arange(8 * 64 * 64, dtype=np.uint16).reshape(8, 64, 64)
+    compressor = {"zstd": numcodecs.Zstd(), "lz4": numcodecs.LZ4()}[codec]
+    stored = zarr.create_array(
+        str(path), data=data, chunks=(1, 64, 64), compressors=compressor, zarr_format=2
+    )
+    stored.attrs["voxel_size"] = [8, 8, 8]
+    first, second = (ZarrArrayConfig(file_name=str(path)).array() for _ in range(2))
+    assert first.nbytes == data.nbytes
+    chunk = data[0].nbytes
+    # most of one array, and none of it twice where tensorstore shares it between two
+    set_cache_bytes(16 * chunk)
+    readings = [first.start_read((z, 0, 0), (z + 1, 64, 64)) for z in range(8)]
+    assert np.array_equal(np.concatenate([each.result() for each in readings]), data)
+    assert np.array_equal(second.read((0, 0, 0), (8, 64, 64)), data)
+    for file in path.glob("*.0.0"):
+        file.write_bytes(b"damaged")
+    for array in (first, second):
+        assert np.array_equal(array.read((3, 0, 0), (6, 64, 64)), data[3:6])
+    # a smaller bound gives up what was kept, in arrays that are open too
+    set_cache_bytes(2 * chunk)
+    with pytest.raises(ArrayError, match="em cannot be read"):
+        first.read((3, 0, 0), (4, 64, 64))
+
+
+def test_a_volume_larger_than_the_cache_is_read_from_a_server_again(
+    tmp_path: Path, own_cache: None, http_server: str
+) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 255, (32, 32, 32), np.uint8)
+    stored = zarr.create_array(str(tmp_path / "em"), data=data, chunks=(16, 16, 16))
+    stored.attrs["voxel_size"] = [8, 8, 8]
+    set_cache_bytes(2 * 16**3)
+    array = ZarrArrayConfig(file_name=f"{http_server}/em").array()
+    for _ in range(10):
+        begin = rng.integers(0, 24, 3)
+        z, y, x = begin
+        box = (tuple(begin), tuple(begin + 8))
+        assert np.array_equal(array.read(*box), data[z : z + 8, y : y + 8, x : x + 8])
+
+
+def test_the_cache_takes_a_share_of_what_memory_there_is(own_cache: None) -> None:
+    whole = cache_bytes()
+    assert 0 < whole <= memory_bytes() / 8
+    divide_cache(4)
+    assert cache_bytes() == pytest.approx(whole / 4, abs=4)
+    with pytest.raises(ValueError, match="-1 bytes"):
+        set_cache_bytes(-1)
 
 
 def test_errors_name_the_array_and_the_way_out(tmp_path: Path, http_server: str) -> None:
     write(str(tmp_path / "v.zarr/labels/mito"), attributes={})
     write(str(tmp_path / "text"), np.zeros((2, 2, 2), "datetime64[s]").view("M8[s]").astype("c8"))
     write(str(tmp_path / "five"), np.zeros((2, 3, 2, 2, 2), np.uint8))
-    write(str(tmp_path / "xyz"), attributes={"axis_names": ["x", "y", "z"]})
+    write(str(tmp_path / "zyy"), attributes={"axis_names": ["z", "y", "y"]})
     zarr.open_group(str(tmp_path / "v.zarr/labels"), mode="a")
-    (tmp_path / "old.n5/em").mkdir(parents=True)
-    (tmp_path / "old.n5/em/attributes.json").write_text(json.dumps({"dimensions": [8, 6, 4]}))
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/zarr.json").write_text('{"zarr_format": 3, "node_ty')
+    (tmp_path / "file").write_text("no folder")
     cases: list[tuple[str, str, type[Exception], str]] = [
-        (str(tmp_path / "v.zarr"), "nothing", FileNotFoundError, "no zarr array at .*nothing"),
-        (f"{http_server}/v.zarr", "nothing", FileNotFoundError, "no zarr array at http"),
+        (str(tmp_path / "v.zarr"), "nothing", FileNotFoundError, "no zarr array.* at .*nothing"),
+        (f"{http_server}/v.zarr", "nothing", FileNotFoundError, "no zarr array.* at http"),
         ("http://127.0.0.1:9/v.zarr", "em", ArrayError, "127.0.0.1:9/v.zarr/em cannot be opened"),
         ("nosuch://v.zarr", "em", ArrayError, "nosuch://v.zarr/em cannot be opened"),
         (str(tmp_path / "v.zarr"), "labels", ArrayError, "is a group.*: mito"),
         (str(tmp_path / "v.zarr"), "labels/mito", ArrayError, "set voxel_size"),
-        (str(tmp_path / "old.n5"), "em", ArrayError, "is N5"),
+        (str(tmp_path / "cut"), "", ArrayError, "cut cannot be opened: .*zarr.json|JSON"),
+        (str(tmp_path / "file"), "em", FileNotFoundError, "file/em; check file_name"),
         (str(tmp_path / "text"), "", ArrayError, "complex64, not numbers"),
         (str(tmp_path / "five"), "", ArrayError, r"shape \(2, 3, 2, 2, 2\)"),
-        (str(tmp_path / "xyz"), "", ArrayError, "axes x, y, z"),
+        (str(tmp_path / "zyy"), "", ArrayError, "axes z, y, y"),
     ]
     for file_name, dataset, error, message in cases:
         with pytest.raises(error, match=message):

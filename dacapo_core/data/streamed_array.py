@@ -1,0 +1,218 @@
+"""Arrays of any format and file system, read box by box through one cache of decoded chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+
+from dacapo_core.data.chunk_cache import chunk_cache
+from dacapo_core.data.storage_places import key_value_store
+from dacapo_core.data.volume_axes import volume_axes
+from dacapo_core.data.volume_files import SECONDS, explained
+from dacapo_core.data.volume_formats import StoredArray, find_array, groups_around
+from dacapo_core.data.volume_metadata import (
+    VolumeMetadata,
+    group_metadata,
+    ome_without_scales,
+    own_metadata,
+)
+from dacapo_core.experiments.datasplits.datasets.arrays.array import (
+    Array,
+    ArrayError,
+    Voxels,
+    box,
+)
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import (
+        ZarrArrayConfig,
+    )
+
+# a read is given up when it is slower than this, or nothing came for so long
+_SECONDS = 300.0
+_BYTES_PER_SECOND = 100e3
+
+
+class StreamedArray(Array):
+    """An array whose chunks are read when they are asked for; see ``open_array``.
+
+    Any number of threads may read; decoding goes on outside the interpreter lock.
+
+    Args:
+        name: how messages call it.
+        opened: opens it anew, with the cache that is in force.
+        metadata: its axes, voxel size and offset.
+    """
+
+    def __init__(
+        self, name: str, opened: Callable[[ts.Context], ts.TensorStore], metadata: VolumeMetadata
+    ) -> None:
+        self.name = name
+        self._opened = opened
+        self._cache = chunk_cache()
+        store = opened(self._cache)
+        self.dtype = store.dtype.numpy_dtype
+        if self.dtype.kind not in "buif":
+            raise ArrayError(f"{name} holds {store.dtype.name}, not numbers")
+        self._axes = axes = volume_axes(name, store.shape, metadata)
+        self.num_channels = max(axes.leading) if axes.leading else None
+        self.shape = axes.shape
+        self.voxel_size = axes.voxel_size
+        self.offset = axes.offset
+        self._store = self._arranged(store)
+
+    def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
+        return self.start_read(begin, end).result()
+
+    def start_read(self, begin: Voxels, end: Voxels) -> StreamedRead:
+        cache = chunk_cache()
+        if cache is not self._cache:
+            self._cache, self._store = cache, self._arranged(self._opened(cache))
+        try:
+            return StreamedRead(self.name, self._store[(..., *box(begin, end))])
+        except ValueError as error:
+            raise ArrayError(f"{self.name} cannot be read: {explained(error)}") from error
+
+    def _arranged(self, store: ts.TensorStore) -> ts.TensorStore:
+        """``([channels,] z, y, x)`` of what is stored; nothing is read."""
+        axes = self._axes
+        store = store.transpose(axes.order)
+        if axes.leading:
+            channels = axes.leading.index(max(axes.leading))
+            store = store[
+                tuple(slice(None) if i == channels else 0 for i in range(len(axes.leading)))
+            ]
+        return store[..., ts.newaxis, :, :] if axes.flat else store
+
+
+class StreamedRead:
+    """A box that is being read."""
+
+    def __init__(self, name: str, part: ts.TensorStore) -> None:
+        self._name = name
+        size = part.dtype.numpy_dtype.itemsize * part.size
+        self._seconds = _SECONDS + size / _BYTES_PER_SECOND
+        self._future = part.read(order="C")
+
+    def result(self) -> NDArray[Any]:
+        """Wait for the voxels.
+
+        Raises:
+            ArrayError: they cannot be read, or not within minutes; it names the array.
+        """
+        try:
+            return np.asarray(self._future.result(timeout=self._seconds))
+        except TimeoutError as error:
+            raise ArrayError(
+                f"{self._name} cannot be read: no answer within {self._seconds:.0f} s; check that "
+                "its server can be reached"
+            ) from error
+        except Exception as error:
+            # each codec and file system fails in its own way
+            raise ArrayError(f"{self._name} cannot be read: {explained(error)}") from error
+
+
+def open_array(config: ZarrArrayConfig) -> StreamedArray:
+    """The array of a configuration; see ``ZarrArrayConfig.array``."""
+    name = config.url
+    stored = find_array(name, config.storage_options)
+    metadata = _metadata(name, stored, config)
+    return StreamedArray(name, lambda cache: _opened(name, stored, config, cache), metadata)
+
+
+def _opened(
+    name: str, stored: StoredArray, config: ZarrArrayConfig, cache: ts.Context
+) -> ts.TensorStore:
+    spec = key_value_store(stored.folder, config.storage_options)
+    is_zarr = stored.driver in ("zarr", "zarr3")
+    if spec is None and is_zarr:
+        return _opened_with_zarr(name, config, cache)
+    if spec is None:
+        raise ArrayError(
+            f"{name} is {stored.driver.replace('_', ' ')}, which is read from paths, https, s3 and "
+            "gs URLs with ordinary storage_options; copy it there, or convert it to zarr"
+        )
+    # chunks do not change while a run reads them
+    wanted = {"driver": stored.driver, "kvstore": spec, "recheck_cached_data": "open"}
+    try:
+        opened = ts.open({**wanted, **_details(stored)}, read=True, context=cache)
+        store = opened.result(timeout=SECONDS)
+    except Exception as error:
+        # each file system and codec fails in its own way
+        if is_zarr and isinstance(error, ValueError):
+            return _opened_with_zarr(name, config, cache)
+        raise ArrayError(f"{name} cannot be opened: {explained(error)}") from error
+    if is_zarr:
+        return store
+    store = store[ts.d[:].translate_to[0]].T
+    return store[0] if stored.scale is not None and store.shape[0] == 1 else store
+
+
+def _details(stored: StoredArray) -> dict[str, Any]:
+    if stored.scale is not None:
+        return {"scale_index": stored.scale_index}
+    if stored.driver == "n5":
+        # tensorstore refuses attributes that it expects otherwise, such as three values of
+        # resolution where there are channels; these alone say how chunks are stored
+        known = ("dimensions", "blockSize", "dataType", "compression")
+        said = {key: stored.attributes[key] for key in known if key in stored.attributes}
+        return {"metadata": said, "assume_metadata": True, "open": True}
+    return {}
+
+
+def _opened_with_zarr(name: str, config: ZarrArrayConfig, cache: ts.Context) -> ts.TensorStore:
+    from dacapo_core.data.zarr_chunks import open_with_zarr
+
+    return open_with_zarr(name, config.storage_options, cache)
+
+
+def _metadata(name: str, stored: StoredArray, config: ZarrArrayConfig) -> VolumeMetadata:
+    if stored.scale is not None:
+        found = _of_scale(stored.scale)
+    else:
+        found = _of_attributes(name, stored, config)
+    return VolumeMetadata(
+        axes=found.axes or stored.dimension_names,
+        voxel_size=config.voxel_size or found.voxel_size,
+        offset=config.offset or found.offset,
+    )
+
+
+def _of_scale(scale: Any) -> VolumeMetadata:
+    size = [float(value) for value in reversed(scale["resolution"])]
+    first = [int(value) for value in reversed(scale.get("voxel_offset") or (0, 0, 0))]
+    offset = [a * b for a, b in zip(size, first, strict=True)]
+    return VolumeMetadata(None, tuple(size), tuple(offset))
+
+
+def _of_attributes(name: str, stored: StoredArray, config: ZarrArrayConfig) -> VolumeMetadata:
+    """What the array's attributes say, else what those of the nearest group say."""
+    attributes, x_first = stored.attributes, stored.x_first
+    try:
+        own = own_metadata(attributes, x_first=x_first)
+        if own.voxel_size is not None:
+            return own
+        groups = groups_around(name, config.storage_options)
+        for group in groups:
+            found = group_metadata(group.attributes, group.path, attributes, x_first=x_first)
+            if found.voxel_size is not None:
+                return VolumeMetadata(
+                    own.axes or found.axes, found.voxel_size, own.offset or found.offset
+                )
+    except ArrayError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if config.voxel_size is not None:
+            return VolumeMetadata()
+        raise ArrayError(f"{name}: attributes that cannot be understood: {error}") from error
+    for group in groups:
+        if config.voxel_size is None and ome_without_scales(group.attributes):
+            raise ArrayError(
+                f"{name} has no voxel_size in its attributes, and the group {group.url} around it "
+                "says ome, but holds no multiscales; set voxel_size (in nm) by hand"
+            )
+    return own
