@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from pydantic import ValidationError
 
@@ -91,22 +92,111 @@ def test_errors_name_both_arrays() -> None:
     truth = np.ones((4, 4, 4), np.uint8)
     first = NumpyArray("first", truth, (8.0,) * 3)
     small = NumpyArray("small", truth[:2], (8.0,) * 3)
+    apart = NumpyArray("apart", truth, (8.0,) * 3, (0.0, 0.0, 80.0))
     with pytest.raises(ArrayError, match=r"raw has \(8.0.*truth has \(3.0"):
         RawGTDataset("v", RAW, labels(truth, 3.0))
     with pytest.raises(ArrayError, match="raw and ground truth truth do not overlap"):
         RawGTDataset("v", RAW, labels(truth, 8.0, 800.0))
     with pytest.raises(ArrayError, match=r"'v': roi .* is not inside the ground truth truth"):
         RawGTDataset("v", RAW, labels(truth), roi=((0, 0, 0), (5, None, None)))
-    with pytest.raises(ArrayError, match=r"mask small .* does not cover ground truth truth"):
-        RawGTDataset("v", RAW, labels(truth), mask=small)
+    with pytest.raises(ArrayError, match=r"'v': mask apart does not overlap .* truth truth"):
+        RawGTDataset("v", RAW, labels(truth), mask=apart)
+    with pytest.raises(ArrayError, match=r"mask coarse has voxel size \(8.2"):
+        RawGTDataset("v", RAW, labels(truth), mask=NumpyArray("coarse", truth, (8.2,) * 3))
     with pytest.raises(ArrayError, match="small has shape"):
         ConcatLabels({"a": first, "b": small})
     with pytest.raises(ArrayError, match="moved has shape"):
         ConcatLabels({"a": first, "b": NumpyArray("moved", truth, (8.0,) * 3, (16.0, 0.0, 0.0))})
     with pytest.raises(ArrayError, match="truth has 2 channels, and 1 are named"):
         ChannelLabels(NumpyArray("truth", np.ones((2, 4, 4, 4)), (8.0,) * 3), ["mito"])
-    with pytest.raises(ArrayError, match="floats holds float64, not integer labels"):
-        GroupedLabels(NumpyArray("floats", np.ones((4, 4, 4)), (8.0,) * 3), {"a": [1]}, None, [])
+
+
+def test_a_mask_may_cover_a_part() -> None:
+    mask = np.ones((2, 2, 6), np.uint8)
+    mask[0, 0, 2] = 0
+    dataset = RawGTDataset(
+        "v",
+        RAW,
+        labels(np.ones((4, 4, 4), np.uint8)),
+        # it begins a voxel after the ground truth in z, and before it in x
+        mask=NumpyArray("mask", mask, (8.04,) * 3, (8.0, 0.0, -8.0)),
+    )
+    assert (dataset.begin, dataset.end) == ((1, 0, 0), (3, 2, 4))
+    _, known = dataset.read_labels((0, 0, 0), (4, 4, 4), ["mito"])
+    expected = np.zeros((4, 4, 4), bool)
+    expected[1:3, 0:2] = True
+    expected[1, 0, 1] = False
+    assert np.array_equal(known[0], expected)
+
+
+def test_whole_numbers_as_floats_are_labels_and_fractions_are_not() -> None:
+    values = np.array([0, 3, 4, 3, -1, 0], np.float32).reshape(1, 1, 6)
+    grouped = GroupedLabels(NumpyArray("f", values, (8.0,) * 3), {"mito": [3, 4]}, [0], [-1])
+    found, known = grouped.read((0, 0, 0), (1, 1, 6))
+    assert found.ravel().tolist() == [False, True, True, True, False, False]
+    assert known.ravel().tolist() == [True, True, True, True, False, True]
+    cells = GroupedLabels(NumpyArray("f", values, (8.0,) * 3), {"cell": []}, [0], [-1])
+    ids = cells.read_instances("cell", (0, 0, 0), (1, 1, 6))
+    assert ids.dtype.kind == "i"
+    assert ids.ravel().tolist() == [0, 3, 4, 3, 0, 0]
+    for wrong in (2.5, np.nan, np.inf):
+        values[0, 0, 4] = wrong
+        array = NumpyArray("f", values, (8.0,) * 3)
+        for truth in (
+            GroupedLabels(array, {"mito": [3, 4]}, [0], []),
+            GroupedLabels(array, {"cell": []}, [0], []),
+            ChannelLabels(array, ["mito"]),
+            ConcatLabels({"mito": array}),
+        ):
+            with pytest.raises(ArrayError, match=rf"f holds {wrong} at voxel \(0, 0, 4\)"):
+                truth.read((0, 0, 1), (1, 1, 6))
+            faults = truth.faults([torch.from_numpy(values)])
+            assert faults is not None
+            assert bool(faults)
+
+
+def test_ids_above_the_signed_range_are_told_apart() -> None:
+    high = np.array([0, 2**63, 2**63 + 1, 2**64 - 1, 5, 0], np.uint64).reshape(1, 1, 6)
+    array = NumpyArray("ids", high, (8.0,) * 3)
+    named = GroupedLabels(array, {"a": [2**63], "b": [2**63 + 1, 5]}, [0], [2**64 - 1])
+    found, known = named.read((0, 0, 0), (1, 1, 6))
+    assert np.argwhere(found[0, 0, 0]).ravel().tolist() == [1]
+    assert np.argwhere(found[1, 0, 0]).ravel().tolist() == [2, 4]
+    assert np.argwhere(~known[0, 0]).ravel().tolist() == [3]
+    cells = GroupedLabels(array, {"cell": []}, [0], [2**64 - 1])
+    ids = cells.read_instances("cell", (0, 0, 0), (1, 1, 6))
+    assert ids.ravel().tolist() == [0, 2**63, 2**63 + 1, 0, 5, 0]
+    with pytest.raises(ArrayError, match=f"ids holds label values .*: {2**63 + 1}"):
+        GroupedLabels(array, {"a": [2**63, 5]}, [0], [2**64 - 1]).read((0, 0, 0), (1, 1, 6))
+
+
+def test_crops_of_one_raw_volume_lie_where_they_were_cut(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 255, (40, 40, 40), np.uint8)
+    zarr.create_array(str(tmp_path / "em"), data=raw).attrs["voxel_size"] = [8, 8, 8]
+    for crop, (begin, classes) in enumerate((((4, 20, 0), ["mito"]), ((30, 2, 9), ["er", "pm"]))):
+        z, y, x = begin
+        # what is labelled is what is bright, so that the place can be told
+        truth = np.stack([raw[z : z + 6, y : y + 6, x : x + 6] > 100] * len(classes))
+        group = zarr.create_group(str(tmp_path / f"crop{crop}"))
+        group.create_array("labels", data=truth.astype(np.uint8))
+        group.attrs.update({"resolution": [8, 8, 8], "offset": [8 * c for c in begin]})
+        dataset = RawGTDatasetConfig.model_validate(
+            {
+                "name": f"crop{crop}",
+                "raw_config": {"file_name": str(tmp_path / "em")},
+                "gt_config": {
+                    "type": "zarr",
+                    "file_name": str(tmp_path / f"crop{crop}"),
+                    "dataset": "labels",
+                    "channels": classes,
+                },
+            }
+        ).dataset()
+        labels, known = dataset.read_labels((0, 0, 0), raw.shape, ["mito", "er", "pm"])
+        for index, channel in enumerate(("mito", "er", "pm")):
+            assert known[index].any() == (channel in classes)
+            assert np.array_equal(labels[index], (raw > 100) & known[index])
 
 
 def test_an_axis_of_one_channel_is_no_channel_axis() -> None:

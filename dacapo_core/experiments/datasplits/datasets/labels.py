@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dacapo_core.data.stored_types import stored_numbers, stored_tensor
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, Voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import (
+    Array,
+    ArrayError,
+    Voxels,
+    same_voxel_size,
+)
 
 # comparing with each value in turn is faster than sorting up to here
 _FEW = 8
@@ -48,17 +53,29 @@ class Labels(ABC):
             ArrayError: a value that means nothing; it is named.
         """
         values = [array.read(begin, end) for array in self.arrays]
-        self.check(values)
+        self.check(values, begin)
         labels, known = self.to_channels([stored_tensor(each) for each in values])
         return labels.numpy(), known.numpy()
 
-    def check(self, values: Sequence[NDArray[Any]]) -> None:
+    def check(self, values: Sequence[NDArray[Any]], begin: Voxels) -> None:
         """Refuse values, read from `arrays`, that mean nothing.
+
+        Args:
+            begin: the voxel where they begin.
 
         Raises:
             ArrayError: it names them.
         """
-        return
+        for array, each in zip(self.arrays, values, strict=True):
+            if each.dtype.kind != "f":
+                continue
+            strange = np.argwhere(~(np.isfinite(each) & (each == np.rint(each))))
+            if len(strange):
+                place = tuple(int(i) + b for i, b in zip(strange[0][-3:], begin, strict=True))
+                raise ArrayError(
+                    f"{array.name} holds {each[tuple(strange[0])]} at voxel {place}; labels are "
+                    "whole numbers. Correct it, or threshold what is not labels yet"
+                )
 
     @abstractmethod
     def to_channels(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -70,7 +87,12 @@ class Labels(ABC):
 
     def faults(self, values: Sequence[Tensor]) -> Tensor | None:
         """Whether `check` would refuse `values`: a bool on their device; None if it never does."""
-        return None
+        found = None
+        for each in values:
+            if each.is_floating_point():
+                strange = (~(each.isfinite() & (each == each.round()))).any()
+                found = strange if found is None else found | strange
+        return found
 
     def read_instances(self, channel: str, begin: Voxels, end: Voxels) -> NDArray[Any] | None:
         """Instance ids ``(z, y, x)``, 0 is background; None if `channel` has no instances."""
@@ -104,7 +126,7 @@ class ConcatLabels(Labels):
         first = self.array
         for array in self.arrays:
             check_no_channel_axis(array)
-            same = np.allclose(array.voxel_size, first.voxel_size, rtol=1e-3)
+            same = same_voxel_size(array.voxel_size, first.voxel_size)
             same &= np.allclose(array.offset, first.offset, atol=min(first.voxel_size) / 2)
             if array.shape != first.shape or not same:
                 raise ArrayError(
@@ -118,7 +140,7 @@ class ConcatLabels(Labels):
 
 
 class GroupedLabels(Labels):
-    """Integer labels, one channel a group of values; see ``BinarizeArrayConfig``."""
+    """Whole numbers, one channel a group of values; see ``BinarizeArrayConfig``."""
 
     def __init__(
         self,
@@ -129,8 +151,6 @@ class GroupedLabels(Labels):
     ) -> None:
         """`background` None: every value that is not grouped."""
         check_no_channel_axis(array)
-        if array.dtype.kind not in "iub":
-            raise ArrayError(f"{array.name} holds {array.dtype}, not integer labels")
         self.arrays = [array]
         self.groupings = groupings
         self.channels = list(groupings)
@@ -147,7 +167,8 @@ class GroupedLabels(Labels):
         if self.groupings.get(channel) != []:
             return None
         values = read_volume(self.array, begin, end)
-        return np.where(self._foreground(stored_tensor(values), []).numpy(), values, 0)
+        ids = np.where(self._foreground(stored_tensor(values), []).numpy(), values, 0)
+        return ids.astype(np.int64) if ids.dtype.kind == "f" else ids
 
     def _foreground(self, values: Tensor, ids: list[int]) -> Tensor:
         if ids:
@@ -172,12 +193,14 @@ class GroupedLabels(Labels):
         return sorted(grouped | {*self.background, *self.unlabelled})
 
     def faults(self, values: Sequence[Tensor]) -> Tensor | None:
-        meant = self._meant
+        fraction, meant = super().faults(values), self._meant
         if meant is None:
-            return None
-        return ~self._is_any(values[0], meant).all()
+            return fraction
+        strange = ~self._is_any(values[0], meant).all()
+        return strange if fraction is None else strange | fraction
 
-    def check(self, values: Sequence[NDArray[Any]]) -> None:
+    def check(self, values: Sequence[NDArray[Any]], begin: Voxels) -> None:
+        super().check(values, begin)
         faults = self.faults([stored_tensor(each) for each in values])
         if faults is None or not bool(faults):
             return

@@ -14,7 +14,12 @@ from dacapo_core.experiments.datasplits.datasets.arrays import (
     ConcatArrayConfig,
     GroundTruthConfig,
 )
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, Voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import (
+    Array,
+    ArrayError,
+    Voxels,
+    same_voxel_size,
+)
 from dacapo_core.experiments.datasplits.datasets.labels import (
     ChannelLabels,
     ConcatLabels,
@@ -63,7 +68,7 @@ class RawGTDataset:
         self._origin = origin(labels.array, raw)
         self.begin, self.end = self._box(roi)
         if mask is not None:
-            self._check_mask(mask)
+            self.begin, self.end = self._masked(mask)
 
     @property
     def channels(self) -> list[str]:
@@ -205,20 +210,24 @@ class RawGTDataset:
             target,
         )
 
-    def _check_mask(self, mask: Array) -> None:
+    def _masked(self, mask: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The used box as far as the mask goes; beyond it nothing is known."""
         check_no_channel_axis(mask)
         truth = self.labels.array
-        if not np.allclose(mask.voxel_size, truth.voxel_size, rtol=1e-3):
+        if not same_voxel_size(mask.voxel_size, truth.voxel_size):
             raise ArrayError(
                 f"mask {mask.name} has voxel size {mask.voxel_size}, ground truth {truth.name} "
                 f"has {truth.voxel_size}"
             )
-        shift = origin(mask, truth)
-        if any(s > 0 or s + n < m for s, n, m in zip(shift, mask.shape, truth.shape, strict=True)):
+        first = self.mask_origin
+        begin = tuple(max(b, f) for b, f in zip(self.begin, first, strict=True))
+        end = tuple(min(e, f + n) for e, f, n in zip(self.end, first, mask.shape, strict=True))
+        if any(b >= e for b, e in zip(begin, end, strict=True)):
             raise ArrayError(
-                f"mask {mask.name} of shape {mask.shape} does not cover ground truth "
-                f"{truth.name} of shape {truth.shape}"
+                f"volume {self.name!r}: mask {mask.name} does not overlap the part of ground truth "
+                f"{truth.name} that is used; check roi, voxel_size and offset"
             )
+        return begin, end
 
     def _mask_box(self, begin: Voxels, end: Voxels) -> tuple[Voxels, Voxels]:
         assert self.mask is not None

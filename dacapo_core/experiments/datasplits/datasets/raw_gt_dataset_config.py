@@ -44,7 +44,9 @@ class RawGTDatasetConfig(Configuration):
     raw_config: ZarrArrayConfig = Field(description="The raw data.")
     gt_config: GroundTruthConfig | None = Field(None, description="The ground truth.")
     mask_config: ZarrArrayConfig | None = Field(
-        None, description="Zero where the ground truth says nothing: no loss, no score."
+        None,
+        description="Zero where the ground truth says nothing: no loss, no score. It may cover "
+        "a part of the ground truth; beyond it nothing is said either.",
     )
     roi: RoiConfig = Field(
         RoiConfig(),

@@ -103,6 +103,11 @@ class NumpyArray(Array):
         return self.data[(..., *box(begin, end))]
 
 
+def same_voxel_size(one: Nanometres, other: Nanometres) -> bool:
+    """Whether two sizes differ by rounding at most: by no more than 1 %."""
+    return bool(np.allclose(one, other, rtol=0.01, atol=0))
+
+
 def box(begin: Voxels, end: Voxels) -> tuple[Any, ...]:
     """The slices of a box."""
     return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))
