@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dacapo_core.experiments.trainers.schedule import Extension, extension_notice
 from dacapo_core.experiments.training_stats import TrainingStats
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
 
     A run that goes on from there equals one that was never interrupted. Scores and best records
     past that point are withdrawn: the iterations they judged will be trained anew. The statistics
-    of the iterations before it come back from the store.
+    of the iterations before it come back from the store. A run that is to have more iterations than
+    the checkpoint was trained for is extended, see ``TrainerConfig.extension``; the reason says
+    what the learning rate will do.
 
     Raises:
         ValueError: the checkpoint does not fit the configuration, or lacks part of the state.
@@ -48,13 +51,39 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     if exact:
         run.load_extra_state(weights.extra)
     run.iteration = newest
+    reason = _why(newest, stored, exact)
+    if exact:
+        planned = weights.extra.get("num_iterations") or _stored_length(run, store)
+        reason += _extend(run, planned)
     store.withdraw_after(run.name, newest)
     run.training_stats.iteration_stats[:] = [
         stats
         for record in store.training_stats(run.name)
         for stats in TrainingStats.from_record(record).iteration_stats
     ]
-    return Resumption(newest, _why(newest, stored, exact))
+    return Resumption(newest, reason)
+
+
+def _stored_length(run: Run, store: LocalWeightsStore) -> int:
+    """How many iterations the run was last to have, of checkpoints that do not say so."""
+    stored = store.run_config(run.name) or {}
+    return int(stored.get("num_iterations", run.config.num_iterations))
+
+
+def _extend(run: Run, planned: int) -> str:
+    """Note that the run has more iterations than were `planned`, and say what that means."""
+    if not planned < run.config.num_iterations:
+        return ""
+    extension = Extension(run.iteration, planned, run.config.trainer_config.extension)
+    run.extensions.append(extension)
+    highest = run.config.learning_rate
+    notice = extension_notice(
+        extension,
+        run.config.num_iterations,
+        lambda iteration: highest * run.learning_rate_factor(iteration),
+        highest,
+    )
+    return f"; {notice}"
 
 
 def _nothing_to_resume(stored: list[int]) -> str:

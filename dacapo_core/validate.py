@@ -126,6 +126,7 @@ def _score(
         dataset=dataset.name,
         criteria={name: higher_is_better(name) for name in names if store_best(name)},
         entries=entries,
+        extended=[extension.at for extension in run.extensions],
     )
 
 
@@ -142,6 +143,7 @@ def score_rows(records: list[ScoresRecord]) -> list[dict[str, Any]]:
     """Scores as rows for ``pandas.DataFrame(score_rows(store.scores(run)))``.
 
     One row an iteration, dataset, set of parameters and criterion; the parameters are columns.
+    ``extended`` counts how often the run had been given more iterations by then.
     From there ``.set_index([...])["score"].to_xarray()`` is an xarray array.
     """
     return [
@@ -150,6 +152,7 @@ def score_rows(records: list[ScoresRecord]) -> list[dict[str, Any]]:
             "dataset": record.dataset,
             **entry.parameters,
             "criterion": criterion,
+            "extended": len(record.extended),
             "score": float("nan") if score is None else score,
         }
         for record in records

@@ -91,7 +91,8 @@ def _event_files(live: LiveRun, iteration: int) -> EventFiles | None:
 def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     """Refuse to go on with a run that was begun with another configuration.
 
-    More iterations than it was begun with are no other configuration.
+    More iterations than it was begun with are no other configuration, nor is what the learning
+    rate does then.
 
     Raises:
         RunConfigChangedError: it names each field with its stored and its new value.
@@ -101,6 +102,8 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     changed = stored.difference(config)
     if config.num_iterations >= stored.num_iterations:
         changed.pop("num_iterations", None)
+    if config.num_iterations > stored.num_iterations:
+        changed.pop("trainer_config.extension", None)
     if changed:
         listed = "; ".join(f"{field}: {old!r} → {new!r}" for field, (old, new) in changed.items())
         raise RunConfigChangedError(

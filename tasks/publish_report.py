@@ -53,6 +53,7 @@ def read_report(
         store_url=live.store.basedir,
         iteration=live.run.iteration,
         num_iterations=config.num_iterations,
+        extended={each.at: each.planned for each in live.run.extensions},
         samples_per_second=rate,
         seconds_left=left / rate if rate else None,
         peak_memory=peak_memory(live.run.device),

@@ -17,7 +17,7 @@ from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import parameter_groups
 from dacapo_core.experiments.trainers.precision import resolve_precision
-from dacapo_core.experiments.trainers.schedule import learning_rate_factor
+from dacapo_core.experiments.trainers.schedule import Extension, learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Run:
         seed: the configuration's, for this repetition.
         iteration: how many iterations are done.
         skipped_in_a_row: how many of the last of them changed nothing, see `TrainingStep`.
+        extensions: where it was given more iterations than it was begun with.
         training_stats: the iterations of this process.
         team: the processes that share the training, if there are several.
     """
@@ -46,6 +47,7 @@ class Run:
         self.device = find_device(device)
         self.iteration = 0
         self.skipped_in_a_row = 0
+        self.extensions: list[Extension] = []
         self.training_stats = TrainingStats(config.batch_size)
         self.team: Team | None = None
         self.seed = config.seed + config.repetition
@@ -78,15 +80,23 @@ class Run:
             else None
         )
 
-    def set_learning_rate(self) -> float:
-        """Give the optimizer the rate with which the next iteration is trained, and return it.
+    def learning_rate_factor(self, iteration: int) -> float:
+        """Share of the highest learning rate with which `iteration` (from 0) is trained.
 
-        The schedule depends on the iteration alone, so it needs no state in a checkpoint.
+        It depends on configuration and extensions alone.
         """
         trainer = self.config.trainer_config
-        factor = learning_rate_factor(
-            self.iteration, self.config.num_iterations, trainer.warmup_iterations, trainer.schedule
+        return learning_rate_factor(
+            iteration,
+            self.config.num_iterations,
+            trainer.warmup_iterations,
+            trainer.schedule,
+            self.extensions,
         )
+
+    def set_learning_rate(self) -> float:
+        """Give the optimizer the rate with which the next iteration is trained, and return it."""
+        factor = self.learning_rate_factor(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         return self.config.learning_rate * factor
@@ -174,6 +184,8 @@ class Run:
         state: dict[str, Any] = {
             "iteration": self.iteration,
             "skipped_in_a_row": self.skipped_in_a_row,
+            "num_iterations": self.config.num_iterations,
+            "extensions": [list(extension) for extension in self.extensions],
             "scaler": self.scaler.state_dict(),
             "random_state": dict(self._random_state),
         }
@@ -196,6 +208,7 @@ class Run:
             )
         self.iteration = int(state["iteration"])
         self.skipped_in_a_row = int(state["skipped_in_a_row"])
+        self.extensions = [Extension(*each) for each in state.get("extensions", [])]
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self._random_state = {name: value.cpu() for name, value in state["random_state"].items()}

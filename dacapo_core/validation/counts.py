@@ -37,7 +37,7 @@ def count_above(
     found = len(limits) + 1
     total = torch.zeros(2 * found + 1, dtype=torch.int64, device=prediction.device)
     size = VOXELS_AT_ONCE.get(prediction.device.type, 2**18)
-    parts = (each.reshape(-1).split(size) for each in (prediction, truth, known))
+    parts = (each.contiguous().view(-1).split(size) for each in (prediction, truth, known))
     for values, true, certain in zip(*parts, strict=True):
         above = torch.bucketize(values, limits, out_int32=True)
         # sorted, NaN is above all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from math import isfinite
@@ -69,9 +69,11 @@ def line_chart(
     curves: Mapping[str, Sequence[tuple[float, float]]],
     x_title: str,
     marks: Mapping[str, float] | None = None,
+    extended: Collection[float] = (),
 ) -> bytes:
     """One line a name over a common, whole-numbered x; ``marks`` names the x of a line's star.
 
+    A dashed line stands at each x where the run was ``extended``, if curves go on beyond it.
     Values that are not finite are left out.
     """
     curves = {name: [each for each in curve if isfinite(each[1])] for name, curve in curves.items()}
@@ -85,6 +87,13 @@ def line_chart(
         [(x, f"{x:.0f}") for x in _round_numbers(x_low, x_high, 8, integer=True)],
         [(y, f"{y:g}") for y in y_ticks],
     )
+    for x in (x for x in extended if x_low <= x < x_high):
+        left, top = frame.place(x, y_ticks[-1])
+        shapes.append(
+            f'<line x1="{left}" y1="{top}" x2="{left}" y2="{frame.height}" stroke="{INK}" '
+            'stroke-dasharray="4 4"/>'
+        )
+        shapes.append(_text(left + 4, top + 10, "extended", size=11))
     for index, (name, curve) in enumerate(curves.items()):
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         shapes.append(_polyline([frame.place(x, y) for x, y in curve], colour))

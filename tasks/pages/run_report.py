@@ -14,7 +14,8 @@ from tasks.pages.wording import markdown_table, readable_bytes, readable_score, 
 class RunReport:
     """What the page shows.
 
-    ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` are
+    ``extended`` says where it was given more iterations: how many were done → how many it was to
+    have before. ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` are
     ``<dataset>/<criterion>`` → (iteration, score); ``best`` is ``<dataset>/<criterion>`` →
     (iteration, score); ``pictures`` are PNG by title.
     """
@@ -23,6 +24,7 @@ class RunReport:
     store_url: str
     iteration: int
     num_iterations: int
+    extended: Mapping[int, int] = field(default_factory=dict)
     samples_per_second: float = 0.0
     seconds_left: float | None = None
     peak_memory: int | None = None
@@ -44,6 +46,10 @@ def report_page(report: RunReport) -> str:
         facts.append(f"{readable_bytes(report.peak_memory)} of memory")
     if report.seconds_left and not done:
         facts.append(f"about {readable_seconds(report.seconds_left)} left")
+    facts += [
+        f"extended at iteration {at}, once planned to {planned}"
+        for at, planned in report.extended.items()
+    ]
     parts = [
         f"# {report.run}",
         " · ".join(facts),
@@ -52,11 +58,14 @@ def report_page(report: RunReport) -> str:
         _best_table(report),
         "## Scores on held-out data",
         score_charts(
-            report.scores, {name: iteration for name, (iteration, _) in report.best.items()}
+            report.scores,
+            {name: iteration for name, (iteration, _) in report.best.items()},
+            list(report.extended),
         ),
         "## Loss",
         markdown_picture(
-            "loss by iteration", line_chart({"loss": thinned(report.losses)}, "iteration")
+            "loss by iteration",
+            line_chart({"loss": thinned(report.losses)}, "iteration", extended=report.extended),
         ),
     ]
     for title, picture in report.pictures.items():

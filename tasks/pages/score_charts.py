@@ -8,7 +8,9 @@ from tasks.pages.drawing import MOST_POINTS, in_groups, line_chart, markdown_pic
 
 
 def score_charts(
-    curves: Mapping[str, Sequence[tuple[float, float]]], best: Mapping[str, int]
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    best: Mapping[str, int],
+    extended: Sequence[int] = (),
 ) -> str:
     """Charts as markdown, of the curves that have a best; a star marks it.
 
@@ -17,6 +19,7 @@ def score_charts(
     Args:
         curves: ``<dataset>/<criterion>`` → (iteration, score), in order.
         best: ``<dataset>/<criterion>`` → iteration.
+        extended: iterations at which the run was given more of them.
     """
     criteria: dict[str, dict[str, Sequence[tuple[float, float]]]] = {}
     for name in sorted(best):
@@ -26,7 +29,9 @@ def score_charts(
     marks = {name: float(iteration) for name, iteration in best.items()}
     charts = [
         f"### {criterion}\n\n"
-        + markdown_picture(f"{criterion} by iteration", line_chart(lines, "iteration", marks))
+        + markdown_picture(
+            f"{criterion} by iteration", line_chart(lines, "iteration", marks, extended)
+        )
         for criterion, lines in criteria.items()
     ]
     return "\n\n".join(charts) or "Nothing has been scored yet."

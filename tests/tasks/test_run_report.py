@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 
 from tasks.pages.run_report import RunReport, report_page
 
@@ -18,10 +19,31 @@ def test_it_shows_progress_memory_and_the_last_slice() -> None:
             samples_per_second=2.5,
             seconds_left=93,
             peak_memory=1_500_000_000,
+            extended={20: 50},
             pictures={"held_out at iteration 20": picture},
         )
     )
     assert "iteration 25 of 100** (25% done) · 2.50 samples/s · 1.5 GB of memory" in page
     assert "about 1 min 33 s left" in page
+    assert "extended at iteration 20, once planned to 50" in page
     assert "## held_out at iteration 20" in page
     assert f"data:image/png;base64,{b64encode(picture).decode()}" in page
+
+
+def test_charts_show_where_the_run_was_extended() -> None:
+    scores = [(iteration, 0.5 + iteration / 1000) for iteration in (10, 20, 30)]
+    for extended, shown in (({}, 0), ({20: 20}, 2), ({30: 30}, 0)):
+        page = report_page(
+            RunReport(
+                "r",
+                "/runs",
+                iteration=30,
+                num_iterations=40,
+                losses=scores,
+                scores={"held_out/f1_score": scores},
+                best={"held_out/f1_score": (30, 0.53)},
+                extended=extended,
+            )
+        )
+        charts = re.findall(r"data:image/svg\+xml;base64,([^)]*)", page)
+        assert sum(b">extended<" in b64decode(chart) for chart in charts) == shown

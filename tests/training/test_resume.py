@@ -13,6 +13,7 @@ from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from dacapo_core.train import train_until
+from dacapo_core.validate import score_rows, validate_iteration
 
 EVERYTHING = {"ema_decay": 0.9, "gradient_accumulation": 2, "gradient_clip": 0.5}
 
@@ -129,19 +130,6 @@ def test_when_no_checkpoint_verifies_the_run_begins_and_says_so(
     assert "none of its checkpoints verifies (2)" in found.reason
 
 
-def test_more_iterations_continue_a_finished_run_on_the_new_schedule(
-    small_config: Any, store: LocalWeightsStore
-) -> None:
-    run = Run(small_config())
-    train_until(run, 12)
-    store.store_weights(run, 12)
-    longer = Run(small_config(num_iterations=24))
-    resume(longer, store)
-    stats = train_until(longer, 24)
-    assert stats.iterations == list(range(13, 25))
-    assert stats.learning_rates[0] > 0.4 * longer.config.learning_rate
-
-
 def test_weights_without_the_rest_continue_with_a_new_optimizer(
     small_config: Any, store: LocalWeightsStore
 ) -> None:
@@ -178,3 +166,48 @@ def test_averaged_weights_that_are_missing_are_named(
     store.store_weights(Run(small_config()), 1)
     with pytest.raises(ValueError, match=r"has no averaged weights.*ema_decay is 0\.5"):
         resume(Run(small_config(trainer={"ema_decay": 0.5})), store)
+
+
+def test_an_extended_run_keeps_its_rate_and_stays_exact(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    short = Run(small_config(num_iterations=4), "cpu")
+    train_until(short, 4)
+    store.store_weights(short, 4)
+    longer = small_config(num_iterations=12)
+    extended = Run(longer, "cpu")
+    found = resume(extended, store)
+    assert "extended from 4 to 12 iterations: the learning rate was" in found.reason
+    train_until(extended, 8)
+    store.store_weights(extended, 8)
+    train_until(extended, 12)
+    last = short.training_stats.learning_rates[-1]
+    assert max(extended.training_stats.learning_rates[-8:]) == last
+    again = Run(longer, "cpu")
+    assert "extended" not in resume(again, store).reason
+    train_until(again, 12)
+    assert differences(whole_state(extended), whole_state(again)) == []
+    record = validate_iteration(again, again.validation_datasets[0])
+    assert record.extended == [4]
+    assert {row["extended"] for row in score_rows([record])} == {1}
+
+
+def test_a_checkpoint_that_does_not_say_its_length_takes_it_from_the_stored_configuration(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    config = small_config(num_iterations=4)
+    short = Run(config, "cpu")
+    extra = short.extra_state
+
+    def of_an_earlier_version() -> dict[str, Any]:
+        return {k: v for k, v in extra().items() if k not in ("num_iterations", "extensions")}
+
+    short.extra_state = of_an_earlier_version  # type: ignore[method-assign]
+    short.iteration = 4
+    # a step, so that the optimizer has a state
+    train_until(short, 5)
+    short.iteration = 4
+    store.store_weights(short, 4)
+    store.store_run_config("small", config.model_dump(mode="json"))
+    assert "extended" not in resume(Run(config, "cpu"), store).reason
+    assert "from 4 to 8" in resume(Run(small_config(num_iterations=8), "cpu"), store).reason

@@ -150,7 +150,7 @@ def test_scores_load_as_a_table() -> None:
     rows = score_rows([validate_iteration(run, dataset)])
     assert {row["threshold"] for row in rows} == {0.4, 0.6}
     one = next(r for r in rows if (r["threshold"], r["criterion"]) == (0.4, "mito__recall"))
-    assert set(one) == {"iteration", "dataset", "threshold", "criterion", "score"}
+    assert set(one) == {"iteration", "dataset", "threshold", "criterion", "extended", "score"}
     assert isinstance(one["score"], float)
 
 

@@ -24,9 +24,17 @@ class TrainerConfig(Configuration):
         description="Iterations over which the learning rate rises from zero; at most a quarter "
         "of the run.",
     )
-    schedule: Literal["cosine", "constant"] = Field(
+    schedule: Literal["cosine", "constant", "wsd"] = Field(
         "cosine",
-        description="Learning rate after the warm-up: falls to zero as a cosine, or stays.",
+        description="Learning rate after the warm-up: falls to zero as a cosine, stays, or stays "
+        "and falls to zero over the last fifth (wsd: warm-up, stable, decay), which suits runs "
+        "that may be extended.",
+    )
+    extension: Literal["hold", "warm_up"] = Field(
+        "hold",
+        description="Learning rate where num_iterations is raised: stays at what it was until the "
+        "longer run's schedule falls below it, or warms up again to that schedule. May be changed "
+        "with num_iterations.",
     )
     gradient_clip: float | None = Field(
         1.0, gt=0, description="Largest norm of the gradient; larger ones are scaled down to it."

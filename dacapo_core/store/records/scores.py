@@ -38,6 +38,7 @@ class ScoresRecord(BaseModel):
     ``criteria`` names those that a best is kept for, with their direction (True: higher is
     better). An entry may hold scores of further criteria; they are kept and shown, and never
     make a best. Criteria of one channel are named as DaCapo names them, ``mito__dice``.
+    ``extended`` lists the iterations at which the run had been given more of them before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
@@ -46,6 +47,7 @@ class ScoresRecord(BaseModel):
     dataset: str
     criteria: dict[str, bool]
     entries: list[ScoreEntry]
+    extended: list[int] = Field(default_factory=list)
     scored: datetime = Field(default_factory=lambda: datetime.now(UTC))
     by: str | None = None
 
