@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dacapo_core.experiments.trainers.schedule import Extension, extension_notice
 from dacapo_core.experiments.training_stats import TrainingStats
+from dacapo_core.store.checkpoints.fitting import load_state
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
@@ -31,7 +32,8 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     what the learning rate will do.
 
     Raises:
-        ValueError: the checkpoint does not fit the configuration, or lacks part of the state.
+        ValueError: the checkpoint does not fit the configuration (WeightsDoNotFitError), or lacks
+            part of the state. The run is as it was.
     """
     stored = store.iterations(run.name)
     newest = store.latest_iteration(run.name, verified=True)
@@ -40,16 +42,13 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
         return Resumption(0, _nothing_to_resume(stored))
     weights = store.retrieve_weights(run.name, newest, verify=False)
     exact = bool(weights.extra)
-    try:
-        run.model.load_state_dict(weights.model)
-        if exact:
-            run.optimizer.load_state_dict(weights.optimizer)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"checkpoint {newest} of run {run.name!r} does not fit its configuration: {error}"
-        ) from error
+    what = f"checkpoint {newest} of run {run.name!r}"
     if exact:
+        run.check_extra_state(weights.extra)
+        load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)
         run.load_extra_state(weights.extra)
+    else:
+        load_state(what, run.model, weights.model)
     run.iteration = newest
     reason = _why(newest, stored, exact)
     if exact:

@@ -14,10 +14,12 @@ def load_checkpoint(run: str, iteration: int) -> None:
     Raises:
         FileNotFoundError: there is no such checkpoint, or the run's configuration is not stored.
         DamagedCheckpointError: it does not verify.
+        ValueError: it does not fit the run's configuration; the run is as it was.
     """
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.run_config import RunConfig
     from dacapo_core.settings import get_settings
+    from dacapo_core.store.checkpoints.fitting import load_state
 
     live = live_run(run)
     if live.built is None:
@@ -29,7 +31,9 @@ def load_checkpoint(run: str, iteration: int) -> None:
             )
         live.built = Run(RunConfig.model_validate(stored), get_settings().device)
     weights = live.store.retrieve_weights(run, iteration)
-    live.built.model.load_state_dict(weights.model)
+    if weights.extra:
+        live.built.check_extra_state(weights.extra)
+    load_state(f"checkpoint {iteration} of run {run!r}", live.built.model, weights.model)
     if weights.extra:
         live.built.load_extra_state(weights.extra)
     live.built.iteration = iteration

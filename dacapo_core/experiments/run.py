@@ -19,6 +19,7 @@ from dacapo_core.experiments.starts.model_head import parameter_groups
 from dacapo_core.experiments.trainers.precision import resolve_precision
 from dacapo_core.experiments.trainers.schedule import Extension, learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
+from dacapo_core.store.checkpoints.fitting import check_fit
 
 if TYPE_CHECKING:
     from dacapo_core.data.patch_sampler import PatchSampler
@@ -193,19 +194,34 @@ class Run:
             state["average"] = self.average.state_dict()
         return state
 
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up what `extra_state` gave.
+    def check_extra_state(self, state: dict[str, Any]) -> None:
+        """Make sure that `load_extra_state` will take `state`; changes nothing.
 
         Raises:
-            ValueError: the run was configured with an average of its weights and the state has
-                none, or the other way round.
+            ValueError: a part is missing, or the run was configured with an average of its weights
+                and the state has none or that of another network, or the other way round.
         """
+        lacking = sorted({"iteration", "skipped_in_a_row", "scaler", "random_state"} - set(state))
+        if lacking:
+            raise ValueError(
+                f"the checkpoint of run {self.name!r} lacks {', '.join(lacking)} in its extra state"
+            )
         if ("average" in state) != (self.average is not None):
             has = "has" if "average" in state else "has no"
             raise ValueError(
                 f"the checkpoint of run {self.name!r} {has} averaged weights, and "
                 f"trainer_config.ema_decay is {self.config.trainer_config.ema_decay}"
             )
+        if self.average is not None:
+            check_fit(f"the average of run {self.name!r}", self.average, state["average"])
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what `extra_state` gave.
+
+        Raises:
+            ValueError: as `check_extra_state`; nothing has been changed.
+        """
+        self.check_extra_state(state)
         self.iteration = int(state["iteration"])
         self.skipped_in_a_row = int(state["skipped_in_a_row"])
         self.extensions = [Extension(*each) for each in state.get("extensions", [])]

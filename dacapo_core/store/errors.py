@@ -84,6 +84,18 @@ class UnsafeCheckpointError(StoreError):
         self.globals = list(globals)
 
 
+class WeightsDoNotFitError(StoreError, ValueError):
+    """Weights that a model or an optimizer cannot take; neither was touched.
+
+    Attributes:
+        differences: each difference in names, shapes, types or groups, in words.
+    """
+
+    def __init__(self, message: str, differences: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.differences = list(differences)
+
+
 class ProtectedCheckpointError(StoreError):
     """A checkpoint that something still points to; it stays unless forced."""
 

@@ -54,15 +54,21 @@ class WeightsStore(ABC):
     def load_weights(self, run: TrainedRun, iteration: int) -> Weights:
         """Load an iteration's weights into the run's model and optimizer.
 
+        Names may differ by the prefixes of ``torch.compile`` and of data parallelism.
+
         Returns:
             The weights as stored, for their ``extra``.
 
         Raises:
             FileNotFoundError: no such run or iteration.
+            WeightsDoNotFitError: names, shapes, types or the optimizer's groups differ; says
+                which. Model and optimizer are untouched.
         """
+        from dacapo_core.store.checkpoints.fitting import load_state
+
         weights = self.retrieve_weights(run.name, iteration)
-        run.model.load_state_dict(weights.model)
-        run.optimizer.load_state_dict(weights.optimizer)
+        what = f"checkpoint {iteration} of run {run.name!r}"
+        load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)
         return weights
 
     def load_best(self, run: TrainedRun, dataset: Any, criterion: str) -> Weights:
@@ -73,6 +79,7 @@ class WeightsStore(ABC):
 
         Raises:
             FileNotFoundError: there is no such best record, or no such checkpoint.
+            WeightsDoNotFitError: as `load_weights`.
         """
         return self.load_weights(run, self.retrieve_best(run.name, dataset, criterion))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -155,17 +156,37 @@ def test_a_checkpoint_of_another_network_is_refused_by_name(
 ) -> None:
     run = Run(small_config())
     store.store_weights(run, 1)
-    other = small_config(task_config={"type": "one_hot", "channels": ["mito"]})
-    with pytest.raises(ValueError, match=r"checkpoint 1 of run 'small' does not fit"):
-        resume(Run(other), store)
+    other = Run(small_config(task_config={"type": "one_hot", "channels": ["mito"]}))
+    before = copy.deepcopy(whole_state(other))
+    with pytest.raises(ValueError, match=r"checkpoint 1 of run 'small' does not fit.*head"):
+        resume(other, store)
+    assert differences(whole_state(other), before) == []
 
 
 def test_averaged_weights_that_are_missing_are_named(
     small_config: Any, store: LocalWeightsStore
 ) -> None:
-    store.store_weights(Run(small_config()), 1)
+    run = Run(small_config(seed=3))
+    store.store_weights(run, 1)
+    other = Run(small_config(trainer={"ema_decay": 0.5}))
+    before = copy.deepcopy(whole_state(other))
     with pytest.raises(ValueError, match=r"has no averaged weights.*ema_decay is 0\.5"):
-        resume(Run(small_config(trainer={"ema_decay": 0.5})), store)
+        resume(other, store)
+    assert differences(whole_state(other), before) == []
+
+
+def test_extra_state_that_lacks_a_part_leaves_the_run_as_it_was(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    run, other = Run(small_config(seed=3)), Run(small_config())
+    extra = run.extra_state()
+    del extra["random_state"]
+    run.extra_state = lambda: extra  # type: ignore[method-assign]
+    store.store_weights(run, 1)
+    before = copy.deepcopy(whole_state(other))
+    with pytest.raises(ValueError, match="lacks random_state"):
+        resume(other, store)
+    assert differences(whole_state(other), before) == []
 
 
 def test_an_extended_run_keeps_its_rate_and_stays_exact(

@@ -2,9 +2,9 @@
 
 DaCapo 0.3.5 and the published COSEM networks hold each tensor twice (``architecture.unet.X`` and
 ``chain.0.unet.X``), DaCapo's main branch says ``chain.0.X``, cellmap-models ``backbone.X``, and
-wrappers put ``module.`` or ``_orig_mod.`` in front. All of them become ``body.X``; a head becomes
-``head.X``. Normalisation layers and activations shift the numbers of the convolutions behind
-them, so convolutions are numbered among themselves.
+wrappers put ``module.`` or ``_orig_mod.`` in front or in between. All of them become ``body.X``; a
+head becomes ``head.X``. Normalisation layers and activations shift the numbers of the convolutions
+behind them, so convolutions are numbered among themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-WRAPPERS = ("module.", "_orig_mod.")
+from dacapo_core.store.checkpoints.plain_names import COMPILED, PARALLEL, without_wrappers
+
 HEADS = ("prediction_head.", "chain.1.")
 BODIES = ("architecture.", "chain.0.", "backbone.")
 
@@ -29,7 +30,11 @@ def canonical_keys(
         head_prefixes: what the head is called, beside the names known here.
     """
     prefixes = (*HEADS, *head_prefixes)
-    parts = {key: _split(key, prefixes) for key in shapes}
+    bare = {key: without_wrappers(key) for key in shapes}
+    if len(set(bare.values())) < len(bare):
+        # a part of the model is called so itself
+        bare = {key: _unwrap(key) for key in shapes}
+    parts = {key: _split(bare[key], prefixes) for key in shapes}
     names: dict[str, dict[str, str]] = {"body": {}, "head": {}}
     for key, (part, name) in parts.items():
         names[part][key] = name
@@ -54,22 +59,22 @@ def is_row_tensor(name: str) -> bool:
     return name in ("head.weight", "head.bias")
 
 
-def _split(key: str, head_prefixes: tuple[str, ...]) -> tuple[str, str]:
-    name = _unwrap(key)
+def _split(name: str, head_prefixes: tuple[str, ...]) -> tuple[str, str]:
     for prefix in head_prefixes:
         if name.startswith(prefix):
-            return "head", _unwrap(name.removeprefix(prefix))
+            return "head", name.removeprefix(prefix)
     for prefix in BODIES:
         if name.startswith(prefix):
-            name = _unwrap(name.removeprefix(prefix))
+            name = name.removeprefix(prefix)
             break
-    name = _unwrap(name.removeprefix("unet."))
+    name = name.removeprefix("unet.")
     # a U-Net that is followed by an upsampling is the first of a sequence
     return "body", re.sub(r"^0\.(?=(l_conv|r_up|r_conv|attention)\.)", "", name)
 
 
 def _unwrap(name: str) -> str:
-    while name.startswith(WRAPPERS):
+    """Without the wrappers around the whole model."""
+    while name.startswith((f"{COMPILED}.", f"{PARALLEL}.")):
         name = name.partition(".")[2]
     return name
 

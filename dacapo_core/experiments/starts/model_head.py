@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dacapo_core.store.checkpoints.plain_names import PARALLEL, inner_module, without_wrappers
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -12,14 +14,14 @@ def head_prefix(model: nn.Module) -> str:
     """How the keys of the model's head begin, with the dot.
 
     ``prediction_head`` where the model has one, as DaCapo's, cellmap-models' and ours do; else the
-    last layer with parameters. Wrappers (DistributedDataParallel, torch.compile) are looked into.
-    Empty if no layer has parameters.
+    last layer with parameters. Wrappers (DistributedDataParallel, torch.compile) are looked into,
+    and leave nothing in it. Empty if no layer has parameters.
     """
     model = unwrap(model)
     if hasattr(model, "prediction_head"):
         return "prediction_head."
     layers = [
-        name
+        without_wrappers(name)
         for name, module in model.named_modules()
         if name and next(module.parameters(recurse=False), None) is not None
     ]
@@ -27,12 +29,12 @@ def head_prefix(model: nn.Module) -> str:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside its wrappers."""
-    from torch import nn
-
+    """The model inside its wrappers, of whatever kind they are."""
     while True:
-        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
-        if not isinstance(inner, nn.Module) or hasattr(model, "prediction_head"):
+        inner = inner_module(model)
+        if inner is None and list(model._modules) == [PARALLEL]:
+            inner = model._modules[PARALLEL]
+        if inner is None:
             return model
         model = inner
 
@@ -46,7 +48,8 @@ def split_parameters(
     backbone: list[tuple[str, Any]] = []
     head: list[tuple[str, Any]] = []
     for name, parameter in model.named_parameters():
-        (head if prefix and name.startswith(prefix) else backbone).append((name, parameter))
+        of_the_head = bool(prefix) and without_wrappers(name).startswith(prefix)
+        (head if of_the_head else backbone).append((name, parameter))
     return backbone, head
 
 
@@ -82,6 +85,6 @@ def freeze_backbone(model: nn.Module, frozen: bool) -> None:
     inner = unwrap(model)
     prefix = head_prefix(inner)
     for name, module in inner.named_modules():
-        of_the_head = bool(prefix) and f"{name}.".startswith(prefix)
+        of_the_head = bool(prefix) and f"{without_wrappers(name)}.".startswith(prefix)
         if getattr(module, "running_mean", None) is not None and not of_the_head:
             module.train(model.training and not frozen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dacapo_core.store.checkpoints.plain_names import plain_state
 from dacapo_core.store.errors import UnsavableStateError
 from dacapo_core.store.weights_store import TrainedRun
 
@@ -12,11 +13,13 @@ from dacapo_core.store.weights_store import TrainedRun
 def state_of(run: TrainedRun) -> dict[str, Any]:
     """``{"model": …, "optimizer": …}``, and ``"extra"`` where the run offers it.
 
+    The model's tensors have the names of the plain model, whatever wraps it.
+
     Raises:
         UnsavableStateError: one of them is no dict, so it could not be loaded back.
     """
     state = {
-        "model": _said(run.model, "state_dict", "the run's model"),
+        "model": plain_state(run.model, _said(run.model, "state_dict", "the run's model")),
         "optimizer": _said(run.optimizer, "state_dict", "the run's optimizer"),
     }
     if getattr(run, "extra_state", None) is not None:

@@ -64,6 +64,10 @@ def layouts() -> dict[str, Callable[[State], State]]:
             key.replace("architecture.", "architecture._orig_mod."): value
             for key, value in state.items()
         },
+        "wrapped at every level": lambda state: {
+            "_orig_mod." + key.replace(".", "._orig_mod.module."): value
+            for key, value in state.items()
+        },
     }
 
 

@@ -23,6 +23,7 @@ LAYOUTS = (
     "compiled",
     "both",
     "compiled inside",
+    "wrapped at every level",
 )
 
 

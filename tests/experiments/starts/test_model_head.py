@@ -30,9 +30,21 @@ def test_the_head_is_found_inside_wrappers_and_in_other_models(make_model: Any) 
     assert head_prefix(nn.Sequential(nn.ReLU())) == ""
 
 
+def test_the_parameters_of_a_wrapped_model_are_told_apart(make_model: Any) -> None:
+    plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 1)))
+    inside = nn.Sequential(plain[0], nn.DataParallel(plain[1]))
+    for model in (plain, inside, nn.DataParallel(inside)):
+        assert head_prefix(model) == "1.1."
+        backbone, head = split_parameters(model)
+        assert [parameter for _, parameter in backbone] == list(plain[0].parameters())
+        assert [parameter for _, parameter in head] == list(plain[1].parameters())
+
+
 @pytest.mark.slow
 def test_the_head_of_a_compiled_model(make_model: Any) -> None:
-    assert head_prefix(torch.compile(make_model())) == "prediction_head."  # type: ignore[arg-type]
+    model = torch.compile(make_model())
+    assert head_prefix(model) == "prediction_head."  # type: ignore[arg-type]
+    assert len(split_parameters(model)[1]) == 2  # type: ignore[arg-type]
 
 
 def test_groups_have_their_learning_rates_and_the_models_order(make_model: Any) -> None:
