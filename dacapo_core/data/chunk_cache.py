@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SHARE = 1 / 8
 """Of the machine's memory that the cache takes unless it is told otherwise."""
 
-# about half a minute until a server that does not answer, or is too busy, is given up
-_RETRIES = {"max_retries": 8, "initial_delay": "500ms", "max_delay": "8s"}
+# about 25 s until a server that is gone, or too busy, is given up
+_RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "8s"}
 
 _lock = threading.Lock()
 _bytes: int | None = None

@@ -37,7 +37,8 @@ def key_value_store(url: str, storage_options: Mapping[str, Any]) -> dict[str, A
         storage_options: as fsspec's file system of that protocol takes them.
     """
     protocol, separator, rest = url.partition("://")
-    if "::" in url:
+    if separator and "::" in url:
+        # one file system within another
         return None
     options = {k: v for k, v in storage_options.items() if k not in _OF_NO_MATTER}
     if not separator or protocol in ("file", "local"):

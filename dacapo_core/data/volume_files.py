@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import tensorstore as ts
 from dacapo_core.data.storage_places import key_value_store
 
 SECONDS = 60.0
-"""How long a file system may take to answer."""
+"""How long a file system may take to answer, however many files are asked for."""
 
 # a wrong address is said in seconds; reading voxels is more patient
 _RETRIES = {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"}
@@ -63,11 +64,16 @@ def _contents(files: Sequence[File], storage_options: Mapping[str, Any]) -> list
             return _through_fsspec(files, storage_options)
         if folder not in stores:
             stores[folder] = ts.KvStore.open(spec, context=_context())
-    opened = {folder: store.result(timeout=SECONDS) for folder, store in stores.items()}
+    deadline = time.monotonic() + SECONDS
+
+    def awaited(future: Any) -> Any:
+        return future.result(timeout=max(0.0, deadline - time.monotonic()))
+
+    opened = {folder: awaited(store) for folder, store in stores.items()}
     reading = [opened[folder].read(name) for folder, name in files]
 
     def content(future: Any) -> bytes | None:
-        result = future.result(timeout=SECONDS)
+        result = awaited(future)
         return result.value if result.state == "value" else None
 
     return [lambda future=future: content(future) for future in reading]
