@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dacapo_core.data.stored_types import stored_tensor
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Voxels, box
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Reading, Voxels, box
 
 # read at once when a volume is brought into memory
 _SLAB_BYTES = 64 * 2**20
@@ -99,6 +99,11 @@ class KeptArray(Array):
             return self.array.read(begin, end)
         values = self._inside(self.kept, begin, end).numpy()
         return values.view(self.dtype.newbyteorder("="))
+
+    def start_read(self, begin: Voxels, end: Voxels) -> Reading:
+        if self.kept is None or not self._holds(begin, end):
+            return self.array.start_read(begin, end)
+        return super().start_read(begin, end)
 
     def _holds(self, begin: Voxels, end: Voxels) -> bool:
         return all(

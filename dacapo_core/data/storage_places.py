@@ -1,4 +1,4 @@
-"""How tensorstore reaches what fsspec's URLs and options name. Pure, but for the credentials."""
+"""How tensorstore reaches what fsspec's URLs and options name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import fsspec.config
 
 # options of fsspec that change how it reads, not what
 _OF_NO_MATTER = {
@@ -40,7 +42,8 @@ def key_value_store(url: str, storage_options: Mapping[str, Any]) -> dict[str, A
     if separator and "::" in url:
         # one file system within another
         return None
-    options = {k: v for k, v in storage_options.items() if k not in _OF_NO_MATTER}
+    given = {**fsspec.config.conf.get(protocol, {}), **storage_options}
+    options = {k: v for k, v in given.items() if k not in _OF_NO_MATTER}
     if not separator or protocol in ("file", "local"):
         path = os.path.abspath(rest if separator else url)
         return None if options else {"driver": "file", "path": f"{path.rstrip('/')}/"}

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _SECONDS = 300.0
 _BYTES_PER_SECOND = 100e3
 
+# how tensorstore's errors begin where it does not know a codec or type
+_OF_FORMAT = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "UNIMPLEMENTED")
+
 
 class StreamedArray(Array):
     """An array whose chunks are read when they are asked for; see ``open_array``.
@@ -143,7 +146,7 @@ def _opened(
         store = opened.result(timeout=SECONDS)
     except Exception as error:
         # each file system and codec fails in its own way
-        if is_zarr and isinstance(error, ValueError):
+        if is_zarr and str(error).startswith(_OF_FORMAT):
             return _opened_with_zarr(name, config, cache)
         raise ArrayError(f"{name} cannot be opened: {explained(error)}") from error
     if is_zarr:
@@ -159,7 +162,10 @@ def _details(stored: StoredArray) -> dict[str, Any]:
         # tensorstore refuses attributes that it expects otherwise, such as three values of
         # resolution where there are channels; these alone say how chunks are stored
         known = ("dimensions", "blockSize", "dataType", "compression")
-        said = {key: stored.attributes[key] for key in known if key in stored.attributes}
+        said = {key: stored.attributes[key] for key in known if stored.attributes.get(key)}
+        if "compressionType" in stored.attributes:
+            # N5 before its version 2
+            said.setdefault("compression", {"type": stored.attributes["compressionType"]})
         return {"metadata": said, "assume_metadata": True, "open": True}
     return {}
 

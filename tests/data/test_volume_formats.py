@@ -239,6 +239,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     add_attributes(tmp_path / "v.n5", {"n5": "4.0.0"})
     with pytest.raises(ArrayError, match=r"v.n5 is a group, not an array.*: em"):
         read(tmp_path / "v.n5")
+    # as N5 said it before its version 2
+    add_attributes(tmp_path / "v.n5/em", {"compression": None, "compressionType": "gzip"})
+    read(tmp_path / "v.n5", "em")
     add_attributes(tmp_path / "v.n5/em", {"compression": {"type": "lz4", "blockSize": 65536}})
     with pytest.raises(ArrayError, match=r"v.n5/em cannot be opened: .*lz4"):
         read(tmp_path / "v.n5", "em")
