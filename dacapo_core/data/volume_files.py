@@ -48,11 +48,18 @@ def read_json(files: Sequence[File], storage_options: Mapping[str, Any]) -> File
         try:
             found = content()
             if found is not None:
-                values[file] = json.loads(found)
+                values[file] = _parsed(file, found)
         except Exception as error:
             # each file system fails in its own way; a public bucket may deny what is not there
             failure = failure or error
     return FilesRead(values, failure)
+
+
+def _parsed(file: File, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{'/'.join(file)} is not JSON: {error}") from error
 
 
 def _contents(files: Sequence[File], storage_options: Mapping[str, Any]) -> list[Any]:

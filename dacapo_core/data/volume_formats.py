@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,8 +95,8 @@ def find_array(url: str, storage_options: Mapping[str, Any]) -> StoredArray:
 
 def groups_around(url: str, storage_options: Mapping[str, Any]) -> list[Group]:
     """Groups that have attributes, the nearest first; none where they cannot be read."""
-    url = url.rstrip("/")
-    folders, folder = [], url
+    folder = url = _absolute(url.rstrip("/"))
+    folders = []
     for _ in range(_LEVELS):
         folder = folder.rpartition("/")[0]
         if not folder or folder.endswith((":", "/")):
@@ -114,6 +115,11 @@ def groups_around(url: str, storage_options: Mapping[str, Any]) -> list[Group]:
         if attributes:
             groups.append(Group(folder, url[len(folder) + 1 :], attributes))
     return groups
+
+
+def _absolute(url: str) -> str:
+    """A relative path has folders above it too."""
+    return url if "://" in url else os.path.abspath(url)
 
 
 def _files_of(
@@ -173,7 +179,7 @@ def _scale_above(
     url: str, storage_options: Mapping[str, Any]
 ) -> tuple[StoredArray | None, Exception | None]:
     """The scale of a precomputed volume whose key is the end of `url`."""
-    folder, key = url, ""
+    folder, key = _absolute(url), ""
     for _ in range(_LEVELS):
         folder, _, last = folder.rpartition("/")
         key = f"{last}/{key}" if key else last

@@ -86,7 +86,9 @@ def test_names_of_dimensions_order_an_array_without_attributes(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_the_group_has_the_place_where_the_array_has_none(tmp_path: Path, zarr_format: int) -> None:
+def test_the_group_has_the_place_where_the_array_has_none(
+    tmp_path: Path, zarr_format: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     group = {"resolution": [0.04, 0.005, 0.004], "offset": [0.08, 0, 0], "units": ["um"] * 3}
     write(tmp_path / "v", {}, group, zarr_format=zarr_format)
     array = opened(tmp_path / "v")
@@ -96,6 +98,8 @@ def test_the_group_has_the_place_where_the_array_has_none(tmp_path: Path, zarr_f
     write(tmp_path / "w", {"voxel_size": [8] * 3}, group, zarr_format=zarr_format)
     assert opened(tmp_path / "w").voxel_size == (8, 8, 8)
     assert opened(tmp_path / "v", voxel_size=[9] * 3).voxel_size == (9, 9, 9)
+    monkeypatch.chdir(tmp_path / "v")
+    assert ZarrArrayConfig(file_name="s0").array().voxel_size == pytest.approx((40, 5, 4))
 
 
 @pytest.mark.parametrize("blank", ["", " ", None])
