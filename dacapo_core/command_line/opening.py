@@ -44,6 +44,10 @@ class Where:
                 raise typer.BadParameter("--storage-options is not a JSON object")
         return self.store or settings.runs_base_dir, options
 
+    def options(self) -> dict[str, Any]:
+        """Options of the store's file system."""
+        return self._arguments()[1]
+
     def records(self) -> RecordsStore:
         """The store without its weights; opens without torch."""
         from dacapo_core.store.records_store import RecordsStore
