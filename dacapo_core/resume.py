@@ -46,6 +46,7 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     weights = store.retrieve_weights(run.name, newest, verify=False)
     exact = bool(weights.extra)
     what = f"checkpoint {newest} of run {run.name!r}"
+    run.state_fence.wait()
     if exact:
         run.check_extra_state(weights.extra)
         load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)

@@ -31,6 +31,7 @@ def load_checkpoint(run: str, iteration: int) -> None:
             )
         live.built = Run(RunConfig.model_validate(stored), get_settings().device)
     weights = live.store.retrieve_weights(run, iteration)
+    live.built.state_fence.wait()
     if weights.extra:
         live.built.check_extra_state(weights.extra)
     load_state(f"checkpoint {iteration} of run {run!r}", live.built.model, weights.model)

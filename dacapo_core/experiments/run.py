@@ -20,6 +20,7 @@ from dacapo_core.experiments.trainers.precision import resolve_precision
 from dacapo_core.experiments.trainers.schedule import Extension, learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
 from dacapo_core.store.checkpoints.fitting import check_fit
+from dacapo_core.store.saving.state_fence import StateFence
 
 if TYPE_CHECKING:
     from dacapo_core.data.patch_sampler import PatchSampler
@@ -40,6 +41,8 @@ class Run:
         extensions: where it was given more iterations than it was begun with.
         training_stats: the iterations of this process.
         team: the processes that share the training, if there are several.
+        state_fence: what changes the weights waits here while a checkpoint is copied. The
+            optimizer's step does so by itself.
     """
 
     def __init__(self, config: RunConfig, device: str | torch.device | None = None) -> None:
@@ -74,6 +77,8 @@ class Run:
         )
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
+        self.state_fence = StateFence()
+        self.optimizer.register_step_pre_hook(self.state_fence.wait)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay))

@@ -23,7 +23,7 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     verify_checkpoint,
     write_record,
 )
-from dacapo_core.store.checkpoints.run_state import state_of
+from dacapo_core.store.checkpoints.run_state import buffers_of, state_of
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
@@ -80,7 +80,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
             run: any object with ``name``, ``model`` and ``optimizer``; what its ``extra_state()``
                 returns, where it has one, is stored too.
             wait: return when the checkpoint is durable. False: return when the state is copied
-                to host memory; it is made durable in the background. One is in the making at a
+                to host memory, or from a GPU, when the copy is queued there before whatever
+                changes it; it is made durable in the background. One is in the making at a
                 time: the next call waits for it, and raises its error.
 
         Raises:
@@ -95,7 +96,13 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         with self._storing:
             self._writer.wait()
             check_lease = self._checked_lease(name)
-            snapshot = self._buffers.snapshot(state_of(run), borrow=wait)
+            fence = None if wait else getattr(run, "state_fence", None)
+            snapshot = self._buffers.snapshot(
+                state_of(run),
+                borrow=wait,
+                fence=fence,
+                early=frozenset() if fence is None else buffers_of(run.model),
+            )
             commit = partial(self._commit, name, iteration, snapshot, check_lease)
             if wait:
                 commit()

@@ -11,7 +11,8 @@ class TrainedRun(Protocol):
     """What a store takes as a run: DaCapo's ``Run`` and main's ``RunConfig`` are such.
 
     It may offer ``extra_state() -> dict`` (scheduler, scaler, EMA, random states); what that
-    returns is stored too and comes back as ``Weights.extra``.
+    returns is stored too and comes back as ``Weights.extra``. And a ``state_fence``, a promise to
+    wait there before it changes its state, so that a GPU goes on while a checkpoint leaves it.
     """
 
     @property
@@ -68,6 +69,9 @@ class WeightsStore(ABC):
 
         weights = self.retrieve_weights(run.name, iteration)
         what = f"checkpoint {iteration} of run {run.name!r}"
+        fence = getattr(run, "state_fence", None)
+        if fence is not None:
+            fence.wait()
         load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)
         return weights
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from dacapo_core.store.checkpoints.plain_names import plain_state
 from dacapo_core.store.errors import UnsavableStateError
 from dacapo_core.store.weights_store import TrainedRun
@@ -25,6 +27,12 @@ def state_of(run: TrainedRun) -> dict[str, Any]:
     if getattr(run, "extra_state", None) is not None:
         state["extra"] = _said(run, "extra_state", "the run", or_none=True)
     return state
+
+
+def buffers_of(model: Any) -> frozenset[int]:
+    """Addresses of the storages that a forward pass may change: running statistics and the like."""
+    buffers = model.buffers() if isinstance(model, torch.nn.Module) else ()
+    return frozenset(buffer.untyped_storage().data_ptr() for buffer in buffers)
 
 
 def _said(owner: Any, method: str, name: str, *, or_none: bool = False) -> Any:

@@ -1,0 +1,1 @@
+"""From the device to pinned host memory beside the next step."""
