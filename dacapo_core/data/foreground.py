@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTData
 MOST_BLOCKS = 512
 POINTS_PER_BLOCK = 8
 READERS = 4
+# label voxels and channels of a small crop, whose blocks cost more to ask for than to read
+READ_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,38 @@ def find_foreground(
         chosen = np.random.default_rng(0).choice(len(corners), MOST_BLOCKS, replace=False)
         corners = [corners[index] for index in sorted(chosen)]
 
+    extent = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
+    small = whole and len(channels) * math.prod(extent) <= READ_AT_ONCE
+    if small:
+        in_memory = dataset.read_labels(dataset.begin, dataset.end, channels)
+        _check_raw(dataset, dataset.begin, dataset.end)
+
+    def read(
+        corner: Sequence[int], end: Sequence[int]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        if not small:
+            _check_raw(dataset, corner, end)
+            return dataset.read_labels(corner, end, channels)
+        part = [slice(c - b, e - b) for c, e, b in zip(corner, end, dataset.begin, strict=True)]
+        foreground, known = in_memory
+        return foreground[(slice(None), *part)], known[(slice(None), *part)]
+
     def look(
         corner: tuple[int, ...],
     ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
         end = [min(c + size, e) for c, size, e in zip(corner, block, dataset.end, strict=True)]
-        foreground, known = dataset.read_labels(corner, end, channels)
-        _check_raw(dataset, corner, end)
+        foreground, known = read(corner, end)
         rng = np.random.default_rng(corner)
         return (
             _some_points(np.any(known, axis=0), corner, rng),
             [_some_points(channel, corner, rng) for channel in foreground],
         )
 
-    with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(look, corners))
+    if small:
+        found = [look(corner) for corner in corners]
+    else:
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(look, corners))
     return Foreground(
         labelled=np.concatenate([labelled for labelled, _ in found]),
         points={
