@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dacapo_core.experiments.starts.key_mapping import canonical_keys
+from dacapo_core.experiments.starts.key_mapping import named_as_in
 from dacapo_core.experiments.trainers.schedule import Extension, extension_notice
 from dacapo_core.experiments.training_stats import TrainingStats
 from dacapo_core.store.checkpoints.fitting import load_state
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dacapo_core.experiments.run import Run
     from dacapo_core.store.local_weights_store import LocalWeightsStore
 
@@ -52,7 +50,7 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
         load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)
         run.load_extra_state(weights.extra)
     else:
-        load_state(what, run.model, _named_as_here(weights.model, run))
+        load_state(what, run.model, named_as_in(weights.model, run.model.state_dict()))
     run.iteration = newest
     reason = _why(newest, stored, exact)
     if exact:
@@ -87,19 +85,6 @@ def _extend(run: Run, planned: int) -> str:
         highest,
     )
     return f"; {notice}"
-
-
-def _named_as_here(state: dict[str, Tensor], run: Run) -> dict[str, Tensor]:
-    """DaCapo's tensors under the names that the run's model has for them.
-
-    Where that is not all of them, `state` as it is, whose names then say what does not fit.
-    """
-    wanted = {key: tuple(value.shape) for key, value in run.model.state_dict().items()}
-    theirs = canonical_keys({key: tuple(value.shape) for key, value in state.items()})
-    named = canonical_keys(wanted)
-    if theirs.keys() != named.keys():
-        return state
-    return {key: state[theirs[name][0]] for name, keys in named.items() for key in keys}
 
 
 def _nothing_to_resume(stored: list[int]) -> str:

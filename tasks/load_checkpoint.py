@@ -18,6 +18,7 @@ def load_checkpoint(run: str, iteration: int) -> None:
     """
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.run_config import RunConfig
+    from dacapo_core.experiments.starts.key_mapping import named_as_in
     from dacapo_core.settings import get_settings
     from dacapo_core.store.checkpoints.fitting import load_state
 
@@ -34,7 +35,13 @@ def load_checkpoint(run: str, iteration: int) -> None:
     live.built.state_fence.wait()
     if weights.extra:
         live.built.check_extra_state(weights.extra)
-    load_state(f"checkpoint {iteration} of run {run!r}", live.built.model, weights.model)
+    # without extra state it may be DaCapo's own
+    state = (
+        weights.model
+        if weights.extra
+        else named_as_in(weights.model, live.built.model.state_dict())
+    )
+    load_state(f"checkpoint {iteration} of run {run!r}", live.built.model, state)
     if weights.extra:
         live.built.load_extra_state(weights.extra)
     live.built.iteration = iteration

@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from dacapo_core.store.checkpoints.plain_names import COMPILED, PARALLEL, without_wrappers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEADS = ("prediction_head.", "chain.1.")
 BODIES = ("architecture.", "chain.0.", "backbone.")
@@ -47,6 +51,21 @@ def canonical_keys(
     for key in shapes:
         keys.setdefault(canonical[key], []).append(key)
     return keys
+
+
+def named_as_in(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of DaCapo's `state` under the names that they have in `model`.
+
+    Where the two do not hold the same tensors, `state` as it is, whose names then say what does
+    not fit.
+    """
+    theirs, ours = (
+        canonical_keys({key: tuple(value.shape) for key, value in each.items()})
+        for each in (state, model)
+    )
+    if theirs.keys() != ours.keys():
+        return dict(state)
+    return {key: state[theirs[name][0]] for name, keys in ours.items() for key in keys}
 
 
 def is_head(name: str) -> bool:
