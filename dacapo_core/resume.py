@@ -41,7 +41,8 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     if newest is None:
         store.withdraw_after(run.name, 0)
         return Resumption(0, _nothing_to_resume(stored))
-    weights = store.retrieve_weights(run.name, newest, verify=False)
+    device = None if run.device.type == "cpu" else run.device
+    weights = store.retrieve_weights(run.name, newest, verify=False, device=device)
     exact = bool(weights.extra)
     what = f"checkpoint {newest} of run {run.name!r}"
     run.state_fence.wait()

@@ -23,7 +23,7 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     verify_checkpoint,
     write_record,
 )
-from dacapo_core.store.checkpoints.run_state import buffers_of, state_of
+from dacapo_core.store.checkpoints.run_state import buffers_of, device_of, state_of
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
@@ -222,7 +222,14 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
             return newest
         return max(self.iterations(run), default=None)
 
-    def retrieve_weights(self, run: str, iteration: int, *, verify: bool = True) -> Weights:
+    def retrieve_weights(
+        self,
+        run: str,
+        iteration: int,
+        *,
+        verify: bool = True,
+        device: str | torch.device | None = None,
+    ) -> Weights:
         """The weights of a run at an iteration, on the CPU.
 
         On a local store the tensors are mapped from the file: what is not used is not read.
@@ -230,6 +237,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
 
         Args:
             verify: compare with the digests; False for a caller that has just verified.
+            device: read the model's and the optimizer's tensors straight there. Those of a
+                checkpoint that DaCapo wrote, and of one for which it has no room, stay on the CPU.
 
         Raises:
             FileNotFoundError: no such run or iteration.
@@ -238,8 +247,12 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         """
         run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()
-        state = read_checkpoint(self.filesystem, run, iteration, verify=verify)
+        to = None if device is None else torch.device(device)
+        state = read_checkpoint(self.filesystem, run, iteration, verify=verify, device=to)
         return Weights(state["model"], state["optimizer"], state.get("extra"))
+
+    def _retrieve_for(self, run: TrainedRun, iteration: int) -> Weights:
+        return self.retrieve_weights(run.name, iteration, device=device_of(run.model))
 
     def retrieve_model(
         self, run: str, iteration: int, *, verify: bool = True

@@ -20,6 +20,7 @@ from dacapo_core.store.checkpoints.checkpoint_mapping import map_checkpoint
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
 from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.checkpoints.checkpoint_writing import write_checkpoint
+from dacapo_core.store.checkpoints.device_loading import load_to_device
 from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
 from dacapo_core.store.checkpoints.verification import verify_file, verify_loaded
 from dacapo_core.store.errors import MissingCheckpointError
@@ -104,9 +105,17 @@ def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> Checkp
 
 
 def read_checkpoint(
-    filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    *,
+    verify: bool,
+    device: torch.device | None = None,
 ) -> dict[str, Any]:
     """Map a checkpoint's state into memory.
+
+    Args:
+        device: read model and optimizer straight there, if the checkpoint is one of ours.
 
     Raises:
         MissingCheckpointError: no such run or iteration.
@@ -114,7 +123,10 @@ def read_checkpoint(
         UnsafeCheckpointError: it asks for code to be run.
     """
     with _opened(filesystem, run, iteration) as (path, place):
-        state = map_checkpoint(path, place, verify=verify)
+        if device is None:
+            state = map_checkpoint(path, place, verify=verify)
+        else:
+            state = load_to_device(path, place, device, verify=verify)
         return _loaded(path, place, verify=verify) if state is None else state
 
 

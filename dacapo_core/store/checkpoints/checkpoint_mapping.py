@@ -19,6 +19,7 @@ from dacapo_core.store.checkpoints.checkpoint_index import (
     POINTER_BYTES,
     Layout,
     Pointer,
+    Row,
     Table,
     digest,
 )
@@ -77,6 +78,19 @@ def map_checkpoint(
     return state
 
 
+def mapped_parts(path: str, place: CheckpointPlace) -> tuple[dict[str, Any], int, Row] | None:
+    """A checkpoint's state, mapped and not verified; where its file begins in memory; its body.
+
+    None when it must be read with torch.load, as `map_checkpoint` says.
+    """
+    found = _end_of(path, _nothing_to_fetch)
+    if found is None:
+        return None
+    file = _MappedFile(path, place, *found)
+    state = file.sections()
+    return None if state is None else (state, file.address, file.table.body)
+
+
 def _end_of(path: str, fetch: Fetch) -> tuple[bytes, Table] | None:
     """The layout, as it is in the file, and the table."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -122,6 +136,10 @@ class _MappedFile:
         self._whole = mapped_storage(path, place)
         self.bytes = bytes_of(self._whole)
         self._storages: dict[int, torch.UntypedStorage] = {}
+
+    @property
+    def address(self) -> int:
+        return self._whole.data_ptr()
 
     def sections(self, names: Collection[str] | None = None) -> dict[str, Any] | None:
         """The state, or some of its sections; None when the layout does not make sense."""

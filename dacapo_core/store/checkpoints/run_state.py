@@ -35,6 +35,14 @@ def buffers_of(model: Any) -> frozenset[int]:
     return frozenset(buffer.untyped_storage().data_ptr() for buffer in buffers)
 
 
+def device_of(model: Any) -> torch.device | None:
+    """The device that a model's state is to be read straight to; None for the CPU, or several."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    devices = {parameter.device for parameter in parameters}
+    device = devices.pop() if len(devices) == 1 else None
+    return device if device is not None and device.type == "cuda" else None
+
+
 def _said(owner: Any, method: str, name: str, *, or_none: bool = False) -> Any:
     ask = getattr(owner, method, None)
     if not callable(ask):
