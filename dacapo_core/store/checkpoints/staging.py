@@ -16,6 +16,15 @@ import torch
 from dacapo_core.store.checkpoints.state_tree import map_tensors
 from dacapo_core.store.saving.device_copies import ALIGNMENT, Copying, DeviceCopies
 from dacapo_core.store.saving.state_fence import StateFence
+from dacapo_core.store.saving.storage_spans import (
+    Key,
+    Span,
+    as_bytes,
+    empty_like,
+    key_of,
+    over,
+    spans_of,
+)
 
 
 @dataclass
@@ -101,12 +110,12 @@ class HostBuffers:
             return tensor
 
         map_tensors(state, collect)
-        spans = _spans(tensors)
+        spans = spans_of(tensors)
         copying = self._fill(
             [span for span in spans.values() if not (borrow and span.is_whole)], fence, early
         )
         copies = [
-            _over(spans[_key(tensor)], tensor) if tensor.numel() else _empty_like(tensor)
+            over(spans[key_of(tensor)], tensor) if tensor.numel() else empty_like(tensor)
             for tensor in tensors
         ]
         if not borrow:
@@ -164,7 +173,7 @@ class HostBuffers:
         self,
         tensors: list[torch.Tensor],
         copies: list[torch.Tensor],
-        spans: dict[_Key, _Span],
+        spans: dict[Key, Span],
         early: frozenset[int],
     ) -> None:
         """Remember where copies go; nothing, when tensors overlap or have gaps."""
@@ -180,7 +189,7 @@ class HostBuffers:
             self._copies[device] = DeviceCopies(device, there, self._arena)
 
     def _fill(
-        self, spans: list[_Span], fence: StateFence | None, early: frozenset[int]
+        self, spans: list[Span], fence: StateFence | None, early: frozenset[int]
     ) -> list[Copying]:
         # the early ones of each device first, as its packs want them
         spans = sorted(
@@ -196,18 +205,18 @@ class HostBuffers:
             self.release()
             self._arena = torch.empty(total, dtype=torch.uint8, device="cpu", pin_memory=pinned)
         whole = self._arena.untyped_storage()
-        there: dict[torch.device, list[_Span]] = {}
+        there: dict[torch.device, list[Span]] = {}
         for span, offset in zip(spans, offsets, strict=True):
             # a storage of its own over part of the arena, as torch.load(mmap=True) makes them
             span.copy = whole[offset : offset + span.bytes]
             if span.storage.device.type in self._beside:
                 there.setdefault(span.storage.device, []).append(span)
             else:
-                _as_bytes(span.copy, 0, span.bytes).copy_(span.source)
+                as_bytes(span.copy, 0, span.bytes).copy_(span.source)
         copying = []
         for device, moved in there.items():
             targets = [
-                _as_bytes(span.copy, 0, span.bytes) for span in moved if span.copy is not None
+                as_bytes(span.copy, 0, span.bytes) for span in moved if span.copy is not None
             ]
             count = sum(span.storage.data_ptr() in early for span in moved)
             started = DeviceCopies(device, targets, self._arena).start(
@@ -257,7 +266,7 @@ def _borrowed(state: dict[str, Any]) -> Snapshot:
         if tensor.device.type != "cpu" or tensor.is_conj() or tensor.is_neg():
             raise _OtherState
         if not tensor.numel():
-            return _empty_like(tensor)
+            return empty_like(tensor)
         storage = tensor.untyped_storage()
         address = storage.data_ptr()
         if address in seen or storage.nbytes() != tensor.nbytes:
@@ -273,95 +282,16 @@ def _signature(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _targets(
-    tensors: list[torch.Tensor], copies: list[torch.Tensor], spans: dict[_Key, _Span]
+    tensors: list[torch.Tensor], copies: list[torch.Tensor], spans: dict[Key, Span]
 ) -> list[_Target]:
     """The targets of plain tensors; none when one overlaps another or has gaps."""
     seen: set[tuple[Any, ...]] = set()
     targets = []
     for tensor, copy in zip(tensors, copies, strict=True):
         source = _signature(tensor)
-        if tensor.numel() and spans[_key(tensor)].bytes != tensor.nbytes:
+        if tensor.numel() and spans[key_of(tensor)].bytes != tensor.nbytes:
             return []
         is_first = tensor.numel() > 0 and source not in seen
         targets.append(_Target(source, copy, is_first))
         seen.add(source)
     return targets
-
-
-@dataclass
-class _Span:
-    """The bytes of a storage that its tensors of one dtype use, and their copy."""
-
-    storage: torch.UntypedStorage
-    start: int
-    stop: int
-    shared: bool = False
-    copy: torch.UntypedStorage | None = None
-
-    @property
-    def bytes(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def source(self) -> torch.Tensor:
-        return _as_bytes(self.storage, self.start, self.bytes)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the storage itself can be written in place of a copy."""
-        return (
-            self.storage.device.type == "cpu"
-            and self.bytes == self.storage.nbytes()
-            and not self.shared
-        )
-
-
-_Key = tuple[int, torch.device, torch.dtype]
-
-
-def _key(tensor: torch.Tensor) -> _Key:
-    return tensor.untyped_storage().data_ptr(), tensor.device, tensor.dtype
-
-
-def _spans(tensors: list[torch.Tensor]) -> dict[_Key, _Span]:
-    spans: dict[_Key, _Span] = {}
-    dtypes: dict[tuple[int, torch.device], _Key] = {}
-    for tensor in tensors:
-        if not tensor.numel():
-            continue
-        start = int(tensor.storage_offset()) * tensor.itemsize
-        last = sum(
-            (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-        )
-        stop = start + (last + 1) * tensor.itemsize
-        key = _key(tensor)
-        span = spans.get(key)
-        if span is None:
-            first = dtypes.setdefault(key[:2], key)
-            # torch cannot write one storage under two dtypes; each gets a copy
-            if first != key:
-                spans[first].shared = True
-            spans[key] = _Span(tensor.untyped_storage(), start, stop, shared=first != key)
-        else:
-            span.start, span.stop = min(span.start, start), max(span.stop, stop)
-            if tensor.untyped_storage().nbytes() > span.storage.nbytes():
-                # two storages over one memory, as torch.from_numpy makes them
-                span.storage = tensor.untyped_storage()
-    return spans
-
-
-def _over(span: _Span, tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor again, over the copy of its storage."""
-    offset = tensor.storage_offset() - (0 if span.copy is None else span.start // tensor.itemsize)
-    storage = span.storage if span.copy is None else span.copy
-    view = torch.empty(0, dtype=tensor.dtype, device="cpu")
-    return view.set_(storage, offset, tensor.shape, tensor.stride())
-
-
-def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-
-
-def _as_bytes(storage: torch.UntypedStorage, start: int, size: int) -> torch.Tensor:
-    view = torch.empty(0, dtype=torch.uint8, device=storage.device)
-    return view.set_(storage, start, (size,), (1,))
