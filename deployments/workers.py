@@ -70,7 +70,8 @@ class Supervisor:
     """Starts workers, starts again those that end, and ends all of them with itself.
 
     A run that outlives its worker keeps its GPU; the next worker starts there when it has ended.
-    Asked to stop by SIGTERM or Ctrl-C, it asks the runs first, so that each stores what it has.
+    Asked to stop by SIGTERM, Ctrl-C or a closed terminal, it asks the runs first, so that each
+    stores what it has.
     """
 
     places: Sequence[WorkerPlace]
@@ -79,7 +80,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until asked to stop."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self._stopping.set())
         keepers = [
             threading.Thread(target=self._keep, args=(place,), name=place.name)

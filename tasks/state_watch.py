@@ -16,7 +16,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import SettingsContext, get_settings_context
-from prefect.exceptions import Abort, Pause
+from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from prefect.states import Cancelled
@@ -36,7 +36,8 @@ def asks_to_end(state: State | None) -> bool:
 class StateWatch:
     """Inside its block, looks every few seconds whether this flow run is to end; best effort.
 
-    A server that is away is asked again, and nobody waits for it. At the end of a block that
+    A flow run that was deleted is to end as a cancelled one. A server that is away, or that knows
+    nothing of this flow either, is asked again, and nobody waits for it. At the end of a block that
     ended by `obey`, when all that it held is given back, a cancellation is reported as done.
 
     Attributes:
@@ -90,9 +91,18 @@ class StateWatch:
             SettingsContext(profile=self._settings.profile, settings=settings),
             get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
         ):
+            flow: UUID | None = None
             while True:
                 with suppress(Exception):
-                    state = client.read_flow_run(flow_run).state
+                    try:
+                        found = client.read_flow_run(flow_run)
+                        flow, state = found.flow_id, found.state
+                    except ObjectNotFound:
+                        if flow is None:
+                            raise
+                        # raises where the database is another one: nobody deleted the run there
+                        client.read_flow(flow)
+                        state = Cancelled(name="Deleted")
                     if asks_to_end(state):
                         self.asked = state
                         return

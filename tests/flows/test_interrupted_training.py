@@ -177,3 +177,27 @@ def test_it_looks_itself_whether_its_flow_run_is_to_end(
     assert 0 < stored < 2000
     with store.lease(name, owner="the next one"):
         pass
+
+
+def test_deleted_it_stores_what_it_has_and_ends(
+    prefect_server: str, tmp_path: Path, tiny: RunConfig
+) -> None:
+    name = "deleted"
+    config = tiny.model_copy(
+        update={"name": name, "num_iterations": 100_000, "validation_interval": 50_000}
+    )
+    process = start(tmp_path, config, PREFECT_API_URL=prefect_server)
+    wait_for_training(tmp_path, name)
+    # the watch looks every five seconds, and is to have seen the flow run
+    time.sleep(8)
+    with get_client(sync_client=True) as client:
+        wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"train {name}"]))
+        (flow_run,) = client.read_flow_runs(flow_run_filter=wanted)
+        client.delete_flow_run(flow_run.id)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    store = LocalWeightsStore(tmp_path / "runs")
+    (stored,) = store.iterations(name)
+    assert 0 < stored < 50_000
+    with store.lease(name, owner="the next one"):
+        pass
