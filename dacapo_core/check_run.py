@@ -32,7 +32,9 @@ def check_run(run: Run, store: RecordsStore | None = None) -> None:
     _check_volumes(run, run.datasplit.train)
     _check_volumes(run, run.datasplit.validate)
     _check_validation(run)
-    run.batch_source.batch(run.iteration)
+    for part in run.batch_source.batch(run.iteration):
+        if part.fault is not None and part.fault:
+            run.explain_fault(run.iteration)
 
 
 def _check_devices(run: Run) -> None:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from dacapo_core.data_parallel import HOST, TIMEOUT, Team, end_with_the_leader
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.train import follow
+from dacapo_core.training.loop import follow
 
 
 def main(port: int, rank: int, device: str) -> None:

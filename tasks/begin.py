@@ -92,7 +92,7 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     """Refuse to go on with a run that was begun with another configuration.
 
     More iterations than it was begun with are no other configuration, nor is what the learning
-    rate does then.
+    rate does then, nor another number of threads that prepare batches: it changes none.
 
     Raises:
         RunConfigChangedError: it names each field with its stored and its new value.
@@ -100,6 +100,7 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     if stored is None:
         return
     changed = stored.difference(config)
+    changed.pop("num_workers", None)
     if config.num_iterations >= stored.num_iterations:
         changed.pop("num_iterations", None)
     if config.num_iterations > stored.num_iterations:
@@ -108,5 +109,6 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
         listed = "; ".join(f"{field}: {old!r} → {new!r}" for field, (old, new) in changed.items())
         raise RunConfigChangedError(
             f"run {config.name!r} was begun with another configuration ({listed}). Give it "
-            "another name, or the stored values; num_iterations alone may be raised"
+            "another name, or the stored values; only num_iterations may be raised, and "
+            "num_workers be any"
         )

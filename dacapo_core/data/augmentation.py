@@ -1,66 +1,105 @@
-"""Variation of one training patch."""
+"""Variation of one training patch: drawn on the host, carried out where the patch is."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
 
 
-def augment_geometry(
-    config: AugmentationConfig,
-    rng: np.random.Generator,
-    arrays: Sequence[NDArray[Any]],
-    voxel_size: Sequence[float],
-) -> list[NDArray[Any]]:
-    """Mirror and transpose arrays alike; their last three axes are z, y, x."""
-    flips = [axis for axis in (-3, -2, -1) if config.mirror and rng.random() < 0.5]
-    orders = _orders(config, arrays, voxel_size)
-    order = orders[rng.integers(len(orders))]
-    return [_turn(array, flips, order) for array in arrays]
+@dataclass(frozen=True)
+class Turn:
+    """Mirroring along axes, then another order of them; axes count z, y, x from 0."""
+
+    flips: tuple[int, ...] = ()
+    order: tuple[int, int, int] = (0, 1, 2)
+
+    @classmethod
+    def draw(
+        cls,
+        config: AugmentationConfig,
+        rng: np.random.Generator,
+        shapes: Sequence[Sequence[int]],
+        voxel_size: Sequence[float],
+    ) -> Self:
+        """A turn that keeps arrays of each of `shapes` in shape, and sections sections."""
+        flips = tuple(axis for axis in range(3) if config.mirror and rng.random() < 0.5)
+        orders = _orders(config, shapes, voxel_size)
+        return cls(flips, orders[rng.integers(len(orders))])
+
+    def __call__(self, patch: Tensor) -> Tensor:
+        """`patch` ``([channels,] z, y, x)``, turned; it may share memory."""
+        leading = patch.ndim - 3
+        turned = patch.flip([leading + axis for axis in self.flips]) if self.flips else patch
+        return turned.permute(*range(leading), *(leading + axis for axis in self.order))
 
 
-def augment_intensity(
-    config: AugmentationConfig, rng: np.random.Generator, raw: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Vary contrast, brightness and noise of raw data ``(z, y, x)`` in -1…1."""
-    contrast = rng.uniform(1 - config.contrast, 1 + config.contrast)
-    brightness = rng.uniform(-config.brightness, config.brightness)
-    sections = rng.normal(0, config.section_brightness, (raw.shape[0], 1, 1))
-    mean = raw.mean(dtype=np.float64)
-    varied = raw - np.float32(mean)
-    varied *= np.float32(contrast)
-    varied += (mean + brightness + sections).astype(np.float32)
-    deviation = np.float32(rng.uniform(0, config.noise))
-    noise = rng.standard_normal(raw.shape, np.float32)
-    noise *= deviation
-    varied += noise
-    return varied
+@dataclass(frozen=True)
+class Intensity:
+    """Contrast, brightness and noise of raw data in -1…1.
+
+    Attributes:
+        sections: shift of each section, with the brightness of all.
+        noise: standard deviation.
+        seed: of the noise.
+    """
+
+    contrast: float
+    sections: NDArray[np.float32]
+    noise: float
+    seed: int
+
+    @classmethod
+    def draw(cls, config: AugmentationConfig, rng: np.random.Generator, depth: int) -> Self:
+        """For a patch of `depth` sections."""
+        contrast = rng.uniform(1 - config.contrast, 1 + config.contrast)
+        brightness = rng.uniform(-config.brightness, config.brightness)
+        sections = rng.normal(0, config.section_brightness, depth)
+        noise = rng.uniform(0, config.noise)
+        return cls(
+            float(contrast),
+            (brightness + sections).astype(np.float32),
+            float(noise),
+            int(rng.integers(2**63)),
+        )
+
+    def apply(self, raw: Tensor, sections: Tensor, generator: torch.Generator) -> None:
+        """Vary ``(z, y, x)`` in place.
+
+        Args:
+            sections: `sections` on the device of `raw`.
+            generator: of that device; it is seeded anew.
+        """
+        # section by section: a sum over all may be split differently from run to run
+        mean = raw.flatten(1).mean(1).mean()
+        raw.sub_(mean).mul_(self.contrast).add_((sections + mean)[:, None, None])
+        if self.noise:
+            generator.manual_seed(self.seed)
+            noise = torch.randn(
+                raw.shape, generator=generator, device=raw.device, dtype=torch.float32
+            )
+            raw.add_(noise, alpha=self.noise)
 
 
 def _orders(
-    config: AugmentationConfig, arrays: Sequence[NDArray[Any]], voxel_size: Sequence[float]
-) -> list[tuple[int, ...]]:
+    config: AugmentationConfig, shapes: Sequence[Sequence[int]], voxel_size: Sequence[float]
+) -> list[tuple[int, int, int]]:
     """Orders of the three axes that exchange only those that are alike in every array."""
     if not config.transpose:
         return [(0, 1, 2)]
     alike = [
-        (round(voxel_size[axis], 3), *(array.shape[axis - 3] for array in arrays))
-        for axis in range(3)
+        (round(voxel_size[axis], 3), *(shape[axis - 3] for shape in shapes)) for axis in range(3)
     ]
     return [
-        order
-        for order in itertools.permutations(range(3))
-        if all(alike[axis] == alike[position] for position, axis in enumerate(order))
+        (z, y, x)
+        for z, y, x in itertools.permutations(range(3))
+        if all(alike[axis] == alike[position] for position, axis in enumerate((z, y, x)))
     ]
-
-
-def _turn(array: NDArray[Any], flips: list[int], order: tuple[int, ...]) -> NDArray[Any]:
-    leading = array.ndim - 3
-    axes = (*range(leading), *(leading + axis for axis in order))
-    return np.flip(array, tuple(flips)).transpose(axes)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import as_voxels
 
 Box = tuple[Voxels, Voxels]
+
+Take = Callable[[Tensor], Tensor]
+"""Values at positions ``(3, z, y, x)``, in voxels."""
+
+# positions are made for so many voxels at a time: they take three times the memory of the patch
+MOST_VOXELS = 2**19
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,11 @@ class ElasticField:
             [np.ceil(each / size) for each, size in zip(furthest, voxel_size, strict=True)]
         )
 
-    def sources(self, box: Box, voxel_size: Sequence[float]) -> NDArray[np.float64]:
-        """Where each voxel of a box comes from: ``(3, z, y, x)``, voxels of the box with `margin`.
+    def tensors(self, box: Box, voxel_size: Sequence[float]) -> list[NDArray[np.float32]]:
+        """What `sources` needs of this field for a box of voxels of `voxel_size`.
 
-        Args:
-            box: begin and end, in voxels of `voxel_size`.
+        Displacements of the control points in voxels, ``(3, z, y, x)``, and along each axis the
+        weight of each point at each voxel, ``(voxels, points)``.
         """
         centres = [
             (np.arange(first, last) + 0.5) * size
@@ -70,14 +79,8 @@ class ElasticField:
             _weights((centre - begin) / self.spacing, count)
             for centre, begin, count in zip(centres, self.begin, self.points.shape[1:], strict=True)
         ]
-        moved = np.einsum("cijk,xk->cijx", self.points, weights[2])
-        moved = np.einsum("cijx,yj->ciyx", moved, weights[1])
-        moved = np.einsum("ciyx,zi->czyx", moved, weights[0], optimize=True)
-        for axis, (size, more) in enumerate(zip(voxel_size, self.margin(voxel_size), strict=True)):
-            shape = [-1 if each == axis else 1 for each in range(3)]
-            moved[axis] /= size
-            moved[axis] += np.arange(more, more + moved.shape[axis + 1]).reshape(shape)
-        return moved
+        in_voxels = self.points / np.reshape(voxel_size, (3, 1, 1, 1))
+        return [array.astype(np.float32) for array in (in_voxels, *weights)]
 
 
 def grown(box: Box, margin: Voxels) -> Box:
@@ -89,17 +92,76 @@ def grown(box: Box, margin: Voxels) -> Box:
     return begin, end
 
 
-def interpolated(array: NDArray[Any], sources: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Values of ``(z, y, x)`` at fractional voxels, linear; beyond the border its mirror image."""
-    from scipy.ndimage import map_coordinates
+def deform(field: Sequence[Tensor], outputs: Sequence[tuple[Take, Tensor]], margin: Voxels) -> None:
+    """Fill tensors ``([channels,] z, y, x)`` with what the field moves into each voxel.
 
-    return map_coordinates(array, sources, np.float32, order=1, mode="mirror")
+    Args:
+        field: `ElasticField.tensors` of the box of the outputs, on their device.
+        outputs: how to take values at fractional voxels, and where they go.
+        margin: voxels by which positions are counted from further out than the box begins.
+    """
+    points, *weights = field
+    depth, height, width = (len(each) for each in weights)
+    columns = weights[1] @ (points @ weights[2].T)
+    steps = max(1, MOST_VOXELS // (height * width))
+    along = [
+        torch.arange(more, more + size, dtype=torch.float32, device=points.device)
+        for more, size in zip(margin, (depth, height, width), strict=True)
+    ]
+    for begin in range(0, depth, steps):
+        planes = slice(begin, min(begin + steps, depth))
+        moved = (weights[0][planes] @ columns.flatten(2)).view(3, -1, height, width)
+        moved[0] += along[0][planes, None, None]
+        moved[1] += along[1][:, None]
+        moved[2] += along[2]
+        for take, output in outputs:
+            output[..., planes, :, :] = take(moved)
 
 
-def nearest(array: NDArray[Any], sources: NDArray[np.float64]) -> NDArray[Any]:
-    """Values of ``(channels, z, y, x)`` at the nearest voxels, which must be inside."""
-    z, y, x = np.rint(sources).astype(np.intp)
-    return array[:, z, y, x]
+def interpolated(array: Tensor) -> Take:
+    """Takes values of ``(z, y, x)`` at fractional voxels, linear; the border goes on outside."""
+
+    def take(sources: Tensor) -> Tensor:
+        sizes = torch.tensor(array.shape[::-1], dtype=torch.float32)
+        grid = torch.empty((*sources.shape[1:], 3), device=sources.device)
+        for axis, size in enumerate(sizes.tolist()):
+            # grid_sample counts x first, from -1 to 1 over the array's extent
+            torch.mul(sources[2 - axis], 2 / size, out=grid[..., axis])
+        grid += (1 / sizes - 1).to(grid.device, non_blocking=True)
+        return functional.grid_sample(
+            array[None, None], grid[None], "bilinear", "border", align_corners=False
+        )[0, 0]
+
+    return take
+
+
+def nearest(array: Tensor, first: Sequence[int], whole: bool) -> Take:
+    """Takes values of ``([channels,] z, y, x)`` at the nearest voxels; zero outside the array.
+
+    Args:
+        first: where the array begins, in the voxels that positions are counted in.
+        whole: no position is outside.
+    """
+    shape = array.shape[-3:]
+    flat = array.flatten(-3)
+    number = torch.int32 if flat.shape[-1] < 2**31 else torch.int64
+
+    def take(sources: Tensor) -> Tensor:
+        index: Tensor | None = None
+        outside: Tensor | None = None
+        for axis, (begin, size) in enumerate(zip(first, shape, strict=True)):
+            place = sources[axis].round().to(number)
+            place -= begin
+            if not whole:
+                out = (place < 0) | (place >= size)
+                outside = out if outside is None else outside.logical_or_(out)
+                place.clamp_(0, size - 1)
+            index = place if index is None else index.mul_(size).add_(place)
+        assert index is not None
+        taken = flat.index_select(-1, index.flatten()).unflatten(-1, index.shape)
+        return taken if outside is None else taken.masked_fill_(outside, 0)
+
+    return take
 
 
 def _weights(positions: NDArray[np.floating[Any]], count: int) -> NDArray[np.float64]:

@@ -1,47 +1,46 @@
-"""Training batches from volumes."""
+"""Which patch of which volume is drawn, and how it is varied."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dacapo_core.data.augmentation import augment_geometry, augment_intensity
-from dacapo_core.data.elastic import (
-    ElasticField,
-    grown,
-    interpolated,
-    nearest,
-)
+from dacapo_core.data.augmentation import Intensity, Turn
+from dacapo_core.data.elastic import Box, ElasticField, grown
 from dacapo_core.data.foreground import Foreground, find_foreground
 from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
-from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, Voxels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 
 FOREGROUND_SHARE = 0.5
 TRIES = 10
 
 
-class Batch(NamedTuple):
-    """One batch of patches.
+@dataclass(frozen=True)
+class Patch:
+    """All that chance decides of one training patch.
 
     Attributes:
-        raw: ``(batch, 1, *input_shape)`` float32 in -1…1.
-        labels: ``(batch, channels, *output_shape)`` bool.
-        mask: as `labels`, False where nothing is known of a channel.
+        volume: which of the sampler's volumes.
+        begin: first raw voxel of its input.
+        field: elastic deformation; None without.
+        turn: mirroring and transposition; None without.
+        intensity: variation of the raw data; None without.
     """
 
-    raw: NDArray[np.float32]
-    labels: NDArray[np.bool_]
-    mask: NDArray[np.bool_]
+    volume: int
+    begin: Voxels
+    field: ElasticField | None = None
+    turn: Turn | None = None
+    intensity: Intensity | None = None
 
 
 class PatchSampler:
-    """Draws batches of patches; all chance is the generator's that is passed in.
+    """Draws patches; all chance is the generator's that is passed in.
 
     Half of the patches are drawn around foreground, each channel as often as any other; half
     anywhere that is labelled. A patch of a two-dimensional network is one section.
@@ -52,7 +51,6 @@ class PatchSampler:
         input_shape: raw voxels of a patch, (z,) y, x.
         output_shape: label voxels of a patch, centred in it.
         scale: label voxels along one raw voxel, as the network upsamples.
-        batch_size: patches in a batch.
         augmentation: None leaves patches as they are.
 
     Raises:
@@ -67,25 +65,23 @@ class PatchSampler:
         output_shape: Sequence[int],
         scale: Sequence[int] | None = None,
         *,
-        batch_size: int = 1,
         augmentation: AugmentationConfig | None = None,
     ) -> None:
         self.datasets = list(datasets)
         self.channels = list(channels)
-        self.batch_size = batch_size
         self.augmentation = augmentation
-        self._dims = len(input_shape)
-        self.grid = PatchGrid.of(input_shape, output_shape, scale or (1,) * self._dims)
+        self.dims = len(input_shape)
+        self.grid = PatchGrid.of(input_shape, output_shape, scale or (1,) * self.dims)
         check_channels(self.datasets, self.channels)
         check_voxel_sizes(self.datasets, self.grid)
         weights = np.array([dataset.weight for dataset in self.datasets], float)
         self._shares = weights / weights.sum()
-        self._ranges = [self.grid.positions(dataset) for dataset in self.datasets]
+        self.ranges = [self.grid.positions(dataset) for dataset in self.datasets]
 
     @property
     def voxel_size(self) -> tuple[float, ...]:
         """Voxel size of the labels in nm, one value an axis of the network."""
-        return self.datasets[0].label_voxel_size[3 - self._dims :]
+        return self.datasets[0].label_voxel_size[3 - self.dims :]
 
     @cached_property
     def foreground(self) -> list[Foreground]:
@@ -112,83 +108,81 @@ class PatchSampler:
                 )
         return found
 
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """The batch of this generator: the same state gives the same batch."""
-        patches = [self._patch(rng) for _ in range(self.batch_size)]
-        return Batch(*(_stacked(parts) for parts in zip(*patches, strict=True)))
-
-    def _patch(
-        self, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        index = int(rng.choice(len(self.datasets), p=self._shares))
-        dataset, foreground = self.datasets[index], self.foreground[index]
-        for _ in range(TRIES):
-            begin = self._position(rng, index, foreground)
-            output_begin, output_end = self.grid.output_box(begin)
-            labels, mask = dataset.read_labels(output_begin, output_end, self.channels)
-            if mask.any():
-                break
-        if self.augmentation is not None and self.augmentation.elastic_displacement:
-            raw, labels, mask = self._deformed(self.augmentation, rng, dataset, begin)
-        else:
-            raw = dataset.read_raw(*self.grid.input_box(begin))
-        if self.augmentation is not None:
-            raw, labels, mask = augment_geometry(
-                self.augmentation, rng, (raw, labels, mask), dataset.label_voxel_size
+    def draw(self, rng: np.random.Generator) -> Patch:
+        """The patch of this generator: the same state gives the same patch."""
+        volume = int(rng.choice(len(self.datasets), p=self._shares))
+        begin = self._position(rng, volume)
+        config = self.augmentation
+        if config is None:
+            return Patch(volume, begin)
+        dataset = self.datasets[volume]
+        field = None
+        if config.elastic_displacement:
+            field = ElasticField.draw(
+                rng,
+                self.grid.input_box(begin),
+                dataset.raw.voxel_size,
+                config.elastic_spacing,
+                config.elastic_displacement,
+                axes=range(3 - self.dims, 3),
             )
-            raw = augment_intensity(self.augmentation, rng, raw)
-        if self._dims == 2:
-            raw, labels, mask = raw[0], labels[:, 0], mask[:, 0]
-        return raw[None], labels, mask
-
-    def _deformed(
-        self,
-        config: AugmentationConfig,
-        rng: np.random.Generator,
-        dataset: RawGTDataset,
-        begin: Sequence[int],
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Raw data, labels and mask of a patch, moved by one and the same field."""
-        raw_size, label_size = dataset.raw.voxel_size, dataset.label_voxel_size
-        input_box, output_box = self.grid.input_box(begin), self.grid.output_box(begin)
-        field = ElasticField.draw(
-            rng,
-            input_box,
-            raw_size,
-            config.elastic_spacing,
-            config.elastic_displacement,
-            axes=range(3 - self._dims, 3),
-        )
-        raw = dataset.read_raw(*grown(input_box, field.margin(raw_size)))
-        larger = grown(output_box, field.margin(label_size))
-        labels, mask = dataset.read_labels(*larger, self.channels)
-        sources = field.sources(output_box, label_size)
-        return (
-            interpolated(raw, field.sources(input_box, raw_size)),
-            nearest(labels, sources),
-            nearest(mask, sources),
+        shapes = (self.grid.input_shape, self.grid.output_shape)
+        return Patch(
+            volume,
+            begin,
+            field,
+            Turn.draw(config, rng, shapes, dataset.label_voxel_size),
+            Intensity.draw(config, rng, self.grid.input_shape[0]),
         )
 
-    def _position(
-        self, rng: np.random.Generator, index: int, foreground: Foreground
-    ) -> tuple[int, ...]:
+    def raw_box(self, patch: Patch) -> Box:
+        """Raw voxels that a patch is made from; they may reach beyond the volume."""
+        box = self.grid.input_box(patch.begin)
+        if patch.field is None:
+            return box
+        return grown(box, patch.field.margin(self.datasets[patch.volume].raw.voxel_size))
+
+    def label_box(self, patch: Patch) -> Box:
+        """Label voxels that a patch is made from; they may reach beyond the ground truth."""
+        box = self.grid.output_box(patch.begin)
+        if patch.field is None:
+            return box
+        return grown(box, patch.field.margin(self.datasets[patch.volume].label_voxel_size))
+
+    def reach(self, volume: int) -> tuple[Box, Box]:
+        """Raw and label voxels of a volume that its patches can be made from."""
+        dataset = self.datasets[volume]
+        first = as_voxels([low for low, _ in self.ranges[volume]])
+        last = as_voxels([high for _, high in self.ranges[volume]])
+        furthest = 0.0
+        if self.augmentation is not None:
+            furthest = self.augmentation.elastic_displacement
+        boxes = []
+        for box, size in (
+            (self.grid.input_box, dataset.raw.voxel_size),
+            (self.grid.output_box, dataset.label_voxel_size),
+        ):
+            margin = as_voxels([np.ceil(furthest / each) for each in size])
+            boxes.append(grown((box(first)[0], box(last)[1]), margin))
+        return boxes[0], boxes[1]
+
+    def _position(self, rng: np.random.Generator, volume: int) -> Voxels:
         """First raw voxel of a patch whose output holds a point that was found."""
-        points = foreground.labelled
-        if rng.random() < FOREGROUND_SHARE:
-            present = [found for found in foreground.points.values() if len(found)]
-            if present:
-                points = present[rng.integers(len(present))]
-        point = points[rng.integers(len(points))]
-        output_begin = point - rng.integers(0, self.grid.output_shape)
-        return self.grid.nearest(output_begin, self._ranges[index])
-
-
-def _stacked(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """As np.stack, whose result lies in memory as mirrored and transposed parts do."""
-    stacked = np.empty((len(parts), *parts[0].shape), parts[0].dtype)
-    for place, part in zip(stacked, parts, strict=True):
-        place[...] = part
-    return stacked
+        foreground = self.foreground[volume]
+        for _ in range(TRIES):
+            points = foreground.labelled
+            if rng.random() < FOREGROUND_SHARE:
+                present = [found for found in foreground.points.values() if len(found)]
+                if present:
+                    points = present[rng.integers(len(present))]
+            point = points[rng.integers(len(points))]
+            output_begin = point - rng.integers(0, self.grid.output_shape)
+            begin = as_voxels(self.grid.nearest(output_begin, self.ranges[volume]))
+            first, last = self.grid.output_box(begin)
+            # where raw data ends the patch has been moved, and may have lost the point
+            if all(f <= p < e for f, p, e in zip(first, point, last, strict=True)):
+                break
+        return begin
 
 
 def check_channels(datasets: Sequence[RawGTDataset], channels: Sequence[str]) -> None:

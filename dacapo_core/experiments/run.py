@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dacapo_core.data.batches import BatchSource, Sample
+from dacapo_core.data.batches import BatchSource
+from dacapo_core.data.workers import available_cores, default_workers
 from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import parameter_groups
@@ -21,9 +20,11 @@ from dacapo_core.experiments.trainers.schedule import Extension, learning_rate_f
 from dacapo_core.experiments.training_stats import TrainingStats
 from dacapo_core.store.checkpoints.fitting import check_fit
 from dacapo_core.store.saving.state_fence import StateFence
+from dacapo_core.training.average import Average
 
 if TYPE_CHECKING:
     from dacapo_core.data.patch_sampler import PatchSampler
+    from dacapo_core.data.training_batches import TrainingBatches
     from dacapo_core.data_parallel import Team
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
     from dacapo_core.experiments.datasplits.datasplit import DataSplit
@@ -81,7 +82,7 @@ class Run:
         self.optimizer.register_step_pre_hook(self.state_fence.wait)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = (
-            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(trainer.ema_decay))
+            Average(self.model, trainer.ema_decay, self.device)
             if trainer.ema_decay is not None
             else None
         )
@@ -106,13 +107,6 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         return self.config.learning_rate * factor
-
-    def finish_iteration(self, skipped: bool) -> None:
-        """Count an iteration whose step was taken, or `skipped` because it was not finite."""
-        self.iteration += 1
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
-        if self.average is not None and not skipped:
-            self.average.update_parameters(self.model)
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -159,24 +153,42 @@ class Run:
         )
 
     @cached_property
-    def batch_source(self) -> BatchSource:
+    def batches(self) -> TrainingBatches:
+        """Makes what the network is trained on of what the sampler draws."""
+        from dacapo_core.data.training_batches import TrainingBatches
+
+        return TrainingBatches(self.sampler, self.task, self.device)
+
+    @cached_property
+    def batch_source(self) -> BatchSource[Any]:
         """The batches of the run, or this process's share of them."""
         return BatchSource(
-            self._sample,
+            self.batches.read,
+            self.batches.make,
             self.seed,
             self.config.batch_size,
             self.config.trainer_config.gradient_accumulation,
             self.team.rank if self.team is not None else 0,
             self.config.trainer_config.processes,
-            pin_memory=self.device.type == "cuda",
         )
 
-    def _sample(self, generator: np.random.Generator) -> Sample:
-        patch = self.sampler.batch(generator)
-        target, weight = self.task.create_target(
-            patch.labels[0], patch.mask[0], self.sampler.voxel_size
-        )
-        return patch.raw[0], target, weight
+    def explain_fault(self, iteration: int) -> None:
+        """Say what is wrong with the values that the batch of `iteration` (from 0) is made from.
+
+        Raises:
+            ArrayError: it names array, place and value.
+        """
+        for generator in self.batch_source.generators(iteration):
+            self.batches.explain(generator)
+
+    @property
+    def num_workers(self) -> int:
+        """Threads that prepare batches ahead."""
+        configured = self.config.num_workers
+        if configured is not None:
+            return configured
+        local = self.config.trainer_config.processes
+        return default_workers(self.device.type, available_cores(), local)
 
     @cached_property
     def training_model(self) -> nn.Module:

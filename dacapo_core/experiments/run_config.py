@@ -35,8 +35,11 @@ class RunConfig(Configuration):
         "iteration always has one.",
     )
     batch_size: int = Field(1, gt=0, description="Patches per iteration, over all processes.")
-    num_workers: int = Field(
-        1, ge=0, description="Threads that prepare batches ahead; 0 prepares them in the loop."
+    num_workers: int | None = Field(
+        None,
+        ge=0,
+        description="Threads that prepare batches ahead; 0 prepares them in the loop. Default: as "
+        "many as suit the machine.",
     )
     learning_rate: float = Field(8e-3, gt=0, description="Highest learning rate of AdamW.")
     seed: int = Field(

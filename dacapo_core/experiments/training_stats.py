@@ -12,7 +12,7 @@ class TrainingIterationStats:
     """One iteration (DaCapo's class of the same name).
 
     ``loss`` and ``gradient_norm`` are NaN or infinite where the iteration was skipped;
-    ``time`` is in seconds.
+    ``time`` is in seconds, and ``waiting`` is how much of it was spent waiting for data.
     """
 
     iteration: int
@@ -21,6 +21,7 @@ class TrainingIterationStats:
     learning_rate: float
     time: float
     skipped: bool
+    waiting: float = 0.0
 
 
 @dataclass
@@ -56,6 +57,12 @@ class TrainingStats:
         seconds = sum(stats.time for stats in self.iteration_stats)
         return self.batch_size * len(self.iteration_stats) / seconds if seconds else 0.0
 
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time in which nothing was trained because no batch was ready; 0 to 1."""
+        seconds = sum(stats.time for stats in self.iteration_stats)
+        return sum(stats.waiting for stats in self.iteration_stats) / seconds if seconds else 0.0
+
     def after(self, iteration: int) -> TrainingStats:
         """The stretch that follows `iteration`."""
         later = [stats for stats in self.iteration_stats if stats.iteration > iteration]
@@ -70,14 +77,16 @@ class TrainingStats:
             "gradient_norm": [finite(stats.gradient_norm) for stats in self.iteration_stats],
             "learning_rate": self.learning_rates,
             "time": [round(stats.time, 6) for stats in self.iteration_stats],
+            "waiting": [round(stats.waiting, 6) for stats in self.iteration_stats],
             "skipped": [stats.iteration for stats in self.iteration_stats if stats.skipped],
         }
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> TrainingStats:
-        """The stretch that `record` was made from."""
+        """The stretch that `record` was made from; an old one does not know of waiting."""
         skipped = set(record["skipped"])
-        columns = ("iteration", "loss", "gradient_norm", "learning_rate", "time")
+        record = {"waiting": [0.0] * len(record["iteration"]), **record}
+        columns = ("iteration", "loss", "gradient_norm", "learning_rate", "time", "waiting")
         return cls(
             record["batch_size"],
             [
@@ -88,8 +97,9 @@ class TrainingStats:
                     rate,
                     seconds,
                     iteration in skipped,
+                    waiting,
                 )
-                for iteration, loss, norm, rate, seconds in zip(
+                for iteration, loss, norm, rate, seconds, waiting in zip(
                     *(record[column] for column in columns), strict=True
                 )
             ],

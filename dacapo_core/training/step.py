@@ -1,10 +1,11 @@
-"""One iteration: from a batch to changed weights."""
+"""One iteration: from a batch to changed weights, without the host waiting for the device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import inf, isfinite
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,28 @@ from dacapo_core.experiments.trainers.errors import OutOfMemoryError
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+class StepResult(NamedTuple):
+    """What a step came to, on the device.
+
+    Attributes:
+        loss: mean over the batch.
+        norm: of the gradient, before clipping.
+        taken: whether both are finite: only then has any weight changed.
+    """
+
+    loss: Tensor
+    norm: Tensor
+    taken: Tensor
+
+
 @dataclass
 class TrainingStep:
     """Forward, backward and update, with mixed precision, accumulation, clipping and a guard.
 
-    A step whose loss or gradient is not finite changes no weight. `average` replaces the
-    gradients by their mean over several processes and returns the mean loss.
+    A step whose loss or gradient is not finite, or whose batch is faulty (its loss is then NaN),
+    changes no weight and no running statistics. An
+    optimizer of torch's that is fused is told so on the device; the host looks for any other.
+    `average` replaces the gradients by their mean over several processes and returns the mean loss.
     """
 
     model: nn.Module
@@ -32,13 +49,13 @@ class TrainingStep:
     gradient_clip: float | None = None
     memory_format: torch.memory_format = torch.contiguous_format
     average: Callable[[Tensor, Sequence[Tensor]], Tensor] | None = None
+    _buffers: list[Tensor] = field(init=False)
 
-    def __call__(self, parts: Sequence[Batch]) -> tuple[float, float]:
+    def __post_init__(self) -> None:
+        self._buffers = list(self.model.buffers())
+
+    def __call__(self, parts: Sequence[Batch]) -> StepResult:
         """Train on a batch, given in equal parts.
-
-        Returns:
-            The mean loss and the norm of the gradient before clipping; the weights changed only
-            if both are finite.
 
         Raises:
             OutOfMemoryError: the device has too little memory.
@@ -47,15 +64,16 @@ class TrainingStep:
             trained = [
                 parameter for group in self.optimizer.param_groups for parameter in group["params"]
             ]
-            total = self._backward(parts)
+            before = [buffer.clone() for buffer in self._buffers]
+            loss = self._backward(parts)
             if self.average is not None:
-                total = self.average(total, trained)
+                loss = self.average(loss, trained)
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(trained, self.gradient_clip or inf)
-            # one wait for the device, not two
-            loss, length = torch.stack([total, norm]).tolist()
-            if isfinite(loss) and isfinite(length):
-                self.scaler.step(self.optimizer)
+            taken = loss.isfinite() & norm.isfinite()
+            self._update(taken)
+            for buffer, old in zip(self._buffers, before, strict=True):
+                buffer.copy_(torch.where(taken, buffer, old))
             self.scaler.update()
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise self._out_of_memory(parts[0], error) from error
@@ -65,21 +83,33 @@ class TrainingStep:
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)
-        return loss, length
+        return StepResult(loss, norm, taken)
+
+    def _update(self, taken: Tensor) -> None:
+        if not getattr(self.optimizer, "_step_supports_amp_scaling", False):
+            if taken:
+                self.optimizer.step()
+            return
+        # as GradScaler.step tells a fused optimizer
+        self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~taken).float()  # type: ignore[attr-defined]
+        try:
+            self.optimizer.step()
+        finally:
+            del self.optimizer.grad_scale, self.optimizer.found_inf  # type: ignore[attr-defined]
 
     def _backward(self, parts: Sequence[Batch]) -> Tensor:
         total = torch.zeros((), device=self.device)
         for part in parts:
-            raw = part.raw.to(self.device, non_blocking=True, memory_format=self.memory_format)
-            target = part.target.to(self.device, non_blocking=True)
-            weight = part.weight.to(self.device, non_blocking=True)
+            raw = part.raw.contiguous(memory_format=self.memory_format)
             with torch.autocast(
                 self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
             ):
                 prediction = self.model(raw)
-            loss = self.loss(prediction.float(), target, weight) / len(parts)
+            loss = self.loss(prediction.float(), part.target.float(), part.weight.float())
+            loss = loss / len(parts)
             self.scaler.scale(loss).backward()
-            total += loss.detach()
+            total += loss.detach() if part.fault is None else _unless(part.fault, loss.detach())
         return total
 
     def _out_of_memory(self, part: Batch, error: BaseException) -> OutOfMemoryError:
@@ -91,3 +121,7 @@ class TrainingStep:
             + ("" if self.dtype != torch.float32 else ", or set trainer_config.mixed_precision")
             + f". ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         )
+
+
+def _unless(fault: Tensor, loss: Tensor) -> Tensor:
+    return torch.where(fault, torch.nan, loss)

@@ -74,7 +74,7 @@ def main() -> None:
     config = RunConfig(num_iterations=10_000)
     loop, reference = Run(config), Run(config)
     drawn = [reference.batch_source.batch(iteration)[0] for iteration in range(ITERATIONS)]
-    batches = cycle([(batch.raw, batch.target, batch.weight) for batch in drawn])
+    batches = cycle([(b.raw, b.target.float(), b.weight.float()) for b in drawn])
     ours(loop), bare(reference, batches)  # warm up
     before = os.getloadavg()[0]
     times = []

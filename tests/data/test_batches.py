@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from dacapo_core.data.batches import BatchSource
+from dacapo_core.data.batches import Batch, BatchSource
+from dacapo_core.data.loader import load_batches
 
 
-def sample(generator: np.random.Generator) -> tuple[Any, Any, Any]:
-    return generator.random((1, 2)), generator.random((3, 2)), generator.random((3, 2))
+def read(generator: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(generator.random((7, 2)))
 
 
-SOURCE = BatchSource(sample, seed=5, batch_size=4)
+def make(crops: Sequence[torch.Tensor]) -> Batch:
+    whole = torch.stack(list(crops))
+    return Batch(whole[:, :1], whole[:, 1:4], whole[:, 4:])
+
+
+CPU = torch.device("cpu")
+SOURCE = BatchSource(read, make, seed=5, batch_size=4)
 
 
 def raw(source: BatchSource, iteration: int) -> torch.Tensor:
@@ -26,8 +34,8 @@ def raw(source: BatchSource, iteration: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_workers_change_no_batch_and_keep_the_order(workers: int) -> None:
-    with SOURCE.stream(3, 9, workers) as batches:
-        streamed = [torch.cat([part.raw for part in batch]) for batch in batches]
+    with load_batches(SOURCE, CPU, 3, 9, workers) as batches:
+        streamed = [torch.cat([part.raw for part in loaded.parts]) for loaded in batches]
     assert len(streamed) == 6
     for iteration, batch in enumerate(streamed, start=3):
         assert torch.equal(batch, raw(SOURCE, iteration))
@@ -48,20 +56,66 @@ def test_seed_iteration_and_place_in_the_batch_all_matter() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_error_in_sampling_reaches_the_loop_and_no_thread_stays(workers: int) -> None:
-    def broken(generator: np.random.Generator) -> tuple[Any, Any, Any]:
+def test_an_error_in_reading_reaches_the_loop_and_no_thread_stays(workers: int) -> None:
+    def broken(generator: np.random.Generator) -> torch.Tensor:
         raise ValueError("array raw of dataset a holds NaN")
 
-    source = BatchSource(broken, seed=0, batch_size=1)
+    source = BatchSource(broken, make, seed=0, batch_size=1)
     with (
         pytest.raises(ValueError, match="holds NaN"),
-        source.stream(0, 5, workers) as batches,
+        load_batches(source, CPU, 0, 5, workers) as batches,
     ):
         next(batches)
     assert not [t for t in threading.enumerate() if t.name.startswith("batches")]
 
 
 def test_leaving_early_leaves_no_thread() -> None:
-    with SOURCE.stream(0, 1000, 2) as batches:
+    with load_batches(SOURCE, CPU, 0, 1000, 2) as batches:
         next(batches)
     assert not [t for t in threading.enumerate() if t.name.startswith("batches")]
+
+
+def test_two_batches_are_ready_while_a_third_is_trained_on() -> None:
+    begun = []
+
+    def counted(generator: np.random.Generator) -> torch.Tensor:
+        begun.append(1)
+        return read(generator)
+
+    source = BatchSource(counted, make, seed=0, batch_size=1)
+    with load_batches(source, CPU, 0, 1000, 1) as batches:
+        next(batches)
+        for _ in range(200):
+            if len(begun) >= 3:
+                break
+            time.sleep(0.01)
+        assert len(begun) == 3
+
+
+def test_waiting_for_a_batch_is_counted_and_training_is_not() -> None:
+    def slow(generator: np.random.Generator) -> torch.Tensor:
+        time.sleep(0.2)
+        return read(generator)
+
+    with load_batches(BatchSource(slow, make, seed=0, batch_size=1), CPU, 0, 3, 1) as batches:
+        assert next(batches).waited >= 0.15
+        time.sleep(1)
+        assert next(batches).waited < 0.15
+
+
+def test_threads_that_prepare_leave_the_training_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = []
+
+    def counted(crops: Sequence[torch.Tensor]) -> Batch:
+        seen.append(torch.get_num_threads())
+        return make(crops)
+
+    try:
+        with load_batches(BatchSource(read, counted, seed=0, batch_size=1), CPU, 0, 4, 2) as each:
+            assert len(list(each)) == 4
+            assert torch.get_num_threads() == 2
+        assert set(seen) == {1}
+    finally:
+        torch.set_num_threads(before)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from dacapo_core.data.augmentation import augment_geometry, augment_intensity
-from dacapo_core.data.patch_sampler import Batch, PatchSampler
+from dacapo_core.data.augmentation import Intensity, Turn
+from dacapo_core.data.patch_sampler import PatchSampler
 from dacapo_core.experiments.datasplits import AugmentationConfig, SyntheticDataSplitConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+from tests.data.patches import Patches, make
 
 
 def volume(
@@ -39,8 +41,8 @@ def coordinates(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
 
-def draw(sampler: PatchSampler, count: int, seed: int = 0) -> list[Batch]:
-    return [sampler.batch(np.random.default_rng([seed, i])) for i in range(count)]
+def draw(sampler: PatchSampler, count: int, seed: int = 0) -> list[Patches]:
+    return [make(sampler, np.random.default_rng([seed, i])) for i in range(count)]
 
 
 def test_a_patch_holds_the_labels_of_its_centre() -> None:
@@ -73,14 +75,13 @@ def test_the_same_generator_gives_the_same_batch_from_any_thread() -> None:
             ["mito", "pm"],
             (16, 16, 16),
             (16, 16, 16),
-            batch_size=2,
             augmentation=AugmentationConfig(),
         )
 
     alone = draw(sampler(), 8)
     threaded = sampler()
     with ThreadPoolExecutor(4) as pool:
-        drawn = list(pool.map(lambda i: threaded.batch(np.random.default_rng([0, i])), range(8)))
+        drawn = list(pool.map(lambda i: make(threaded, np.random.default_rng([0, i])), range(8)))
     for one, other in zip(alone, drawn, strict=True):
         for first, second in zip(one, other, strict=True):
             assert np.array_equal(first, second)
@@ -130,39 +131,42 @@ def test_a_two_dimensional_network_gets_sections() -> None:
         assert np.array_equal(batch.raw[0, 0, 2:6, 2:6] % 2 == 0, batch.labels[0, 0])
 
 
-def test_geometry_keeps_raw_and_labels_together_and_sections_sections() -> None:
-    raw = coordinates(8, 8, 8)
+def test_turns_keep_raw_and_labels_together_and_sections_sections() -> None:
+    raw = torch.from_numpy(coordinates(8, 8, 8))
     seen = set()
     for seed in range(60):
-        turned, labels = augment_geometry(
-            AugmentationConfig(),
-            np.random.default_rng(seed),
-            (raw, (raw % 3 == 0)[None]),
-            (45.0, 9.2, 9.2),
+        turn = Turn.draw(
+            AugmentationConfig(), np.random.default_rng(seed), [raw.shape], (45.0, 9.2, 9.2)
         )
-        assert np.array_equal(turned % 3 == 0, labels[0])
+        turned, labels = turn(raw), turn((raw % 3 == 0)[None])
+        assert torch.equal(turned % 3 == 0, labels[0])
         # a section holds 64 consecutive numbers, whichever way it is turned
-        assert np.ptp(turned, axis=(1, 2)).tolist() == [63] * 8
-        seen.add(turned.tobytes())
+        assert np.ptp(turned.numpy(), axis=(1, 2)).tolist() == [63] * 8
+        seen.add(turned.numpy().tobytes())
     assert len(seen) == 16
-    still, _ = augment_geometry(
-        AugmentationConfig(mirror=False, transpose=False),
-        np.random.default_rng(0),
-        (raw, raw),
-        (8.0, 8.0, 8.0),
-    )
-    assert np.array_equal(still, raw)
+    still = AugmentationConfig(mirror=False, transpose=False)
+    turn = Turn.draw(still, np.random.default_rng(0), [raw.shape], (8.0, 8.0, 8.0))
+    assert torch.equal(turn(raw), raw)
 
 
 def test_intensity_stays_within_what_was_asked() -> None:
     config = AugmentationConfig(contrast=0.5, brightness=0.2, section_brightness=0, noise=0)
-    raw = np.linspace(-1, 1, 4**3, dtype=np.float32).reshape(4, 4, 4)
+    raw = torch.linspace(-1, 1, 4**3).reshape(4, 4, 4)
+
+    def varied(config: AugmentationConfig, seed: int) -> torch.Tensor:
+        intensity, values = Intensity.draw(config, np.random.default_rng(seed), 4), raw.clone()
+        intensity.apply(values, torch.from_numpy(intensity.sections), torch.Generator())
+        return values
+
     for seed in range(20):
-        varied = augment_intensity(config, np.random.default_rng(seed), raw)
-        assert 0.5 <= np.ptp(varied) / 2 <= 1.5
-        assert abs(varied.mean()) <= 0.2
+        values = varied(config, seed)
+        assert 0.5 <= np.ptp(values.numpy()) / 2 <= 1.5
+        assert abs(values.mean()) <= 0.2
     off = AugmentationConfig(contrast=0, brightness=0, section_brightness=0, noise=0)
-    assert augment_intensity(off, np.random.default_rng(0), raw) == pytest.approx(raw, abs=1e-6)
+    torch.testing.assert_close(varied(off, 0), raw, atol=1e-6, rtol=0)
+    noisy = AugmentationConfig(contrast=0, brightness=0, section_brightness=0, noise=0.5)
+    assert torch.equal(varied(noisy, 3), varied(noisy, 3))
+    assert not torch.equal(varied(noisy, 3), varied(noisy, 4))
 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
@@ -172,7 +176,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
 
     def train(datasets: list[RawGTDataset], channels: list[str], *shapes: Any) -> None:
         sampler = PatchSampler(datasets, channels, *(shapes or ((4, 4, 4), (4, 4, 4))))
-        sampler.batch(np.random.default_rng(0))
+        make(sampler, np.random.default_rng(0))
 
     def refused(message: str, *arguments: Any) -> None:
         with pytest.raises(ArrayError, match=message):

@@ -31,6 +31,7 @@ class DistanceTask(Task):
     """
 
     config: DistanceTaskConfig
+    measures_distances = True
 
     def create_model(self, architecture_config: ArchitectureConfig) -> Model:
         head = create_head(architecture_config, len(self.channels))

@@ -21,7 +21,12 @@ class Task(ABC):
     """Head, target, loss and post-processing (DaCapo's ``dacapo.experiments.tasks.task.Task``).
 
     Arrays of one sample are ``(channels, *shape)``, those of a batch ``(batch, channels, *shape)``.
+
+    Attributes:
+        measures_distances: targets need a distance transform, so they are made on the host.
     """
+
+    measures_distances = False
 
     def __init__(self, config: OneHotTaskConfig | DistanceTaskConfig) -> None:
         self.config = config
@@ -42,6 +47,16 @@ class Task(ABC):
             mask: zero where `labels` says nothing.
             voxel_size: world units, one value per axis of `shape`.
         """
+
+    def device_target(self, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What `create_target` gives, of a batch and where its labels are; float32 or bool.
+
+        Only of a task that does not measure distances.
+
+        Args:
+            labels, mask: bool, as `create_target` takes them.
+        """
+        return labels, mask
 
     @abstractmethod
     def loss(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

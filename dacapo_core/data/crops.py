@@ -1,0 +1,128 @@
+"""What a patch is made from: boxes of arrays in their stored types, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dacapo_core.data.elastic import Box
+from dacapo_core.data.kept_array import KeptArray
+from dacapo_core.data.patch_sampler import Patch, PatchSampler
+from dacapo_core.data.stored_types import stored_tensor
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Voxels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
+
+
+class Crop(NamedTuple):
+    """A box of an array.
+
+    Attributes:
+        values: ``([channels,] z, y, x)``, see ``stored_tensor``.
+        first: where it begins, in raw or label voxels from where the raw data begins.
+    """
+
+    values: Tensor
+    first: Voxels
+
+
+@dataclass(frozen=True)
+class LabelCrops:
+    """The ground truth that a patch is made from; None where it holds nothing of the volume.
+
+    Attributes:
+        labels: a crop of each of the volume's label arrays.
+        mask: of its mask; None without one.
+    """
+
+    labels: list[Crop]
+    mask: Crop | None
+
+
+@dataclass(frozen=True)
+class PatchCrops:
+    """All that a patch is made from."""
+
+    patch: Patch
+    raw: Crop
+    labels: LabelCrops | None
+
+    def pinned(self) -> PatchCrops:
+        """Crops in host memory brought to pinned memory, from which a device reads in passing."""
+        labels = self.labels
+        if labels is not None:
+            labels = LabelCrops(
+                [_pinned(crop) for crop in labels.labels],
+                None if labels.mask is None else _pinned(labels.mask),
+            )
+        return replace(self, raw=_pinned(self.raw), labels=labels)
+
+
+def read_crops(sampler: PatchSampler, patch: Patch) -> PatchCrops:
+    """Read what `patch` is made from.
+
+    Raises:
+        ArrayError: it cannot be read.
+    """
+    dataset = sampler.datasets[patch.volume]
+    raw_box = _reflected(sampler.raw_box(patch), dataset.raw.shape)
+    raw = Crop(_crop(dataset.raw, raw_box), raw_box[0])
+    return PatchCrops(patch, raw, read_label_crops(dataset, sampler.label_box(patch)))
+
+
+def read_label_crops(dataset: RawGTDataset, box: Box) -> LabelCrops | None:
+    """The ground truth of a box of label voxels, as far as the volume has any there."""
+    used = _intersection(box, (as_voxels(dataset.begin), as_voxels(dataset.end)))
+    if used is None:
+        return None
+    labels = [
+        Crop(_crop(array, _shifted(used, dataset.label_origin)), used[0])
+        for array in dataset.labels.arrays
+    ]
+    if dataset.mask is None:
+        return LabelCrops(labels, None)
+    origin = dataset.mask_origin
+    extent = (origin, as_voxels([o + n for o, n in zip(origin, dataset.mask.shape, strict=True)]))
+    masked = _intersection(used, extent)
+    if masked is None:
+        return None
+    return LabelCrops(labels, Crop(_crop(dataset.mask, _shifted(masked, origin)), masked[0]))
+
+
+def _crop(array: Array, box: Box) -> Tensor:
+    return array.crop(*box) if isinstance(array, KeptArray) else stored_tensor(array.read(*box))
+
+
+def _reflected(box: Box, shape: Sequence[int]) -> Box:
+    """The voxels inside that a box needs whose outside is the volume's mirror image."""
+    begin, end = [], []
+    for first, last, size in zip(*box, shape, strict=True):
+        low, high = max(first, 0), min(last, size)
+        if first < 0:
+            high = max(high, min(size, -first))
+        if last > size:
+            low = min(low, max(0, 2 * size - last))
+        begin.append(low)
+        end.append(high)
+    return as_voxels(begin), as_voxels(end)
+
+
+def _intersection(one: Box, other: Box) -> Box | None:
+    begin = as_voxels([max(a, b) for a, b in zip(one[0], other[0], strict=True)])
+    end = as_voxels([min(a, b) for a, b in zip(one[1], other[1], strict=True)])
+    return None if any(a >= b for a, b in zip(begin, end, strict=True)) else (begin, end)
+
+
+def _shifted(box: Box, origin: Voxels) -> Box:
+    begin, end = (as_voxels([c - o for c, o in zip(corner, origin, strict=True)]) for corner in box)
+    return begin, end
+
+
+def _pinned(crop: Crop) -> Crop:
+    if crop.values.device.type != "cpu":
+        return crop
+    pinned = torch.empty(crop.values.shape, dtype=crop.values.dtype, pin_memory=True)
+    return crop._replace(values=pinned.copy_(crop.values))

@@ -1,0 +1,222 @@
+"""From crops in their stored types to the patches that a network is trained on, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dacapo_core.data.crops import Crop, LabelCrops, PatchCrops
+from dacapo_core.data.elastic import Box, deform, interpolated, nearest
+from dacapo_core.data.patch_sampler import PatchSampler
+from dacapo_core.data.stored_types import as_float32
+from dacapo_core.data.upload import Upload, to_device
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+
+
+class Labelled(NamedTuple):
+    """Ground truth of patches, on the maker's device.
+
+    Attributes:
+        labels: ``(n, channels, *output_shape)`` bool.
+        mask: as `labels`, False where nothing is known of a channel.
+        fault: whether any patch holds label values that mean nothing, a bool; None if none can.
+    """
+
+    labels: Tensor
+    mask: Tensor
+    fault: Tensor | None
+
+
+class PatchMaker:
+    """Makes what the network sees, and what it is to learn, of patches.
+
+    The same crops give the same patches, wherever they were kept. All that is asked of a device
+    is queued there: nothing waits for it.
+
+    Args:
+        sampler: drew the patches.
+        device: where they are made.
+    """
+
+    def __init__(self, sampler: PatchSampler, device: torch.device) -> None:
+        self._sampler = sampler
+        self._device = device
+        self._generator = torch.Generator(device)
+
+    def raw(self, crops: Sequence[PatchCrops]) -> tuple[Tensor, Tensor | None]:
+        """The input ``(n, 1, *input_shape)``, float32, raw data in -1…1 before its variation.
+
+        Beyond the volume it is mirrored. The second value is whether any is not finite, a bool;
+        None if none can be.
+        """
+        shape = self._sampler.grid.input_shape
+        made = torch.empty((len(crops), 1, *shape), device=self._device)
+        faults = []
+        upload = Upload(self._device)
+        for crop in crops:
+            inner = self._sampler.grid.input_box(crop.patch.begin)
+            size = self._sampler.datasets[crop.patch.volume].raw.voxel_size
+            _add_field(upload, crop, inner, size)
+            if crop.patch.intensity is not None:
+                upload.add(crop.patch.intensity.sections)
+        parameters = iter(upload.send())
+        for place, crop in zip(made, crops, strict=True):
+            patch = crop.patch
+            dataset = self._sampler.datasets[patch.volume]
+            box = self._sampler.raw_box(patch)
+            values = _scaled(self._here(crop.raw.values), dataset)
+            if dataset.raw.dtype.kind == "f":
+                faults.append(~values.isfinite().all())
+            values = _mirrored(values, crop.raw.first, box, dataset.raw.shape)
+            if patch.field is not None:
+                field = [next(parameters) for _ in range(4)]
+                margin = patch.field.margin(dataset.raw.voxel_size)
+                deformed = torch.empty(shape, device=self._device)
+                deform(field, [(interpolated(values), deformed)], margin)
+                values = deformed
+            if patch.turn is not None:
+                values = patch.turn(values)
+            place[0] = values
+            if patch.intensity is not None:
+                patch.intensity.apply(place[0], next(parameters), self._generator)
+        return self._of_dims(made), _any(faults)
+
+    def labelled(self, crops: Sequence[PatchCrops]) -> Labelled:
+        """What is to be learnt."""
+        channels = self._sampler.channels
+        shape = (len(crops), len(channels), *self._sampler.grid.output_shape)
+        labels = torch.zeros(shape, dtype=torch.bool, device=self._device)
+        mask = torch.zeros(shape, dtype=torch.bool, device=self._device)
+        faults = []
+        upload = Upload(self._device)
+        for crop in crops:
+            inner = self._sampler.grid.output_box(crop.patch.begin)
+            size = self._sampler.datasets[crop.patch.volume].label_voxel_size
+            _add_field(upload, crop, inner, size)
+        parameters = iter(upload.send())
+        for index, crop in enumerate(crops):
+            patch = crop.patch
+            field = None if patch.field is None else [next(parameters) for _ in range(4)]
+            if crop.labels is None:
+                continue
+            dataset = self._sampler.datasets[patch.volume]
+            found, known, fault = self._channels(crop, crop.labels, field)
+            if fault is not None:
+                faults.append(fault)
+            if patch.turn is not None:
+                found, known = patch.turn(found), patch.turn(known[None])[0]
+            for place, channel in enumerate(channels):
+                if channel in dataset.channels:
+                    labels[index, place] = found[dataset.channels.index(channel)]
+                    mask[index, place] = known
+        return Labelled(self._of_dims(labels), self._of_dims(mask), _any(faults))
+
+    def _channels(
+        self, crop: PatchCrops, layers: LabelCrops, field: Sequence[Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Foreground ``(channels, z, y, x)``, where anything is known, and whether values err."""
+        patch = crop.patch
+        dataset = self._sampler.datasets[patch.volume]
+        box = self._sampler.label_box(patch)
+        shape = self._sampler.grid.output_shape
+        wanted = [*layers.labels, *([] if layers.mask is None else [layers.mask])]
+        wanted = [each._replace(values=self._here(each.values)) for each in wanted]
+        whole = _covers(wanted[0], box)
+        if not whole:
+            # ones where the volume is labelled, moved as the labels are
+            extent = wanted[0].values.shape[-3:]
+            ones = torch.ones(extent, dtype=torch.bool, device=self._device)
+            wanted.append(Crop(ones, wanted[0].first))
+        if field is None or patch.field is None:
+            taken = [_placed(each, box, shape) for each in wanted]
+        else:
+            taken = [
+                torch.empty(
+                    (*each.values.shape[:-3], *shape),
+                    dtype=each.values.dtype,
+                    device=self._device,
+                )
+                for each in wanted
+            ]
+            takes = [
+                nearest(
+                    each.values,
+                    [f - b for f, b in zip(each.first, box[0], strict=True)],
+                    _covers(each, box),
+                )
+                for each in wanted
+            ]
+            margin = patch.field.margin(dataset.label_voxel_size)
+            deform(field, list(zip(takes, taken, strict=True)), margin)
+        count = len(layers.labels)
+        found, known = dataset.labels.to_channels(taken[:count])
+        fault = dataset.labels.faults([each.values for each in wanted[:count]])
+        if layers.mask is not None:
+            masked = taken[count]
+            known = known & ((masked[0] if masked.ndim == 4 else masked) != 0)
+        if not whole:
+            known = known & taken[-1]
+        return found & known, known, fault
+
+    def _here(self, values: Tensor) -> Tensor:
+        return to_device(values, self._device)
+
+    def _of_dims(self, made: Tensor) -> Tensor:
+        return made[:, :, 0] if self._sampler.dims == 2 else made
+
+
+def _add_field(upload: Upload, crop: PatchCrops, box: Box, voxel_size: Sequence[float]) -> None:
+    if crop.patch.field is not None:
+        for array in crop.patch.field.tensors(box, voxel_size):
+            upload.add(array)
+
+
+def _scaled(values: Tensor, dataset: RawGTDataset) -> Tensor:
+    scaled = as_float32(values, dataset.raw.dtype)
+    if scaled.ndim == 4:
+        scaled = scaled[0]
+    if dataset.intensity_range is not None:
+        low, high = dataset.intensity_range
+        scaled.sub_(low).mul_(2 / (high - low)).sub_(1)
+    return scaled
+
+
+def _mirrored(values: Tensor, first: Voxels, box: Box, shape: Sequence[int]) -> Tensor:
+    """A box of a volume of `shape`, of which `values` holds what is inside; mirrored outside."""
+    for axis, (begin, end, size) in enumerate(zip(*box, shape, strict=True)):
+        if begin == first[axis] and end - begin == values.shape[axis]:
+            continue
+        place = np.mod(np.arange(begin, end), 2 * size)
+        place = np.minimum(place, 2 * size - 1 - place) - first[axis]
+        values = values.index_select(axis, to_device(torch.from_numpy(place), values.device))
+    return values
+
+
+def _covers(crop: Crop, box: Box) -> bool:
+    return all(
+        f <= b and f + n >= e
+        for f, n, b, e in zip(crop.first, crop.values.shape[-3:], *box, strict=True)
+    )
+
+
+def _placed(crop: Crop, box: Box, shape: Voxels) -> Tensor:
+    """The values of a box, zero where the crop holds none."""
+    z, y, x = (f - b for f, b in zip(crop.first, box[0], strict=True))
+    if _covers(crop, box):
+        depth, height, width = shape
+        return crop.values[..., -z : depth - z, -y : height - y, -x : width - x]
+    depth, height, width = crop.values.shape[-3:]
+    placed = torch.zeros(
+        (*crop.values.shape[:-3], *shape), dtype=crop.values.dtype, device=crop.values.device
+    )
+    placed[..., z : z + depth, y : y + height, x : x + width] = crop.values
+    return placed
+
+
+def _any(faults: Sequence[Tensor]) -> Tensor | None:
+    return torch.stack(list(faults)).any() if faults else None

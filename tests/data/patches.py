@@ -1,0 +1,29 @@
+"""Patches as tests compare them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dacapo_core.data.crops import read_crops
+from dacapo_core.data.patch_maker import PatchMaker
+from dacapo_core.data.patch_sampler import PatchSampler
+
+
+class Patches(NamedTuple):
+    """``(n, channels, *shape)`` each."""
+
+    raw: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+
+
+def make(sampler: PatchSampler, *generators: np.random.Generator) -> Patches:
+    """The patches of generators, as a network and its task get them."""
+    maker = PatchMaker(sampler, torch.device("cpu"))
+    crops = [read_crops(sampler, sampler.draw(generator)) for generator in generators]
+    raw, _ = maker.raw(crops)
+    labelled = maker.labelled(crops)
+    return Patches(raw.numpy(), labelled.labels.numpy(), labelled.mask.numpy())
