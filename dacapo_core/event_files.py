@@ -63,6 +63,9 @@ class EventFiles:
             if isfinite(each.loss):
                 self._writer.add_scalar("training/loss", each.loss, each.iteration)
             self._writer.add_scalar("training/learning_rate", each.learning_rate, each.iteration)
+            if each.time:
+                share = each.waiting / each.time
+                self._writer.add_scalar("training/waiting_for_data", share, each.iteration)
             self._written = each.iteration
         for iteration, found in sorted(scores.items()):
             for name, score in found.items():

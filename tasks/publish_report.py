@@ -55,6 +55,7 @@ def read_report(
         num_iterations=config.num_iterations,
         extended={each.at: each.planned for each in live.run.extensions},
         samples_per_second=rate,
+        waiting_share=stats.waiting_share,
         seconds_left=left / rate if rate else None,
         peak_memory=peak_memory(live.run.device),
         losses=[

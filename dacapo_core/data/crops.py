@@ -73,6 +73,22 @@ def read_crops(sampler: PatchSampler, patch: Patch) -> PatchCrops:
     return PatchCrops(patch, raw, read_label_crops(dataset, sampler.label_box(patch)))
 
 
+def crop_boxes(dataset: RawGTDataset, raw_box: Box, label_box: Box) -> list[tuple[Array, Box]]:
+    """The box of each of a volume's arrays that holds what is made from these boxes.
+
+    Args:
+        raw_box, label_box: in raw and label voxels; they may reach beyond the volume.
+    """
+    found: list[tuple[Array, Box]] = [(dataset.raw, _reflected(raw_box, dataset.raw.shape))]
+    used = _intersection(label_box, (as_voxels(dataset.begin), as_voxels(dataset.end)))
+    if used is None:
+        return found
+    found += [(array, _shifted(used, dataset.label_origin)) for array in dataset.labels.arrays]
+    if dataset.mask is not None:
+        found.append((dataset.mask, _shifted(used, dataset.mask_origin)))
+    return found
+
+
 def read_label_crops(dataset: RawGTDataset, box: Box) -> LabelCrops | None:
     """The ground truth of a box of label voxels, as far as the volume has any there."""
     used = _intersection(box, (as_voxels(dataset.begin), as_voxels(dataset.end)))
@@ -84,12 +100,9 @@ def read_label_crops(dataset: RawGTDataset, box: Box) -> LabelCrops | None:
     ]
     if dataset.mask is None:
         return LabelCrops(labels, None)
-    origin = dataset.mask_origin
-    extent = (origin, as_voxels([o + n for o, n in zip(origin, dataset.mask.shape, strict=True)]))
-    masked = _intersection(used, extent)
-    if masked is None:
-        return None
-    return LabelCrops(labels, Crop(_crop(dataset.mask, _shifted(masked, origin)), masked[0]))
+    return LabelCrops(
+        labels, Crop(_crop(dataset.mask, _shifted(used, dataset.mask_origin)), used[0])
+    )
 
 
 def _crop(array: Array, box: Box) -> Tensor:

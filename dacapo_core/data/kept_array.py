@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -45,42 +46,31 @@ class KeptArray(Array):
             voxels *= last - first
         return voxels
 
-    def keep(self, begin: Voxels, end: Voxels) -> None:
-        """Read a box into host memory.
+    def keep(self, begin: Voxels, end: Voxels, device: torch.device) -> None:
+        """Read a box into the memory of a device.
 
         Raises:
             ArrayError: it cannot be read.
-            MemoryError: there is too little memory.
+            MemoryError, torch.OutOfMemoryError: there is too little memory.
         """
         plane = max(1, self.bytes_of(begin, (begin[0] + 1, *end[1:])))
         step = max(1, _SLAB_BYTES // plane)
-        starts = list(range(begin[0], end[0], step))
-
-        def slab(start: int) -> Tensor:
-            stop = min(start + step, end[0])
-            return stored_tensor(self.array.read((start, *begin[1:]), (stop, *end[1:])))
-
         leading = () if self.num_channels is None else (self.num_channels,)
-        first = slab(starts[0])
         shape = (*leading, *(b - a for a, b in zip(begin, end, strict=True)))
-        kept = torch.empty(shape, dtype=first.dtype)
-        kept[..., : first.shape[-3], :, :] = first
+        like = stored_tensor(np.empty(0, self.dtype)).dtype
+        kept = torch.empty(shape, dtype=like, device=device)
 
         def fill(start: int) -> None:
-            values = slab(start)
-            place = start - begin[0]
-            kept[..., place : place + values.shape[-3], :, :] = values
+            stop = min(start + step, end[0])
+            values = stored_tensor(self.array.read((start, *begin[1:]), (stop, *end[1:])))
+            kept[..., start - begin[0] : stop - begin[0], :, :] = values.to(device)
 
         with ThreadPoolExecutor(_READERS) as pool:
-            list(pool.map(fill, starts[1:]))
+            list(pool.map(fill, range(begin[0], end[0], step)))
         self.kept, self.first, self._end = kept, begin, end
 
     def move_to(self, device: torch.device) -> None:
-        """Bring what is kept to a device; the host's memory is given back.
-
-        Raises:
-            torch.OutOfMemoryError: the device has too little memory; it stays where it was.
-        """
+        """Bring what is kept to a device."""
         if self.kept is not None:
             self.kept = self.kept.to(device)
 
@@ -95,9 +85,9 @@ class KeptArray(Array):
         return stored_tensor(self.array.read(begin, end))
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
-        if self.kept is None or self.kept.device.type != "cpu" or not self._holds(begin, end):
+        if self.kept is None or not self._holds(begin, end):
             return self.array.read(begin, end)
-        values = self._inside(self.kept, begin, end).numpy()
+        values = self._inside(self.kept, begin, end).cpu().numpy()
         return values.view(self.dtype.newbyteorder("="))
 
     def start_read(self, begin: Voxels, end: Voxels) -> Reading:

@@ -21,6 +21,16 @@ def memory_bytes() -> int:
     return found
 
 
+def free_bytes() -> int:
+    """Memory that may still be taken without anything being paged out."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return memory_bytes()
+    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvail")), None)
+    return memory_bytes() if kilobytes is None else min(memory_bytes(), 1024 * kilobytes)
+
+
 def _limits() -> Iterator[Path]:
     """Files with the limits of this process's control groups, old and new kind."""
     yield _GROUPS / "memory" / "memory.limit_in_bytes"

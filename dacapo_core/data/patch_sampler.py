@@ -53,6 +53,9 @@ class PatchSampler:
         scale: label voxels along one raw voxel, as the network upsamples.
         augmentation: None leaves patches as they are.
 
+    Attributes:
+        shares: of the patches that are drawn from each volume.
+
     Raises:
         ArrayError: volumes do not fit the network or each other; the message names them.
     """
@@ -75,7 +78,7 @@ class PatchSampler:
         check_channels(self.datasets, self.channels)
         check_voxel_sizes(self.datasets, self.grid)
         weights = np.array([dataset.weight for dataset in self.datasets], float)
-        self._shares = weights / weights.sum()
+        self.shares = weights / weights.sum()
         self.ranges = [self.grid.positions(dataset) for dataset in self.datasets]
 
     @property
@@ -110,7 +113,7 @@ class PatchSampler:
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """The patch of this generator: the same state gives the same patch."""
-        volume = int(rng.choice(len(self.datasets), p=self._shares))
+        volume = int(rng.choice(len(self.datasets), p=self.shares))
         begin = self._position(rng, volume)
         config = self.augmentation
         if config is None:

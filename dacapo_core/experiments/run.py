@@ -24,6 +24,7 @@ from dacapo_core.training.average import Average
 
 if TYPE_CHECKING:
     from dacapo_core.data.patch_sampler import PatchSampler
+    from dacapo_core.data.placement import Placement
     from dacapo_core.data.training_batches import TrainingBatches
     from dacapo_core.data_parallel import Team
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
@@ -140,11 +141,12 @@ class Run:
         Raises:
             ArrayError: the volumes do not fit the network or the task; the message names them.
         """
+        from dacapo_core.data.kept_array import KeptArray
         from dacapo_core.data.patch_sampler import PatchSampler
 
         architecture = self.config.architecture_config
         return PatchSampler(
-            self.datasplit.train,
+            [dataset.reading_from(KeptArray) for dataset in self.datasplit.train],
             self.task.channels,
             architecture.input_shape,
             architecture.output_shape(),
@@ -153,10 +155,22 @@ class Run:
         )
 
     @cached_property
+    def placement(self) -> Placement:
+        """Where the volumes to train on are kept."""
+        from dacapo_core.data.placement import Placement
+
+        left = max(1, self.config.num_iterations - self.iteration)
+        processes = self.config.trainer_config.processes
+        return Placement(
+            self.sampler, self.device, left * self.config.batch_size // processes, processes
+        )
+
+    @cached_property
     def batches(self) -> TrainingBatches:
         """Makes what the network is trained on of what the sampler draws."""
         from dacapo_core.data.training_batches import TrainingBatches
 
+        self.placement.keep()
         return TrainingBatches(self.sampler, self.task, self.device)
 
     @cached_property

@@ -128,6 +128,8 @@ def _train(
         trainer.gradient_clip,
         run.memory_format,
         run.team.average if run.team is not None else None,
+        run.placement.leave_device,
+        uncompiled=run.model,
     )
     readback = Readback(run.device)
 
@@ -160,6 +162,7 @@ def _train(
         finally:
             # the weights have these steps in them, whatever happened after
             settle(0)
+            run.training_model = step.model
 
 
 def _freeze_or_thaw(run: Run) -> None:

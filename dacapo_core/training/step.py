@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from dacapo_core.data.batches import Batch
 from dacapo_core.experiments.trainers.errors import OutOfMemoryError
+
+logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -35,8 +38,10 @@ class TrainingStep:
     """Forward, backward and update, with mixed precision, accumulation, clipping and a guard.
 
     A step whose loss or gradient is not finite, or whose batch is faulty (its loss is then NaN),
-    changes no weight and no running statistics. An
-    optimizer of torch's that is fused is told so on the device; the host looks for any other.
+    changes no weight and no running statistics. An optimizer of torch's that is fused is told so
+    on the device; the host looks for any other.
+    `make_room` is asked, before memory is said to be lacking, whether it could free some on the
+    device; `uncompiled` is what `model` was compiled from, and is trained where that fails.
     `average` replaces the gradients by their mean over several processes and returns the mean loss.
     """
 
@@ -49,10 +54,15 @@ class TrainingStep:
     gradient_clip: float | None = None
     memory_format: torch.memory_format = torch.contiguous_format
     average: Callable[[Tensor, Sequence[Tensor]], Tensor] | None = None
+    make_room: Callable[[], bool] | None = None
+    uncompiled: nn.Module = None  # type: ignore[assignment]
     _buffers: list[Tensor] = field(init=False)
+    _compiled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._buffers = list(self.model.buffers())
+        if self.uncompiled is None:
+            self.uncompiled = self.model
 
     def __call__(self, parts: Sequence[Batch]) -> StepResult:
         """Train on a batch, given in equal parts.
@@ -60,12 +70,12 @@ class TrainingStep:
         Raises:
             OutOfMemoryError: the device has too little memory.
         """
+        trained = [
+            parameter for group in self.optimizer.param_groups for parameter in group["params"]
+        ]
+        before = [buffer.clone() for buffer in self._buffers]
         try:
-            trained = [
-                parameter for group in self.optimizer.param_groups for parameter in group["params"]
-            ]
-            before = [buffer.clone() for buffer in self._buffers]
-            loss = self._backward(parts)
+            loss = self._begun(parts, before)
             if self.average is not None:
                 loss = self.average(loss, trained)
             self.scaler.unscale_(self.optimizer)
@@ -75,15 +85,36 @@ class TrainingStep:
             for buffer, old in zip(self._buffers, before, strict=True):
                 buffer.copy_(torch.where(taken, buffer, old))
             self.scaler.update()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise self._out_of_memory(parts[0], error) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if _lacks_memory(error):
                 raise self._out_of_memory(parts[0], error) from error
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)
         return StepResult(loss, norm, taken)
+
+    def _begun(self, parts: Sequence[Batch], before: Sequence[Tensor]) -> Tensor:
+        """The loss, with gradients; begun anew uncompiled, or with more room, where that helps."""
+        while True:
+            try:
+                return self._backward(parts)
+            except Exception as error:
+                if _lacks_memory(error):
+                    if self.make_room is None or not self.make_room():
+                        raise
+                elif self.model is not self.uncompiled and not self._compiled:
+                    logger.warning(
+                        "the network cannot be compiled (%s: %s); training goes on without "
+                        "trainer_config.compile",
+                        type(error).__name__,
+                        " ".join(str(error).split())[:200],
+                    )
+                    self.model = self.uncompiled
+                else:
+                    raise
+            self.optimizer.zero_grad(set_to_none=True)
+            for buffer, old in zip(self._buffers, before, strict=True):
+                buffer.copy_(old)
 
     def _update(self, taken: Tensor) -> None:
         if not getattr(self.optimizer, "_step_supports_amp_scaling", False):
@@ -109,6 +140,7 @@ class TrainingStep:
             loss = self.loss(prediction.float(), part.target.float(), part.weight.float())
             loss = loss / len(parts)
             self.scaler.scale(loss).backward()
+            self._compiled = True
             total += loss.detach() if part.fault is None else _unless(part.fault, loss.detach())
         return total
 
@@ -125,3 +157,10 @@ class TrainingStep:
 
 def _unless(fault: Tensor, loss: Tensor) -> Tensor:
     return torch.where(fault, torch.nan, loss)
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error)
+    return "can't allocate memory" in said or "not enough memory" in said

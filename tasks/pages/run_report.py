@@ -15,8 +15,8 @@ class RunReport:
     """What the page shows.
 
     ``extended`` says where it was given more iterations: how many were done → how many it was to
-    have before. ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` are
-    ``<dataset>/<criterion>`` → (iteration, score); ``best`` is ``<dataset>/<criterion>`` →
+    have before. ``waiting_share`` is 0 to 1; ``peak_memory`` is in bytes; ``losses`` are
+    (iteration, loss); ``scores`` are ``<dataset>/<criterion>`` → (iteration, score); ``best`` is ``<dataset>/<criterion>`` →
     (iteration, score); ``pictures`` are PNG by title.
     """
 
@@ -26,6 +26,7 @@ class RunReport:
     num_iterations: int
     extended: Mapping[int, int] = field(default_factory=dict)
     samples_per_second: float = 0.0
+    waiting_share: float = 0.0
     seconds_left: float | None = None
     peak_memory: int | None = None
     losses: Sequence[tuple[int, float]] = ()
@@ -42,6 +43,7 @@ def report_page(report: RunReport) -> str:
     facts = [f"**iteration {report.iteration} of {report.num_iterations}** ({state})"]
     if report.samples_per_second:
         facts.append(f"{report.samples_per_second:.2f} samples/s")
+        facts.append(f"{report.waiting_share:.0%} of the time waiting for data")
     if report.peak_memory:
         facts.append(f"{readable_bytes(report.peak_memory)} of memory")
     if report.seconds_left and not done:

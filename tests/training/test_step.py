@@ -133,3 +133,61 @@ def test_running_out_of_memory_says_what_to_turn_down() -> None:
         step_for(model, loss=greedy)([batch(2)])
     assert torch.equal(weights(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_network_that_cannot_be_compiled_is_trained_as_it_is_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise AssertionError("symbolic powers")
+
+    plain, model = network(), network()
+    step = step_for(model)
+    step.model = torch.compile(model, backend=broken)  # type: ignore[assignment]
+    with caplog.at_level("WARNING"):
+        results = [step([batch(2)]), step([batch(2, 1)])]
+    said = [line for line in caplog.messages if "cannot be compiled" in line]
+    assert len(said) == 1
+    assert "symbolic powers" in said[0]
+    expected = step_for(plain)
+    assert [result.loss for result in results] == [
+        expected([batch(2)]).loss,
+        expected([batch(2, 1)]).loss,
+    ]
+    assert torch.equal(weights(model), weights(plain))
+
+
+def test_room_is_made_on_the_device_before_memory_is_said_to_be_lacking() -> None:
+    asked: list[bool] = []
+
+    def make_room() -> bool:
+        asked.append(True)
+        return len(asked) == 1
+
+    def greedy(
+        prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        if len(asked) != 1:
+            return prediction.sum() * torch.ones(1 << 50).sum()
+        return squared_error(prediction, target, weight)
+
+    model, plain = network(), network()
+    result = step_for(model, loss=greedy, make_room=make_room)([batch(2)])
+    assert result.taken
+    step_for(plain)([batch(2)])
+    assert torch.equal(weights(model), weights(plain))
+    asked.clear()
+    with pytest.raises(OutOfMemoryError):
+        step_for(model, loss=greedy, make_room=lambda: False)([batch(2)])
+
+
+def test_a_faulty_batch_changes_nothing() -> None:
+    model = network()
+    before = weights(model)
+    for fault in (True, False):
+        whole = batch(2)
+        result = step_for(model)(
+            [Batch(whole.raw, whole.target, whole.weight, torch.tensor(fault))]
+        )
+        assert bool(result.taken) is not fault
+        assert torch.equal(weights(model), before) is fault
