@@ -16,8 +16,8 @@ class RunReport:
 
     ``extended`` says where it was given more iterations: how many were done → how many it was to
     have before. ``waiting_share`` is 0 to 1; ``peak_memory`` is in bytes; ``losses`` are
-    (iteration, loss); ``scores`` are ``<dataset>/<criterion>`` → (iteration, score); ``best`` is ``<dataset>/<criterion>`` →
-    (iteration, score); ``pictures`` are PNG by title.
+    (iteration, loss); ``scores`` and ``best`` are (iteration, score) by ``<dataset>/<criterion>``;
+    ``pictures`` are PNG by title.
     """
 
     run: str

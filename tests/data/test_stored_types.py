@@ -39,7 +39,7 @@ def test_a_kept_part_reads_as_the_array_does() -> None:
     plain = NumpyArray("a", data, (8.0, 8.0, 8.0))
     kept = KeptArray(plain)
     boxes = [((0, 0, 0), (9, 8, 7)), ((2, 1, 3), (5, 6, 7)), ((3, 2, 3), (4, 4, 4))]
-    kept.keep((2, 1, 3), (7, 8, 7))
+    kept.keep((2, 1, 3), (7, 8, 7), torch.device("cpu"))
     assert kept.bytes_of((2, 1, 3), (7, 8, 7)) == 2 * 5 * 7 * 4 * 2
     for begin, end in boxes:
         assert np.array_equal(kept.read(begin, end), plain.read(begin, end))

@@ -17,13 +17,15 @@ def test_it_shows_progress_memory_and_the_last_slice() -> None:
             iteration=25,
             num_iterations=100,
             samples_per_second=2.5,
+            waiting_share=0.07,
             seconds_left=93,
             peak_memory=1_500_000_000,
             extended={20: 50},
             pictures={"held_out at iteration 20": picture},
         )
     )
-    assert "iteration 25 of 100** (25% done) · 2.50 samples/s · 1.5 GB of memory" in page
+    assert "iteration 25 of 100** (25% done) · 2.50 samples/s · 7% of the time waiting" in page
+    assert "waiting for data · 1.5 GB of memory" in page
     assert "about 1 min 33 s left" in page
     assert "extended at iteration 20, once planned to 50" in page
     assert "## held_out at iteration 20" in page

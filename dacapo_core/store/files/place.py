@@ -70,12 +70,17 @@ def _of_url(text: str, protocol: str, rest: str) -> Place:
                 "three slashes: file:///… . Give that, or the path alone"
             )
         return Place("file", _decoded(text, f"/{path}"))
-    if protocol not in fsspec.available_protocols():
+    if not _is_known(protocol):
         raise InvalidPlaceError(
             f"store {text!r}: no file system is known for {protocol!r}; correct the URL (s3://…, "
             "gs://…, abfs://…, memory://…), or give a path"
         )
     return Place(protocol, f"{protocol}://{rest}")
+
+
+def _is_known(protocol: str) -> bool:
+    # the second holds what a program has registered for itself
+    return protocol in fsspec.available_protocols() or protocol in fsspec.registry
 
 
 def _decoded(text: str, path: str) -> str:
@@ -121,14 +126,14 @@ def _refuse_half_a_url(text: str, *, is_path: bool) -> None:
         )
     if first.endswith(":") and len(first) < len(text):
         fixed = f"{before.strip()}://{text[len(first) :].lstrip('/')}"
-        is_known = before.strip().lower() in fsspec.available_protocols()
+        is_known = _is_known(before.strip().lower())
         said = (
             f"has lost a slash of a URL, as pathlib does to it; give it as text: {fixed!r}"
             if is_known
             else "is neither a path of this machine nor a URL; give the path where it is mounted"
         )
         raise InvalidPlaceError(f"store {text!r} {said}; {way_out}")
-    if colon and after and before.lower() in fsspec.available_protocols():
+    if colon and after and _is_known(before.lower()):
         rest = text[len(before) + 1 :]
         fixed = rest if before.lower() in _LOCAL else f"{before}://{rest}"
         raise InvalidPlaceError(f"store {text!r} is no URL: give {fixed!r}; {way_out}")
