@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -69,8 +69,9 @@ def read_crops(sampler: PatchSampler, patch: Patch) -> PatchCrops:
     """
     dataset = sampler.datasets[patch.volume]
     raw_box = _reflected(sampler.raw_box(patch), dataset.raw.shape)
-    raw = Crop(_crop(dataset.raw, raw_box), raw_box[0])
-    return PatchCrops(patch, raw, read_label_crops(dataset, sampler.label_box(patch)))
+    raw = _start_crop(dataset.raw, raw_box)
+    labels = _start_label_crops(dataset, sampler.label_box(patch))
+    return PatchCrops(patch, Crop(raw(), raw_box[0]), labels())
 
 
 def crop_boxes(dataset: RawGTDataset, raw_box: Box, label_box: Box) -> list[tuple[Array, Box]]:
@@ -89,24 +90,27 @@ def crop_boxes(dataset: RawGTDataset, raw_box: Box, label_box: Box) -> list[tupl
     return found
 
 
-def read_label_crops(dataset: RawGTDataset, box: Box) -> LabelCrops | None:
-    """The ground truth of a box of label voxels, as far as the volume has any there."""
+def _start_label_crops(dataset: RawGTDataset, box: Box) -> Callable[[], LabelCrops | None]:
+    """Begin to read the ground truth of a box of label voxels, as far as the volume has any."""
     used = _intersection(box, (as_voxels(dataset.begin), as_voxels(dataset.end)))
     if used is None:
-        return None
-    labels = [
-        Crop(_crop(array, _shifted(used, dataset.label_origin)), used[0])
-        for array in dataset.labels.arrays
-    ]
-    if dataset.mask is None:
-        return LabelCrops(labels, None)
-    return LabelCrops(
-        labels, Crop(_crop(dataset.mask, _shifted(used, dataset.mask_origin)), used[0])
+        return lambda: None
+    begin = used[0]
+    inside = _shifted(used, dataset.label_origin)
+    labels = [_start_crop(array, inside) for array in dataset.labels.arrays]
+    mask = None
+    if dataset.mask is not None:
+        mask = _start_crop(dataset.mask, _shifted(used, dataset.mask_origin))
+    return lambda: LabelCrops(
+        [Crop(crop(), begin) for crop in labels], None if mask is None else Crop(mask(), begin)
     )
 
 
-def _crop(array: Array, box: Box) -> Tensor:
-    return array.crop(*box) if isinstance(array, KeptArray) else stored_tensor(array.read(*box))
+def _start_crop(array: Array, box: Box) -> Callable[[], Tensor]:
+    if isinstance(array, KeptArray):
+        return array.start_crop(*box)
+    reading = array.start_read(*box)
+    return lambda: stored_tensor(reading.result())
 
 
 def _reflected(box: Box, shape: Sequence[int]) -> Box:

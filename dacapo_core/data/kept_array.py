@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -78,11 +79,17 @@ class KeptArray(Array):
         """Keep nothing."""
         self.kept = None
 
-    def crop(self, begin: Voxels, end: Voxels) -> Tensor:
-        """A box ``([channels,] z, y, x)`` as `stored_tensor` has it, where it is kept or read."""
+    def start_crop(self, begin: Voxels, end: Voxels) -> Callable[[], Tensor]:
+        """Begin to read a box; what is returned waits for it.
+
+        That gives ``([channels,] z, y, x)`` as `stored_tensor` has it, where it is kept or else on
+        the host, or raises ArrayError.
+        """
         if self.kept is not None and self._holds(begin, end):
-            return self._inside(self.kept, begin, end)
-        return stored_tensor(self.array.read(begin, end))
+            inside = self._inside(self.kept, begin, end)
+            return lambda: inside
+        reading = self.array.start_read(begin, end)
+        return lambda: stored_tensor(reading.result())
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
         if self.kept is None or not self._holds(begin, end):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dacapo_core.data.batches import Batch, BatchSource
+from dacapo_core.data.workers import WorkTimes
 
 # batches that are ready or in the making while the device trains on another
 AHEAD = 2
@@ -51,7 +52,12 @@ class Loaded:
 
 @contextmanager
 def load_batches(
-    source: BatchSource[Any], device: torch.device, start: int, stop: int, workers: int
+    source: BatchSource[Any],
+    device: torch.device,
+    start: int,
+    stop: int,
+    workers: int,
+    times: WorkTimes | None = None,
 ) -> Iterator[Iterator[Loaded]]:
     """The batches from `start` up to, not including, `stop`, at least two ahead of their use.
 
@@ -63,25 +69,33 @@ def load_batches(
             its own.
         workers: threads that read, and on a CPU make, batches; 0 prepares each when it is
             asked for.
+        times: is told what it cost.
     """
+    times = times or WorkTimes()
     with (
         _threads(workers) as threads,
         closing(
-            _on_cuda(source, device, start, stop, threads, workers)
+            _on_cuda(source, device, start, stop, threads, workers, times)
             if device.type == "cuda"
-            else _on_host(source, start, stop, threads, workers)
+            else _on_host(source, start, stop, threads, workers, times)
         ) as batches,
     ):
         yield batches
 
 
 def _on_host(
-    source: BatchSource[Any], start: int, stop: int, threads: ThreadPoolExecutor, workers: int
+    source: BatchSource[Any],
+    start: int,
+    stop: int,
+    threads: ThreadPoolExecutor,
+    workers: int,
+    times: WorkTimes,
 ) -> Generator[Loaded]:
     depth = max(AHEAD, workers) if workers else 0
-    for future in _ahead(threads, source.batch, start, stop, depth):
+    for future in _ahead(threads, times.working(source.batch), start, stop, depth):
         began = perf_counter()
-        parts = future.result()
+        with times.waiting():
+            parts = future.result()
         yield Loaded(parts, waited=perf_counter() - began)
 
 
@@ -92,11 +106,12 @@ def _on_cuda(
     stop: int,
     threads: ThreadPoolExecutor,
     workers: int,
+    times: WorkTimes,
 ) -> Generator[Loaded]:
     def read(iteration: int) -> list[Any]:
         return [crops.pinned() for crops in source.read_batch(iteration)]
 
-    reads = _ahead(threads, read, start, stop, max(AHEAD, workers))
+    reads = _ahead(threads, times.working(read), start, stop, max(AHEAD, workers))
     made: SimpleQueue[tuple[list[Batch], torch.cuda.Event] | BaseException] = SimpleQueue()
     room = threading.Semaphore(AHEAD + 1)
     ended = threading.Event()
@@ -122,7 +137,8 @@ def _on_cuda(
         for _ in range(start, stop):
             before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             before.record(current)
-            item = made.get()
+            with times.waiting():
+                item = made.get()
             if isinstance(item, BaseException):
                 raise item
             parts, ready = item

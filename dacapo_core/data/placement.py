@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from math import prod
 
 import torch
+from torch import Tensor
 
 from dacapo_core.data.crops import crop_boxes
 from dacapo_core.data.elastic import Box
 from dacapo_core.data.kept_array import KeptArray
 from dacapo_core.data.machine_memory import free_bytes
 from dacapo_core.data.patch_sampler import PatchSampler
-from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, NumpyArray, Voxels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 DEVICE_SHARE = 0.4
 HOST_SHARE = 0.5
 HOST = torch.device("cpu")
+_SLAB_VOXELS = 2**24
 
 
 class Place(StrEnum):
@@ -68,6 +71,7 @@ class Placement:
         self, sampler: PatchSampler, device: torch.device, patches: int, processes: int = 1
     ) -> None:
         self._device = device
+        self._datasets = sampler.datasets
         self._volumes = [
             (dataset.name, _kept(sampler, index)) for index, dataset in enumerate(sampler.datasets)
         ]
@@ -87,7 +91,8 @@ class Placement:
         A device that has too little memory after all leaves the volume to the host.
 
         Raises:
-            ArrayError: a volume cannot be read.
+            ArrayError: a volume cannot be read, or one that is kept holds values that cannot be
+                used.
         """
         on_device = 0
         if self._device.type == "cuda":
@@ -97,6 +102,8 @@ class Placement:
         for index, place in enumerate(wanted):
             self.places[index] = self._keep(index, place)
             self._say(index)
+            if self.places[index] is not Place.STREAMED:
+                _check_values(self._datasets[index])
 
     def leave_device(self) -> bool:
         """Make room on the device: volumes go to host memory. False if none is there."""
@@ -141,6 +148,39 @@ class Placement:
             where,
             why,
         )
+
+
+def _check_values(dataset: RawGTDataset) -> None:
+    """Refuse a kept volume with values that cannot be used, slab by slab where it is kept."""
+    raw, labels = dataset.raw, dataset.labels
+    if raw.dtype.kind == "f":
+        for begin, end, (values,) in _slabs([raw]):
+            if not values.isfinite().all():
+                dataset.read_raw(begin, end)
+    for begin, end, parts in _slabs(labels.arrays):
+        fault = labels.faults(parts)
+        if fault is None:
+            break
+        if fault:
+            labels.check([array.read(begin, end) for array in labels.arrays], begin)
+
+
+def _slabs(arrays: Sequence[Array]) -> Iterator[tuple[Voxels, Voxels, list[Tensor]]]:
+    """What is kept of arrays of one grid, a few sections at a time, and where that is."""
+    kept = [
+        (array.kept, array.first)
+        for array in arrays
+        if isinstance(array, KeptArray) and array.kept is not None
+    ]
+    if len(kept) < len(arrays):
+        return
+    values, (z, y, x) = kept[0]
+    depth, height, width = values.shape[-3:]
+    step = max(1, _SLAB_VOXELS // (height * width))
+    for start in range(0, depth, step):
+        stop = min(start + step, depth)
+        parts = [each[..., start:stop, :, :] for each, _ in kept]
+        yield (z + start, y, x), (z + stop, y + height, x + width), parts
 
 
 def _kept(sampler: PatchSampler, volume: int) -> list[tuple[KeptArray, Box]]:

@@ -63,6 +63,10 @@ class TrainingStats:
         seconds = sum(stats.time for stats in self.iteration_stats)
         return sum(stats.waiting for stats in self.iteration_stats) / seconds if seconds else 0.0
 
+    def without_first(self) -> TrainingStats:
+        """The stretch less its first iteration, before which nothing could be prepared."""
+        return TrainingStats(self.batch_size, self.iteration_stats[1:])
+
     def after(self, iteration: int) -> TrainingStats:
         """The stretch that follows `iteration`."""
         later = [stats for stats in self.iteration_stats if stats.iteration > iteration]

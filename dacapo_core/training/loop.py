@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 
 from dacapo_core.data.loader import load_batches
+from dacapo_core.data.placement import Place
+from dacapo_core.data.workers import (
+    WORTH_SAYING,
+    WorkTimes,
+    available_cores,
+    waiting_advice,
+    waiting_cause,
+)
 from dacapo_core.data_parallel import lead
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.starts.model_head import freeze_backbone
@@ -13,6 +23,8 @@ from dacapo_core.experiments.trainers.errors import TrainingDivergedError
 from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
 from dacapo_core.training.readback import LAG, Finished, Readback
 from dacapo_core.training.step import TrainingStep
+
+logger = logging.getLogger(__name__)
 
 
 def train_until(
@@ -27,7 +39,8 @@ def train_until(
     GPU that is some iterations after it was queued: ``run.iteration`` counts those that are
     queued, and is what the weights are of when this returns or raises. An exception that
     `on_iteration` raises ends training with the run in order. With ``trainer_config.processes``
-    above 1, the first call starts the other processes; they end with this one.
+    above 1, the first call starts the other processes; they end with this one. Where more than a
+    tenth of the time was spent waiting for data, one line of the log says why.
 
     Returns:
         The iterations of this call; ``run.training_stats`` has them too.
@@ -71,8 +84,9 @@ def train_until(
                 stopped = error
         return stopped is None
 
+    times, began = WorkTimes(), perf_counter()
     try:
-        _train(run, until, go_on, report)
+        _train(run, until, go_on, report, times)
     except BaseException:
         # in the middle of a step the members cannot be told anything
         if team is not None:
@@ -83,6 +97,7 @@ def train_until(
         if team is not None and run.iteration < until:
             team.tell(False)
         raise stopped
+    _say_why_it_waited(run, stats, times, perf_counter() - began)
     return stats
 
 
@@ -110,11 +125,15 @@ def follow(run: Run, until: int) -> None:
         return True
 
     with suppress(_Stopped):
-        _train(run, until, go_on, report)
+        _train(run, until, go_on, report, WorkTimes())
 
 
 def _train(
-    run: Run, until: int, go_on: Callable[[], None], report: Callable[[Finished], bool]
+    run: Run,
+    until: int,
+    go_on: Callable[[], None],
+    report: Callable[[Finished], bool],
+    times: WorkTimes,
 ) -> None:
     """Queue steps until `until`, or until `report` of one that is done says to end."""
     trainer = run.config.trainer_config
@@ -144,7 +163,7 @@ def _train(
     with (
         run.random_state(),
         load_batches(
-            run.batch_source, run.device, run.iteration, until, run.num_workers
+            run.batch_source, run.device, run.iteration, until, run.num_workers, times
         ) as batches,
     ):
         try:
@@ -155,6 +174,8 @@ def _train(
                 result = step(loaded.parts)
                 run.iteration += 1
                 if run.average is not None:
+                    # a step that is not taken may have waited for nothing
+                    run.state_fence.wait()
                     run.average.follow(run.model, result.taken)
                 readback.add(run.iteration, rate, loaded, result)
                 if not settle(LAG):
@@ -163,6 +184,30 @@ def _train(
             # the weights have these steps in them, whatever happened after
             settle(0)
             run.training_model = step.model
+
+
+def _say_why_it_waited(run: Run, stats: TrainingStats, times: WorkTimes, seconds: float) -> None:
+    stretch = stats.without_first()
+    if stretch.waiting_share <= WORTH_SAYING:
+        return
+    workers, cores = run.num_workers, available_cores()
+    cause = waiting_cause(times, seconds, workers, cores)
+    advice = waiting_advice(
+        cause,
+        workers,
+        cores,
+        Place.STREAMED in run.placement.places,
+        run.config.trainer_config.augmentation.elastic_displacement > 0,
+    )
+    logger.warning(
+        "run %r waited for data for %.0f%% of the time of iterations %d to %d (%s): %s",
+        run.name,
+        100 * stretch.waiting_share,
+        stats.iterations[0],
+        stats.iterations[-1],
+        cause.value,
+        advice,
+    )
 
 
 def _freeze_or_thaw(run: Run) -> None:
