@@ -18,6 +18,10 @@ class InvalidPlaceError(StoreError, ValueError):
     """Where a store is said to be is neither a path nor a URL."""
 
 
+class UnknownFileSystemError(StoreError, ValueError):
+    """A URL of a file system that is not known here; its kind may have to be installed."""
+
+
 class StorageOptionsError(StoreError, ValueError):
     """Storage options that the file system does not know; found before any request."""
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dacapo_core.command_line.dacapo_store import app
-from dacapo_core.store.errors import InvalidPlaceError
+from dacapo_core.store.errors import InvalidPlaceError, UnknownFileSystemError
 from dacapo_core.store.files.place import place_of
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 
@@ -77,7 +77,7 @@ def test_what_is_neither_is_refused_with_the_way_out(
     monkeypatch.chdir(tmp_path)
     if "s3" in str(said):
         pytest.importorskip("s3fs")
-    with pytest.raises(InvalidPlaceError) as error:
+    with pytest.raises((InvalidPlaceError, UnknownFileSystemError)) as error:
         LocalWeightsStore(said)
     assert way_out in str(error.value)
     assert os.listdir(tmp_path) == []

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import fsspec
 
-from dacapo_core.store.errors import InvalidPlaceError
+from dacapo_core.store.errors import InvalidPlaceError, UnknownFileSystemError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -36,6 +36,7 @@ def place_of(said: str | os.PathLike[str]) -> Place:
 
     Raises:
         InvalidPlaceError: it is neither; says the way out.
+        UnknownFileSystemError: it is a URL of no file system that is known here.
     """
     text = os.fspath(said)
     if not isinstance(text, str):
@@ -71,7 +72,7 @@ def _of_url(text: str, protocol: str, rest: str) -> Place:
             )
         return Place("file", _decoded(text, f"/{path}"))
     if not _is_known(protocol):
-        raise InvalidPlaceError(
+        raise UnknownFileSystemError(
             f"store {text!r}: no file system is known for {protocol!r}; correct the URL (s3://…, "
             "gs://…, abfs://…, memory://…), or give a path"
         )
