@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from dacapo_core.store.chosen_runs import choose_runs
+from dacapo_core.store.presence import why_no_runs
 from dacapo_core.store.retention import RetentionPolicy
 from tasks.pages.pruning_summary import RunPruning, pruning_summary
 from tasks.prune import prune as prune_run
@@ -50,16 +50,22 @@ def prune(
         Run → iterations that were deleted or marked, or would be.
 
     Raises:
-        FileNotFoundError: a name or pattern fits no run.
+        FileNotFoundError: there is no such store, or a name or pattern fits no run; nothing was
+            pruned and no page was written.
         PruningFailedError: some runs, or some of their checkpoints, could not be pruned; it names
             each with its error.
     """
-    chosen = choose([runs] if isinstance(runs, str) else runs, open_store(store).runs())
+    opened = open_store(store)
+    opened.require_store()
+    chosen = choose_runs(opened, [runs] if isinstance(runs, str) else runs)
+    none = "" if chosen else why_no_runs(opened.filesystem)
+    if none:
+        get_run_logger().warning("%s", none)
     with publisher.caught_up():
         done = [_pruned(name, policy, store, dry_run) for name in chosen]
         publisher.page(
             "pruning-summary",
-            pruning_summary(store_url(store), done, dry_run=dry_run),
+            pruning_summary(store_url(store), done, dry_run=dry_run, why_none=none),
             f"Pruning of {len(chosen)} runs",
         )
     if failures := [f"{each.run}: {each.failure}" for each in done if each.failure]:
@@ -77,20 +83,3 @@ def _pruned(run: str, policy: RetentionPolicy, store: str | None, dry_run: bool)
     except Exception as error:
         return RunPruning(run, plan, swept, f"{type(error).__name__}: {error}")
     return RunPruning(run, plan, swept)
-
-
-def choose(patterns: Sequence[str], runs: Sequence[str]) -> list[str]:
-    """The runs that a name or pattern means. A name is taken literally before it is a pattern.
-
-    Raises:
-        FileNotFoundError: one means no run.
-    """
-    chosen: set[str] = set()
-    for pattern in patterns:
-        meant = {pattern} & set(runs) or {run for run in runs if fnmatchcase(run, pattern)}
-        if not meant and pattern != "*":
-            raise FileNotFoundError(
-                f"no run {pattern!r}; the store's runs: {', '.join(runs) or 'none'}"
-            )
-        chosen |= meant
-    return sorted(chosen)

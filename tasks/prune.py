@@ -35,6 +35,8 @@ def prune(
     plan = opened.prune(run, policy, dry_run=dry_run, by=who())
     if plan.failed:
         get_run_logger().warning("%s: not deleted: %s", run, first_few(plan.failed))
+    for note in plan.notes:
+        get_run_logger().info("%s: %s", run, note)
     if plan.doomed and not dry_run:
         emit_checkpoint_event(
             "pruned",

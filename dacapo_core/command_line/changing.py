@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +126,10 @@ def remove(
 
 def prune(
     context: typer.Context,
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Names, or patterns such as 'mito-*'."),
+    ] = None,
     all_runs: Annotated[bool, typer.Option("--all", help="All runs of the store.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show the plan.")] = False,
     keep_last: Annotated[int | None, typer.Option(help="Keep the newest N.")] = None,
@@ -175,7 +179,7 @@ def prune(
         )
         store = where.weights()
         each, shown = EachRun(), list[dict[str, object]]()
-        for run in runs or store.runs():
+        for run in _chosen(where, store, runs or None, each):
             with each.run(run):
                 plan = store.prune(run, policy, dry_run=dry_run)
                 if where.json:
@@ -191,6 +195,25 @@ def prune(
         each.exit()
 
 
+def _chosen(
+    where: Where, store: RecordsStore, said: Sequence[str] | None, each: EachRun
+) -> list[str]:
+    """The runs that were named or meant, or all; what means none is said and is no end."""
+    from dacapo_core.store.chosen_runs import choose_runs
+    from dacapo_core.store.presence import why_no_runs
+
+    if said is None:
+        found = store.runs()
+        if not found and not where.json:
+            typer.echo(f"{why_no_runs(store.filesystem)}.")
+        return found
+    chosen: set[str] = set()
+    for name in said:
+        with each.run(name):
+            chosen.update(choose_runs(store, [name]))
+    return sorted(chosen)
+
+
 def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
     return {
         "run": plan.run,
@@ -200,6 +223,7 @@ def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
         "bytes_freed": plan.bytes_freed,
         "bytes_marked": plan.bytes_marked,
         "grace_seconds": None if plan.grace is None else plan.grace.total_seconds(),
+        "above_limit": None if plan.above_limit is None else plan.above_limit._asdict(),
         "failed": plan.failed,
         "notes": plan.notes,
         "operation": plan.operation,
@@ -254,14 +278,19 @@ def restore(context: typer.Context, run: RunName, iteration: Iteration) -> None:
 
 def sweep(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: all runs.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Names, or patterns such as 'mito-*'. Default: all runs."
+        ),
+    ] = None,
 ) -> None:
     """Delete what is past its grace period, and what dead writers left."""
     where: Where = context.obj
     with exit_codes():
         store = where.records()
         each, swept = EachRun(), dict[str, object]()
-        for name in store.runs() if run is None else [run]:
+        for name in _chosen(where, store, runs or None, each):
             with each.run(name):
                 done = store.sweep(name)[name]
                 swept[name] = done

@@ -45,7 +45,7 @@ def from_dacapo(
         if file is not None and file.exists():
             typer.echo(f"dacapo-store: {file} exists; it is not overwritten", err=True)
             raise typer.Exit(FAILED)
-        store = where.records()
+        store = where.records(may_be_new=configs is not None)
         place = configs or f"{store.basedir.rstrip('/')}/configs"
         values = read_run(place, run, where.options() if configs is None else None)
         translated = translate_run(values, name)

@@ -14,8 +14,8 @@ from dacapo_core.command_line.opening import Where
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 failed (store not reachable, not writable, a deletion failed) · "
-    "2 wrong usage · 3 no such run, checkpoint or record · 4 damaged · 5 refused (protected, "
-    "policy does not fit, unsafe). Of several runs, the highest."
+    "2 wrong usage · 3 no such store, run, checkpoint or record · 4 damaged · 5 refused "
+    "(protected, policy does not fit, unsafe). Of several runs, the highest."
 )
 
 app = typer.Typer(

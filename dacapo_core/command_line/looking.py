@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,27 +27,36 @@ def add_to(app: typer.Typer) -> None:
 
 def ls(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: all runs.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="A run, or runs by a pattern such as 'mito-*'. Default: all runs."
+        ),
+    ] = None,
 ) -> None:
     """List the runs of a store, or the checkpoints of a run."""
     where: Where = context.obj
     with exit_codes():
+        from dacapo_core.store.chosen_runs import choose_runs, is_pattern
+
         store = where.records()
         if run is None:
-            _list_runs(where, store)
+            _list_runs(where, store, store.runs())
+        elif is_pattern(run) and (runs := choose_runs(store, [run])) != [run]:
+            _list_runs(where, store, runs)
         else:
             _list_checkpoints(where, store, run)
 
 
-def _list_runs(where: Where, store: RecordsStore) -> None:
-    from dacapo_core.store.errors import MissingCheckpointError
+def _list_runs(where: Where, store: RecordsStore, runs: Sequence[str]) -> None:
+    from dacapo_core.store.presence import why_no_runs
     from dacapo_core.store.records.iteration_notes import IterationNotes
     from dacapo_core.store.records.run_facts import list_checkpoints
     from dacapo_core.store.records.verification_notes import read_damage
 
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = []
-    for name in store.runs():
+    for name in runs:
         notes = IterationNotes(damaged=read_damage(store.filesystem, name))
         found = list_checkpoints(store.filesystem, name, notes)
         whole = [iteration for iteration, checkpoint in found.items() if not checkpoint.damaged]
@@ -60,13 +70,11 @@ def _list_runs(where: Where, store: RecordsStore) -> None:
                 "age_seconds": None if latest is None else (now - latest.stored).total_seconds(),
             }
         )
-    files = store.filesystem
-    if not rows and (files.is_file("") or not files.exists("")):
-        raise MissingCheckpointError(
-            f"there is no store at {store.basedir} yet: correct the path, or store a checkpoint"
-        )
     if where.json:
         show_json({"store": store.basedir, "runs": rows})
+        return
+    if not rows:
+        typer.echo(f"{why_no_runs(store.filesystem)}.")
         return
     show_table(
         f"{store.basedir}: {'1 run' if len(rows) == 1 else f'{len(rows)} runs'}",

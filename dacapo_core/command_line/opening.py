@@ -48,17 +48,33 @@ class Where:
         """Options of the store's file system."""
         return self._arguments()[1]
 
-    def records(self) -> RecordsStore:
-        """The store without its weights; opens without torch."""
+    def records(self, *, may_be_new: bool = False) -> RecordsStore:
+        """The store without its weights; opens without torch.
+
+        Args:
+            may_be_new: also one that is not there yet, to be written to.
+
+        Raises:
+            MissingStoreError: there is none.
+        """
         from dacapo_core.store.records_store import RecordsStore
 
-        return RecordsStore(*self._arguments())
+        store = RecordsStore(*self._arguments())
+        if not may_be_new:
+            store.require_store()
+        return store
 
     def weights(self) -> LocalWeightsStore:
-        """The store with its weights."""
+        """The store with its weights.
+
+        Raises:
+            MissingStoreError: there is none.
+        """
         from dacapo_core.store.local_weights_store import LocalWeightsStore
 
-        return LocalWeightsStore(*self._arguments())
+        store = LocalWeightsStore(*self._arguments())
+        store.require_store()
+        return store
 
 
 @contextmanager
@@ -121,7 +137,8 @@ def code_of(error: Exception) -> int:
         errors.UnsafeCheckpointError,
     )
     wrong = (errors.InvalidNameError, errors.InvalidPlaceError, errors.StorageOptionsError)
-    if isinstance(error, errors.MissingCheckpointError | errors.MissingRecordError):
+    missing = (errors.MissingStoreError, errors.MissingCheckpointError, errors.MissingRecordError)
+    if isinstance(error, missing):
         return MISSING
     if isinstance(error, errors.DamagedCheckpointError | errors.DamagedRecordError):
         return DAMAGED

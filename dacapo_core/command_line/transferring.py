@@ -36,7 +36,8 @@ def cp(
         from dacapo_core.store.copying import copy_run
 
         options = to_storage_options or where.storage_options
-        source, target = where.records(), Where(to, options, where.json).records()
+        source = where.records()
+        target = Where(to, options, where.json).records(may_be_new=True)
         copied = []
         for copy in copy_run(source, target, run, name=name, iterations=iteration or None):
             copied.append(copy)

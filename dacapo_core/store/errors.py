@@ -26,6 +26,10 @@ class StorageOptionsError(StoreError, ValueError):
     """Storage options that the file system does not know; found before any request."""
 
 
+class MissingStoreError(StoreError, FileNotFoundError):
+    """There is no store where one is said to be."""
+
+
 class MissingCheckpointError(StoreError, FileNotFoundError):
     """No such run, or no such iteration of it."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dacapo_core.store import layout
+from dacapo_core.store import layout, presence
 from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning import reclaiming
@@ -54,6 +54,14 @@ class RecordsStore:
 
     def _settle(self) -> None:
         """Called before checkpoints are looked at: let those in the making be seen."""
+
+    def require_store(self) -> None:
+        """
+        Raises:
+            MissingStoreError: there is no store: mistyped, not mounted, or nothing was ever stored.
+        """
+        self._settle()
+        presence.require_store(self.filesystem)
 
     # runs
 
@@ -312,12 +320,13 @@ class RecordsStore:
             run → what was done.
 
         Raises:
-            FileNotFoundError: no such run.
+            FileNotFoundError: no such store, or no such run.
             SweepError: of all runs, some could not be swept; the others were. It names each.
         """
         self._settle()
         if run is not None:
             return {run: reclaiming.sweep_run(self.filesystem, run, by=by)}
+        self.require_store()
         swept: dict[str, Sweep] = {}
         failed: dict[str, Exception] = {}
         for each in self.runs():

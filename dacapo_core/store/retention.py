@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from pydantic import ByteSize
-
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy, shown_duration
+from dacapo_core.store.pruning.size_limit import above_limit, check_limit, limit_size, whole_ones
 from dacapo_core.store.records.scores import (
     BestRecord,
     Judged,
@@ -56,7 +55,7 @@ def plan(
     live = {checkpoint.iteration for checkpoint in counting}
     records = [record for record in scores if record.iteration in live]
 
-    _check_limit(policy, stored)
+    check_limit(policy, stored)
     firm = never_prunable(stored, named(best, protected or {}))
     for iteration in policy.pins:
         if iteration in stored:
@@ -96,7 +95,7 @@ def plan(
             f"none of the policy's rules ({_shown_rules(policy)}) keeps any of the "
             f"{len(live)} checkpoints: it would keep nothing; add a rule such as keep_last"
         )
-    notes = _limit_size(policy, stored, kept, pruned, firm.keys(), ranked_best)
+    notes = limit_size(policy, stored, kept, pruned, firm.keys(), ranked_best)
     for iteration, checkpoint in stored.items():
         if iteration not in kept and iteration not in live:
             pruned[iteration] = (
@@ -106,13 +105,15 @@ def plan(
             )
         elif iteration in kept and checkpoint.marked is not None:
             kept[iteration].append(f"brought back: {checkpoint.marked}")
+    above = above_limit(policy, stored, kept, pruned, now)
     return PrunePlan(
         checkpoints=stored,
         kept=dict(sorted(kept.items())),
         pruned=dict(sorted(pruned.items())),
         scores=best_scores(records),
         grace=policy.grace,
-        notes=notes,
+        above_limit=above,
+        notes=[*notes, str(above)] if above is not None else notes,
     )
 
 
@@ -129,10 +130,6 @@ def named(
     return found
 
 
-def _whole(stored: Mapping[int, StoredCheckpoint]) -> list[int]:
-    return [iteration for iteration, each in stored.items() if each.damaged is None]
-
-
 def never_prunable(
     stored: Mapping[int, StoredCheckpoint], protected: Mapping[int, Sequence[str]]
 ) -> dict[int, list[str]]:
@@ -142,7 +139,7 @@ def never_prunable(
     marked; a damaged one that is newer than these; and what is protected.
     """
     firm: dict[int, list[str]] = {}
-    whole = _whole(stored)
+    whole = whole_ones(stored)
     if whole:
         firm[max(whole)] = ["latest"]
         unmarked = [i for i in whole if stored[i].marked is None]
@@ -262,44 +259,3 @@ def _shown_rules(policy: RetentionPolicy) -> str:
         f"{name} {shown_duration(value) if isinstance(value, timedelta) else value}"
         for name, value in given.items()
     )
-
-
-def _check_limit(policy: RetentionPolicy, stored: Mapping[int, StoredCheckpoint]) -> None:
-    limit = policy.max_total_size
-    if limit is None or not stored:
-        return
-    latest = stored[max(_whole(stored) or stored)]
-    if latest.size > limit:
-        raise RetentionError(
-            f"max_total_size is {limit.human_readable()}, and the latest checkpoint, "
-            f"{latest.iteration}, alone takes {ByteSize(latest.size).human_readable()}; "
-            "is a unit missing, as in `200 GB`?"
-        )
-
-
-def _limit_size(
-    policy: RetentionPolicy,
-    stored: Mapping[int, StoredCheckpoint],
-    kept: dict[int, list[str]],
-    pruned: dict[int, list[str]],
-    firm: Iterable[int],
-    ranked_best: set[int],
-) -> list[str]:
-    """Move the oldest from kept to pruned until the limit holds; those among the best last."""
-    limit = policy.max_total_size
-    if limit is None:
-        return []
-    total = sum(stored[iteration].size for iteration in kept)
-    over = f"over the total size of {limit.human_readable()}"
-    movable = sorted(kept.keys() - set(firm), key=lambda i: (i in ranked_best, i))
-    for iteration in movable:
-        if total <= limit:
-            break
-        pruned[iteration] = [over, *(f"although {why}" for why in kept.pop(iteration))]
-        total -= stored[iteration].size
-    if total > limit:
-        return [
-            f"the checkpoints that may never be pruned take {ByteSize(total).human_readable()}, "
-            f"more than the policy's {limit.human_readable()}"
-        ]
-    return []

@@ -67,12 +67,22 @@ class RunPruning:
         return len(sizes), sum(sizes)
 
 
-def pruning_summary(store: str, runs: Sequence[RunPruning], *, dry_run: bool) -> str:
-    """What became of each run, or would become, as markdown."""
+def pruning_summary(
+    store: str,
+    runs: Sequence[RunPruning],
+    *,
+    dry_run: bool,
+    why_none: str = "It has no runs",
+) -> str:
+    """What became of each run, or would become, as markdown.
+
+    Args:
+        why_none: said where there are no runs.
+    """
     title = "Dry run: what pruning would do" if dry_run else "Pruned"
     parts = [f"# {title}", f"Store: `{store}`"]
     if not runs:
-        return "\n\n".join([*parts, "The store has no runs."])
+        return "\n\n".join([*parts, f"{why_none}."])
     rows = [(each.run, *_figures([each]), _iterations(each)) for each in runs]
     if len(runs) > 1:
         rows.append(("**all**", *_figures(runs), ""))
@@ -82,6 +92,9 @@ def pruning_summary(store: str, runs: Sequence[RunPruning], *, dry_run: bool) ->
         "*Pruned* ones are deleted; *marked* ones can be restored until their grace period is "
         "over, and then free their space; *reclaimed* ones were marked earlier and are deleted now."
     )
+    notes = [f"- **{each.run}**: {note}" for each in runs if each.plan for note in each.plan.notes]
+    if notes:
+        parts += ["## Notes", "\n".join(notes)]
     failures = [f"- **{each.run}**: {each.failure}" for each in runs if each.failure]
     if failures:
         parts += ["## Failed", "\n".join(failures)]

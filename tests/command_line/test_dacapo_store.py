@@ -180,6 +180,75 @@ def test_a_run_that_cannot_be_swept_is_said_and_does_not_stop_the_others(
     assert swept["z"]["reclaimed"] == {}
 
 
+@pytest.mark.usefixtures("three_runs")
+def test_a_pattern_means_here_what_it_means_to_the_flow(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    code, out, _ = dacapo_store("prune", "r*", "[y-z]", "--keep-last", "1", "--grace", "1d")
+    assert code == 0
+    assert [line.partition(":")[0] for line in out.splitlines() if ": kept" in line] == ["run", "z"]
+    assert [len(store.iterations(name)) for name in ("a", "run", "z")] == [5, 5, 5]
+    code, out, _ = dacapo_store("sweep", "?", "--json")
+    assert code == 4, "the best record of a is damaged"
+    assert len(json.loads(out)["z"]["waiting"]) == 3
+    listed = json.loads(dacapo_store("ls", "*n", "--json")[1])["runs"]
+    assert [row["run"] for row in listed] == ["run"]
+
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("ls",),
+    ("ls", "run"),
+    ("ls", "r*"),
+    ("prune", "--all", "--keep-last", "1"),
+    ("prune", "run", "--keep-last", "1"),
+    ("prune", "r*", "--keep-last", "1", "--dry-run"),
+    ("sweep",),
+    ("sweep", "run"),
+    ("verify", "run"),
+    ("best", "run"),
+    ("best", "run", "--derive"),
+    ("history", "run"),
+    ("why", "run", "5"),
+    ("pin", "run", "5"),
+    ("restore", "run", "5"),
+    ("remove", "run", "5", "--force"),
+    ("cp", "run", "elsewhere"),
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_no_such_store_is_an_error_and_nothing_is_written(
+    dacapo_store: Command, tmp_path: Path, arguments: tuple[str, ...], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    (tmp_path / "store" / "a file").write_text("no store")
+    for place in (tmp_path / "mistyped", tmp_path / "not" / "mounted", tmp_path / "store/a file"):
+        code, out, err = dacapo_store("--store", str(place), *arguments)
+        assert (code, out) == (3, "")
+        assert f"there is no store at {place}" in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [COMMANDS[0], COMMANDS[3], COMMANDS[6]], ids=" ".join)
+def test_an_empty_store_is_said_to_be_empty(
+    dacapo_store: Command, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, out, _ = dacapo_store("--store", str(empty), *arguments)
+    assert (code, out) == (0, f"{empty} is empty: it has no runs.\n")
+    assert json.loads(dacapo_store("--store", str(empty), *arguments, "--json")[1]) in (
+        {"store": str(empty), "runs": []},
+        {"store": str(empty), "plans": []},
+        {},
+    )
+    assert list(empty.iterdir()) == []
+    inside = tmp_path / "store" / "run"
+    code, out, _ = dacapo_store("--store", str(inside), *arguments)
+    assert (code, "it is a run; its store is" in out) == (0, True)
+
+
 def test_what_was_marked_before_is_not_counted_as_pruned_again(dacapo_store: Command) -> None:
     arguments = ("prune", "run", "--keep-last", "1", "--grace", "7d")
     assert "kept 2 (" in dacapo_store(*arguments)[1]
@@ -210,8 +279,11 @@ def test_what_was_marked_before_is_not_counted_as_pruned_again(dacapo_store: Com
         (("show", "run", "7"), 3, "7"),
         (("verify", "run", "7"), 3, "7"),
         (("ls", "--storage-options", "{"), 2, "not JSON"),
+        (("prune", "nope-*", "--keep-last", "1"), 3, "no run 'nope-*'"),
+        (("sweep", "nope-*"), 3, "no run 'nope-*'"),
+        (("ls", "nope-*"), 3, "no run 'nope-*'"),
         (("frobnicate",), 2, "frobnicate"),
-        (("ls", "--store", "s4://bucket/x"), 1, "s4"),
+        (("ls", "--store", "s4://bucket/x"), 2, "s4"),
     ],
 )
 def test_errors_say_what_and_exit_with_their_kind(

@@ -22,7 +22,7 @@ def test_a_store_that_is_not_there_is_told_from_an_empty_one(
     where = ("--store", url, "--storage-options", json.dumps(options))
     code, out, err = dacapo_store("ls", *where)
     assert (code, out) == (3, "")
-    assert f"there is no store at {url} yet" in err
+    assert f"there is no store at {url}:" in err
     store = LocalWeightsStore(url, options)
     store.filesystem.write_bytes("notes/readme.txt", b"mine")
     assert dacapo_store("ls", *where)[0] == 0

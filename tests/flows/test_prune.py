@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from flows.private_prefect import send_what_is_queued
-from flows.prune import PruningFailedError, choose, prune
+from flows.prune import PruningFailedError, prune
 from tasks.prune import prune as prune_run
 from tasks.publishing import publisher
 from tasks.remove import remove
@@ -28,16 +28,6 @@ from tests.deployments.site import wait_for
 
 LAST_ONE = RetentionPolicy(keep_last=1)
 NO_TIME = RetentionPolicy(keep_last=1, grace=timedelta(microseconds=1))
-
-
-def test_a_name_is_literal_before_it_is_a_pattern() -> None:
-    runs = ["a[1]", "a1", "b"]
-    assert choose(["a[1]"], runs) == ["a[1]"]
-    assert choose(["a[12]"], runs) == ["a1"]
-    assert choose(["b", "a*"], runs) == ["a1", "a[1]", "b"]
-    assert choose(["*"], []) == []
-    with pytest.raises(FileNotFoundError, match="no run 'c'; the store's runs: a"):
-        choose(["c"], runs)
 
 
 @pytest.fixture
@@ -97,6 +87,24 @@ def test_a_dry_run_says_what_the_real_one_does_and_does_nothing(
     summary = shown("pruning-summary")
     assert re.search(r"\| one \| 2 \(\d.* kB\) \| 0 \| 0 \| \d.* kB \| 0 \| 10, 20 \|", summary)
     assert re.search(r"\| \*\*all\*\* \| 4 \(\d.* kB\) \| 0 \| 0 \| \d.* kB \| 0 \|", summary)
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_store_that_is_not_there_fails_and_changes_no_page_and_an_empty_one_is_called_so(
+    prefect_server: str, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    prune("*", LAST_ONE, True, str(store.basedir))
+    before = shown("pruning-summary")
+    missing = tmp_path / "mistyped"
+    state = prune("*", LAST_ONE, store=str(missing), return_state=True)
+    assert state.is_failed()
+    assert f"no store at {missing}" in str(state.message)
+    assert shown("pruning-summary") == before
+    assert not missing.exists()
+    missing.mkdir()
+    assert prune("*", LAST_ONE, store=str(missing)) == {}
+    assert f"{missing} is empty: it has no runs" in shown("pruning-summary")
 
 
 @pytest.mark.slow

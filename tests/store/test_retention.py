@@ -384,6 +384,35 @@ def test_the_target_of_a_best_record_is_kept_without_being_told_twice() -> None:
     assert decided.kept[200] == ["best of val/dice"]
 
 
+def test_what_marked_ones_hold_above_the_limit_is_said_with_the_time() -> None:
+    policy = RetentionPolicy(max_total_size=250, grace=timedelta(days=7))
+    decided = plan(policy, checkpoints(1, 2, 3, 4), now=NOW)
+    above = decided.above_limit
+    assert above is not None
+    assert (above.bytes, above.marked, above.bytes_then) == (150, 2, 0)
+    assert above.until == NOW + timedelta(days=7)
+    (note,) = decided.notes
+    assert "150B above the limit of 250B until 2026-03-27 12:00 UTC" in note
+    roomy = policy.model_copy(update={"max_total_size": ByteSize(400)})
+    assert plan(roomy, checkpoints(1, 2, 3, 4), now=NOW).notes == []
+    at_once = policy.model_copy(update={"grace": None})
+    assert plan(at_once, checkpoints(1, 2, 3, 4), now=NOW).notes == []
+
+
+def test_what_was_marked_before_counts_until_its_own_time() -> None:
+    def marked(iteration: int, days: int | None) -> StoredCheckpoint:
+        end = None if days is None else NOW + timedelta(days=days)
+        return checkpoints(iteration)[0]._replace(marked="pruned", reclaim_after=end)
+
+    run = [marked(1, 5), marked(2, 3), marked(3, 1), *checkpoints(4, 5)]
+    for limit, above, days in ((250, 250, 5), (350, 150, 3), (450, 50, 1)):
+        found = plan(RetentionPolicy(max_total_size=limit), run, now=NOW).above_limit
+        assert found is not None
+        assert (found.bytes, found.until) == (above, NOW + timedelta(days=days))
+    unknown = plan(RetentionPolicy(max_total_size=250), [marked(1, None), *checkpoints(4, 5)])
+    assert "until an unknown time" in unknown.notes[0]
+
+
 def test_keeping_only_the_best_of_a_run_without_scores_is_refused() -> None:
     with pytest.raises(RetentionError, match="no live checkpoint has a score"):
         plan(RetentionPolicy(keep_best=2), checkpoints(1, 2, 3), now=NOW)

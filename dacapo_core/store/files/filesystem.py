@@ -23,6 +23,7 @@ from dacapo_core.store.files.listed_files import ListedFiles
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
 from dacapo_core.store.files.object_listing import (
     find_objects,
+    is_something,
     list_object_folders,
     list_objects,
 )
@@ -93,6 +94,13 @@ class StoreFilesystem:
         """What the file system of a local store cannot do, for people."""
         with reading(self.url(folder)):
             return limits(self._full(folder)) if self.is_local else []
+
+    def is_there(self) -> bool:
+        """Whether there is anything at the base directory: a folder, a bucket, some object."""
+        with reading(self.basedir):
+            if self.is_local:
+                return os.path.isdir(self._root)
+            return is_something(self._fs, self._root)
 
     # listing
 

@@ -31,6 +31,15 @@ def find_objects(fs: Any, folder: str) -> list[FileInfo]:
     ]
 
 
+def is_something(fs: Any, root: str) -> bool:
+    """Whether there is a bucket, where the root is one, or else an object below the root."""
+    try:
+        entries = fs.ls(root, detail=False)
+    except FileNotFoundError:
+        return False
+    return bool(entries) or "/" not in root.strip("/")
+
+
 def _listed(fs: Any, folder: str, kind: str) -> list[dict[str, Any]]:
     try:
         entries = fs.ls(folder, detail=True)

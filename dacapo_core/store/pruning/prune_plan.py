@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from pydantic import ByteSize
+
 
 # no dataclass: it takes twice as long to make, ten thousand times a listing
 class StoredCheckpoint(NamedTuple):
@@ -18,6 +20,7 @@ class StoredCheckpoint(NamedTuple):
         damaged: what is wrong with it, where that is known.
         marked: said of one that was pruned and is within its grace period.
         marked_for: why it was pruned.
+        reclaim_after: of a marked one, when its grace period is over, where that can be read.
         version: what tells this file from another of the same size and time, where the
             backend has such a thing.
     """
@@ -29,6 +32,36 @@ class StoredCheckpoint(NamedTuple):
     marked: str | None = None
     marked_for: Sequence[str] = ()
     version: str | int | None = None
+    reclaim_after: datetime | None = None
+
+
+class AboveLimit(NamedTuple):
+    """By how much marked checkpoints hold a run above its policy's limit, and until when.
+
+    Attributes:
+        bytes: above the limit now.
+        marked: how many checkpoints wait for the end of their grace period.
+        until: when enough of them may be deleted; the first sweep after it does that. None: not
+            known.
+        bytes_then: what is above the limit even then.
+    """
+
+    bytes: int
+    limit: ByteSize
+    marked: int
+    until: datetime | None
+    bytes_then: int
+
+    def __str__(self) -> str:
+        when = "an unknown time" if self.until is None else f"{self.until:%Y-%m-%d %H:%M} UTC"
+        said = (
+            f"still {ByteSize(self.bytes).human_readable()} above the limit of "
+            f"{self.limit.human_readable()} until {when}: {self.marked} marked checkpoints free "
+            "their space with the first sweep after their grace period"
+        )
+        if self.bytes_then:
+            said += f"; {ByteSize(self.bytes_then).human_readable()} stay above it then"
+        return said
 
 
 @dataclass(frozen=True)
@@ -38,6 +71,7 @@ class PrunePlan:
     Attributes:
         scores: iteration → ``dataset/criterion`` → score, where the policy asked for scores.
         grace: pruned checkpoints are marked, and deleted by a sweep after this time.
+        above_limit: what is above the policy's size limit, and until when; None: nothing.
         notes: what a person should know besides.
         failed: iterations that should have gone and could not, each with its error; they are
             in ``kept`` too.
@@ -49,6 +83,7 @@ class PrunePlan:
     pruned: dict[int, list[str]]
     scores: dict[int, dict[str, float]] = field(default_factory=dict)
     grace: timedelta | None = None
+    above_limit: AboveLimit | None = None
     notes: list[str] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     run: str | None = None

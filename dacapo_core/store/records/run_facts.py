@@ -105,6 +105,7 @@ def list_checkpoints(
         stored = datetime.fromtimestamp(file.modified, UTC)
         marked: str | None = None
         marked_for: Sequence[str] = ()
+        reclaim_after: datetime | None = None
         if iteration in notes.marks:
             note = notes.marks[iteration]
             if note is None:
@@ -112,6 +113,7 @@ def list_checkpoints(
             # a checkpoint stored after its mark is not the one that was pruned
             elif (note.size, note.stored) == (file.size, stored):
                 marked, marked_for = str(note), note.reasons
+                reclaim_after = note.reclaim_after
         found[iteration] = StoredCheckpoint(
             iteration=iteration,
             size=file.size,
@@ -120,5 +122,6 @@ def list_checkpoints(
             marked=marked,
             marked_for=marked_for,
             version=file.version,
+            reclaim_after=reclaim_after,
         )
     return found
