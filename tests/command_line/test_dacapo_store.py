@@ -283,7 +283,7 @@ def test_what_was_marked_before_is_not_counted_as_pruned_again(dacapo_store: Com
         (("sweep", "nope-*"), 3, "no run 'nope-*'"),
         (("ls", "nope-*"), 3, "no run 'nope-*'"),
         (("frobnicate",), 2, "frobnicate"),
-        (("ls", "--store", "s4://bucket/x"), 2, "s4"),
+        (("ls", "--store", "s4://bucket/x"), 1, "s4"),
     ],
 )
 def test_errors_say_what_and_exit_with_their_kind(
