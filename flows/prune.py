@@ -58,6 +58,8 @@ def prune(
     opened = open_store(store)
     opened.require_store()
     chosen = choose_runs(opened, [runs] if isinstance(runs, str) else runs)
+    for name, what in opened.damaged_runs().items():
+        get_run_logger().warning("run %r is damaged and left out: it is %s", name, what)
     none = "" if chosen else why_no_runs(opened.filesystem)
     if none:
         get_run_logger().warning("%s", none)

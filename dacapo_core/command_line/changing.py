@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dacapo_core.command_line.looking import Iteration, RunName
-from dacapo_core.command_line.opening import USAGE, EachRun, Where, exit_codes, say_error
+from dacapo_core.command_line.opening import (
+    USAGE,
+    EachRun,
+    Where,
+    exit_codes,
+    say_astray,
+    say_error,
+)
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
@@ -201,9 +208,11 @@ def _chosen(
     """The runs that were named or meant, or all; what means none is said and is no end."""
     from dacapo_core.store.chosen_runs import choose_runs
     from dacapo_core.store.presence import why_no_runs
+    from dacapo_core.store.run_listing import list_runs
 
     if said is None:
-        found = store.runs()
+        found, astray = list_runs(store.filesystem)
+        say_astray(astray)
         if not found and not where.json:
             typer.echo(f"{why_no_runs(store.filesystem)}.")
         return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dacapo_core.command_line.opening import Where, exit_codes
+from dacapo_core.command_line.opening import Where, exit_codes, say_astray
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
@@ -38,27 +38,31 @@ def ls(
     where: Where = context.obj
     with exit_codes():
         from dacapo_core.store.chosen_runs import choose_runs, is_pattern
+        from dacapo_core.store.run_listing import list_runs
 
         store = where.records()
         if run is None:
-            _list_runs(where, store, store.runs())
+            _list_runs(where, store, *list_runs(store.filesystem))
         elif is_pattern(run) and (runs := choose_runs(store, [run])) != [run]:
-            _list_runs(where, store, runs)
+            _list_runs(where, store, runs, {})
         else:
             _list_checkpoints(where, store, run)
 
 
-def _list_runs(where: Where, store: RecordsStore, runs: Sequence[str]) -> None:
+def _list_runs(
+    where: Where, store: RecordsStore, runs: Sequence[str], astray: Mapping[str, str]
+) -> None:
     from dacapo_core.store.presence import why_no_runs
     from dacapo_core.store.records.iteration_notes import IterationNotes
-    from dacapo_core.store.records.run_facts import list_checkpoints
+    from dacapo_core.store.records.run_facts import list_entries
     from dacapo_core.store.records.verification_notes import read_damage
 
+    say_astray(astray)
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = []
     for name in runs:
         notes = IterationNotes(damaged=read_damage(store.filesystem, name))
-        found = list_checkpoints(store.filesystem, name, notes)
+        found, damaged = list_entries(store.filesystem, name, notes)
         whole = [iteration for iteration, checkpoint in found.items() if not checkpoint.damaged]
         latest = found[max(whole)] if whole else None
         rows.append(
@@ -68,10 +72,11 @@ def _list_runs(where: Where, store: RecordsStore, runs: Sequence[str]) -> None:
                 "latest": None if latest is None else latest.iteration,
                 "bytes": sum(checkpoint.size for checkpoint in found.values()),
                 "age_seconds": None if latest is None else (now - latest.stored).total_seconds(),
+                "damaged": damaged | {i: c.damaged for i, c in found.items() if c.damaged},
             }
         )
     if where.json:
-        show_json({"store": store.basedir, "runs": rows})
+        show_json({"store": store.basedir, "runs": rows, "damaged_runs": astray})
         return
     if not rows:
         typer.echo(f"{why_no_runs(store.filesystem)}.")
@@ -90,6 +95,9 @@ def _list_runs(where: Where, store: RecordsStore, runs: Sequence[str]) -> None:
             for row in rows
         ],
     )
+    for row in rows:
+        for iteration, what in sorted(row["damaged"].items()):
+            typer.echo(f"damaged: {row['run']}/{iteration}: {what}")
 
 
 def _list_checkpoints(where: Where, store: RecordsStore, run: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -150,6 +150,12 @@ def code_of(error: Exception) -> int:
 def say_error(error: object) -> None:
     """One line on standard error."""
     typer.echo(f"dacapo-store: {error}", err=True)
+
+
+def say_astray(astray: Mapping[str, str]) -> None:
+    """What stands among the runs of a store and is none, on standard error."""
+    for name, what in astray.items():
+        say_error(f"run {name!r} is damaged and left out: it is {what}")
 
 
 def _store_error() -> tuple[type[Exception]]:

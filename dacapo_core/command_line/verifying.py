@@ -42,10 +42,12 @@ def verify(
         )
 
         store, folder = where.weights(), layout.iterations_folder(layout.check_run_name(run))
-        wanted = iterations or store.iterations(run)
+        files = list(store.filesystem.list_files(folder))
+        there = (layout.parse_iteration(file.name) for file in files)
+        wanted = iterations or sorted(iteration for iteration in there if iteration is not None)
         if not wanted:
             raise MissingCheckpointError(f"run {run!r} has no checkpoints in {store.basedir}")
-        listed = {file.name: file for file in store.filesystem.list_files(folder)}
+        listed = {file.name: file for file in files if file.problem is None}
         found: dict[int, str | None] = {}
         for iteration in wanted:
             try:

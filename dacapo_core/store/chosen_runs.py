@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -25,20 +25,27 @@ def choose_runs(store: RecordsStore, said: Iterable[str]) -> list[str]:
         InvalidNameError: what is no pattern, and no run can be called so.
         MissingCheckpointError: one means no run.
     """
-    return chosen(list(said), store.filesystem.list_folders(), store.runs)
+    filesystem = store.filesystem
+    return chosen(list(said), filesystem.list_folders(), store.runs, filesystem.links_astray())
 
 
 def chosen(
-    said: Sequence[str], folders: Sequence[str], runs: Callable[[], Sequence[str]]
+    said: Sequence[str],
+    folders: Sequence[str],
+    runs: Callable[[], Sequence[str]],
+    astray: Mapping[str, str],
 ) -> list[str]:
     """As `choose_runs`, over plain values.
 
     Args:
         folders: of the store; a name that is one of them is that run.
-        runs: called only where a pattern is given.
+        runs: called only where a pattern is given, or to say what there is.
+        astray: name → what is wrong with what is no run of this store.
     """
     found: set[str] = set()
     for each in said:
+        if each in astray:
+            raise MissingCheckpointError(f"there is no run {each!r}: it is {astray[each]}")
         if each in folders and layout.is_run_name(each):
             found.add(each)
             continue

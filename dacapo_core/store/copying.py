@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from dacapo_core.store import layout
 from dacapo_core.store.checkpoints.checkpoint_files import verified_copy, verify_checkpoint
-from dacapo_core.store.errors import DamagedCheckpointError, MissingCheckpointError, StoreError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    MissingCheckpointError,
+    NotAFileError,
+    StoreError,
+)
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.files.unbuffered_files import write_all
 from dacapo_core.store.records_store import RecordsStore
@@ -90,7 +95,7 @@ def _present(
     source: StoreFilesystem, target: StoreFilesystem, run: str, name: str, wanted: Iterable[int]
 ) -> set[int]:
     """Those that the target has already, whole."""
-    there = set(target.file_names(layout.iterations_folder(name)))
+    there = set(target.sound_names(layout.iterations_folder(name)))
     both = [iteration for iteration in wanted if str(iteration) in there]
     said = source.read_many(layout.checkpoint_record_path(run, i) for i in both)
     heard = target.read_many(layout.checkpoint_record_path(name, i) for i in both)
@@ -148,6 +153,6 @@ def _copy_record(
 ) -> None:
     try:
         content = source.read_bytes(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFileError):
         return
     target.write_bytes(new_path, content)

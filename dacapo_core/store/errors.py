@@ -108,6 +108,18 @@ class ProtectedCheckpointError(StoreError):
     """A checkpoint that something still points to; it stays unless forced."""
 
 
+class NotAFileError(StoreError, OSError):
+    """Where a file must be stands a link astray, a pipe, a folder, or a file that cannot be read.
+
+    Attributes:
+        what: which of these.
+    """
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 class StoreUnreachableError(StoreError, OSError):
     """The store cannot be read: no such bucket, wrong credentials, no connection."""
 

@@ -220,7 +220,12 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         is_canonical = str(newest) in names and layout.parse_iteration(str(newest)) is not None
         if is_canonical and self.filesystem.is_file(layout.checkpoint_path(run, newest)):
             return newest
-        return max(self.iterations(run), default=None)
+        readable = (
+            iteration
+            for iteration in reversed(self.iterations(run))
+            if self.filesystem.is_file(layout.checkpoint_path(run, iteration))
+        )
+        return next(readable, None)
 
     def retrieve_weights(
         self,

@@ -28,6 +28,7 @@ from dacapo_core.store.records import (
 from dacapo_core.store.records.iteration_notes import Pin
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord
+from dacapo_core.store.run_listing import list_runs
 
 
 class RecordsStore:
@@ -68,17 +69,19 @@ class RecordsStore:
     def runs(self) -> list[str]:
         """Names of the runs: folders with ``checkpoints/iterations``."""
         self._settle()
-        folders = self.filesystem.list_folders
-        return [
-            name
-            for name in sorted(folders())
-            if layout.is_run_name(name) and "iterations" in folders(layout.checkpoints_folder(name))
-        ]
+        return list_runs(self.filesystem)[0]
+
+    def damaged_runs(self) -> dict[str, str]:
+        """Name → what is wrong with what stands where a run could: a link astray, a closed folder.
+
+        They are no runs, and nothing follows them.
+        """
+        return list_runs(self.filesystem)[1] if self.filesystem.is_local else {}
 
     def iterations(self, run: str) -> list[int]:
         """Iterations that have a checkpoint, in order; none of a missing run."""
         self._settle()
-        names = self.filesystem.file_names(layout.iterations_folder(layout.check_run_name(run)))
+        names = self.filesystem.sound_names(layout.iterations_folder(layout.check_run_name(run)))
         found = (layout.parse_iteration(name) for name in names)
         return sorted(iteration for iteration in found if iteration is not None)
 

@@ -239,7 +239,7 @@ def test_an_empty_store_is_said_to_be_empty(
     code, out, _ = dacapo_store("--store", str(empty), *arguments)
     assert (code, out) == (0, f"{empty} is empty: it has no runs.\n")
     assert json.loads(dacapo_store("--store", str(empty), *arguments, "--json")[1]) in (
-        {"store": str(empty), "runs": []},
+        {"store": str(empty), "runs": [], "damaged_runs": {}},
         {"store": str(empty), "plans": []},
         {},
     )

@@ -14,17 +14,19 @@ def test_a_name_is_literal_before_it_is_a_pattern() -> None:
     runs = ["a[1]", "a1", "b"]
 
     def meant(*said: str) -> list[str]:
-        return chosen(said, runs, lambda: runs)
+        return chosen(said, runs, lambda: runs, {"l": "a link to nowhere"})
 
     assert meant("a[1]") == ["a[1]"]
     assert meant("a[12]") == ["a1"]
     assert meant("b", "a*") == ["a1", "a[1]", "b"]
     assert meant("?") == ["b"]
-    assert chosen(["*"], [], list) == []
+    assert chosen(["*"], [], list, {}) == []
     with pytest.raises(FileNotFoundError, match="no run 'c'; the store's runs: a"):
         meant("c")
     with pytest.raises(FileNotFoundError, match=r"no run 'z\*'"):
         meant("b", "z*")
+    with pytest.raises(FileNotFoundError, match="no run 'l': it is a link to nowhere"):
+        meant("l")
     with pytest.raises(InvalidNameError, match="slash"):
         meant("a/../b")
 

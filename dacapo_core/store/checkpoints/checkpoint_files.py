@@ -23,7 +23,7 @@ from dacapo_core.store.checkpoints.checkpoint_writing import write_checkpoint
 from dacapo_core.store.checkpoints.device_loading import load_to_device
 from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
 from dacapo_core.store.checkpoints.verification import verify_file, verify_loaded
-from dacapo_core.store.errors import MissingCheckpointError
+from dacapo_core.store.errors import MissingCheckpointError, NotAFileError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.version import __version__
 
@@ -100,7 +100,7 @@ def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> Checkp
     try:
         content = filesystem.read_bytes(layout.checkpoint_record_path(run, iteration))
         return CheckpointRecord.model_validate_json(content)
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotAFileError, ValidationError):
         return None
 
 
@@ -210,7 +210,7 @@ def missing_checkpoint(
     filesystem: StoreFilesystem, run: str, iteration: int
 ) -> MissingCheckpointError:
     """The error for a checkpoint that is not there, with what there is."""
-    names = filesystem.file_names(layout.iterations_folder(run))
+    names = filesystem.sound_names(layout.iterations_folder(run))
     there = sorted(i for i in map(layout.parse_iteration, names) if i is not None)
     if there:
         known = ", ".join(map(str, there[-5:]))
@@ -233,6 +233,11 @@ def _opened(
 def _said_what_there_is(filesystem: StoreFilesystem, run: str, iteration: int) -> Iterator[None]:
     try:
         yield
+    except NotAFileError as error:
+        place = CheckpointPlace(
+            run, iteration, filesystem.url(layout.checkpoint_path(run, iteration))
+        )
+        raise place.damaged("is damaged", "a file", error.what) from error
     except FileNotFoundError as error:
         if isinstance(error, MissingCheckpointError):
             raise

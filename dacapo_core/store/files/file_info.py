@@ -19,12 +19,16 @@ class FileInfo(NamedTuple):
         modified: seconds since 1970.
         version: what tells it from another of the same name, size and time: the inode, the
             ETag; None where there is no such thing.
+        links: how many names its bytes have; 0: it is a symbolic link to them.
+        problem: what stands there instead of a file that can be read; None: it is one.
     """
 
     name: str
     size: int
     modified: float
     version: str | int | None = None
+    links: int = 1
+    problem: str | None = None
 
 
 # the keys under which fsspec's file systems report when a file was written

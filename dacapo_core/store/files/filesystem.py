@@ -15,18 +15,14 @@ from typing import Any, BinaryIO
 
 from fsspec.implementations.local import LocalFileSystem
 
-from dacapo_core.store.errors import InvalidPlaceError, StoreUnreachableError
+from dacapo_core.store.errors import InvalidPlaceError, NotAFileError, StoreUnreachableError
 from dacapo_core.store.files import local_files
+from dacapo_core.store.files.entries import open_to_read, read
 from dacapo_core.store.files.file_info import FileInfo, info_of_file
 from dacapo_core.store.files.file_system_limits import limits
 from dacapo_core.store.files.listed_files import ListedFiles
+from dacapo_core.store.files.listing import Listing
 from dacapo_core.store.files.object_deletion import abort_stale_uploads, delete_objects
-from dacapo_core.store.files.object_listing import (
-    find_objects,
-    is_something,
-    list_object_folders,
-    list_objects,
-)
 from dacapo_core.store.files.object_writing import names_no_bucket, put_object, require_bucket
 from dacapo_core.store.files.opening import open_filesystem
 from dacapo_core.store.files.place import place_of
@@ -42,7 +38,7 @@ from dacapo_core.store.layout import partial_folder
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
 
 
-class StoreFilesystem:
+class StoreFilesystem(Listing):
     """The files below one base directory.
 
     All paths are relative to ``basedir`` and joined with ``/``.
@@ -95,65 +91,21 @@ class StoreFilesystem:
         with reading(self.url(folder)):
             return limits(self._full(folder)) if self.is_local else []
 
-    def is_there(self) -> bool:
-        """Whether there is anything at the base directory: a folder, a bucket, some object."""
-        with reading(self.basedir):
-            if self.is_local:
-                return os.path.isdir(self._root)
-            return is_something(self._fs, self._root)
-
-    # listing
-
-    def list_files(self, folder: str) -> Iterator[FileInfo]:
-        """Files right in ``folder``, in no order; none when there is no such folder."""
-        with reading(self.url(folder)):
-            if self.is_local:
-                yield from local_files.list_files(self._full(folder))
-            else:
-                yield from list_objects(self._fs, self._full(folder))
-
-    def file_names(self, folder: str) -> list[str]:
-        """Names of the files right in ``folder``."""
-        if self.is_local:
-            with reading(self.url(folder)):
-                return local_files.file_names(self._full(folder))
-        return [info.name for info in self.list_files(folder)]
-
-    def names(self, folder: str) -> list[str]:
-        """Names right in ``folder``; locally of folders too, which is what is cheapest."""
-        if self.is_local:
-            with reading(self.url(folder)):
-                return local_files.names(self._full(folder))
-        return self.file_names(folder)
-
-    def list_folders(self, folder: str = "") -> list[str]:
-        """Names of the folders right in ``folder``."""
-        with reading(self.url(folder)):
-            if self.is_local:
-                return local_files.list_folders(self._full(folder))
-            return list_object_folders(self._fs, self._full(folder))
-
-    def find_files(self, folder: str) -> list[FileInfo]:
-        """All files below ``folder`` with ``/``-joined names relative to it, in one listing."""
-        with reading(self.url(folder)):
-            if self.is_local:
-                return local_files.find_files(self._full(folder))
-            return find_objects(self._fs, self._full(folder))
+    # one file
 
     def exists(self, path: str) -> bool:
-        """Whether a file (or, locally, a folder) is there."""
+        """Whether a file (or, locally, a folder, or a link to anything) is there."""
         with reading(self.url(path)):
             if self.is_local:
-                return os.path.exists(self._full(path))
+                return os.path.lexists(self._full(path))
             return bool(self._fs.exists(self._full(path)))
 
     def is_file(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file that can be read is there."""
         try:
-            self.file_info(path)
+            return self.file_info(path).problem is None
         except FileNotFoundError:
             return False
-        return True
 
     def file_info(self, path: str) -> FileInfo:
         """
@@ -162,7 +114,7 @@ class StoreFilesystem:
         """
         with reading(self.url(path)):
             if self.is_local:
-                return local_files.file_info(self._full(path))
+                return local_files.file_info(self._full(path), self._root)
             return info_of_file(self._fs.info(self._full(path)))
 
     # reading
@@ -171,23 +123,29 @@ class StoreFilesystem:
         """
         Raises:
             FileNotFoundError: no such file.
+            NotAFileError: what is there is no file of the store that can be read.
         """
         with reading(self.url(path)):
             if self.is_local:
-                return Path(self._full(path)).read_bytes()
+                return read(self._full(path), self._root)
             return bytes(self._fs.cat_file(self._full(path), **self._in_one_request))
 
     def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Contents by path, read concurrently on object stores; missing files are left out."""
+        """Contents by path, read concurrently on object stores; missing files are left out.
+
+        What is no file of the store that can be read has no content: its reader finds it damaged.
+        """
         wanted = list(paths)
         found: dict[str, bytes] = {}
         if self.is_local:
             for path in wanted:
                 full = self._full(path)
                 try:
-                    found[path] = local_files.read(full)
+                    found[path] = read(full, self._root)
                 except FileNotFoundError:
                     continue
+                except NotAFileError:
+                    found[path] = b""
                 except OSError:
                     # again, for an error that says what and where
                     found[path] = self.read_bytes(path)
@@ -224,11 +182,12 @@ class StoreFilesystem:
 
         Raises:
             FileNotFoundError: no such file.
+            NotAFileError: what is there is no file of the store that can be read.
             StoreNotWritableError: no temporary file for an object's bytes can be had.
         """
         if self.is_local:
             with reading(self.url(path)):
-                descriptor = local_files.open_file(self._full(path))
+                descriptor = open_to_read(self._full(path), self._root)
             try:
                 yield f"/dev/fd/{descriptor}"
             finally:

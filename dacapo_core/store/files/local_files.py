@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from dacapo_core.store.files.entries import trouble_of, trouble_of_link
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.file_system_limits import make_hard_link, make_link, sync_folder
 from dacapo_core.store.files.unbuffered_files import EagerFile
@@ -20,6 +21,8 @@ from dacapo_core.store.files.unbuffered_files import EagerFile
 _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds
 _AT_ONCE = 8
 _WORTH_A_THREAD = 50  # files to delete
+_KIND_AND_READERS = 0o170444
+_FILE_FOR_ALL = 0o100444
 
 
 def names(folder: str) -> list[str]:
@@ -30,8 +33,8 @@ def names(folder: str) -> list[str]:
         return []
 
 
-def list_files(folder: str) -> Iterator[FileInfo]:
-    """Files right in a folder; none when there is no such folder.
+def list_files(folder: str, root: str) -> Iterator[FileInfo]:
+    """What is right in a folder, with what is wrong with it; none when there is no such folder.
 
     One by one: ten thousand at once would wake the garbage collector.
     """
@@ -41,30 +44,63 @@ def list_files(folder: str) -> Iterator[FileInfo]:
         return
     with entries:
         for entry in entries:
-            info = _file_info(entry)
+            info = _file_info(entry, root)
             if info is not None:
                 yield info
 
 
 def file_names(folder: str) -> list[str]:
-    """Names of the files right in a folder."""
+    """Names of all that is right in a folder but folders."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.is_file()]
+            return [entry.name for entry in entries if not _is_folder(entry)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def sound_names(folder: str, root: str) -> list[str]:
+    """Names of the files right in a folder, without links astray, pipes and the like."""
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if entry.is_file(follow_symlinks=False)
+                or (entry.is_symlink() and _trouble_of_link(entry.path, root) is None)
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def list_folders(folder: str) -> list[str]:
-    """Names of the folders right in a folder."""
+    """Names of the folders right in a folder, and of links to some."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
+            return [entry.name for entry in entries if _is_folder(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def find_files(folder: str) -> list[FileInfo]:
+def links_astray(folder: str) -> dict[str, str]:
+    """Name → what is wrong, of links right in the folder of a store that lead nowhere in it."""
+    try:
+        with os.scandir(folder) as entries:
+            links = [entry for entry in entries if entry.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    troubles = {entry.name: _trouble_of_link(entry.path, folder) for entry in links}
+    return {name: what for name, what in troubles.items() if what not in (None, "a folder")}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # a link that leads to itself
+        return False
+
+
+def find_files(folder: str, root: str) -> list[FileInfo]:
     """All files below a folder, with ``/``-joined names relative to it."""
     found = []
     pending = [""]
@@ -73,54 +109,56 @@ def find_files(folder: str) -> list[FileInfo]:
         try:
             with os.scandir(os.path.join(folder, prefix)) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.endswith(".json"):
                         pending.append(f"{prefix}{entry.name}/")
-                    elif (info := _file_info(entry, prefix)) is not None:
+                    elif (info := _file_info(entry, root, prefix)) is not None:
                         found.append(info)
         except (FileNotFoundError, NotADirectoryError):
             continue
     return found
 
 
-def _file_info(entry: os.DirEntry[str], prefix: str = "") -> FileInfo | None:
+def _file_info(entry: os.DirEntry[str], root: str, prefix: str = "") -> FileInfo | None:
     try:
-        if not entry.is_file():
-            return None
+        is_link = entry.is_symlink()
+        if is_link and (problem := trouble_of_link(entry.path, root)) is not None:
+            return FileInfo(prefix + entry.name, 0, 0.0, links=0, problem=problem)
         status = entry.stat()
     except FileNotFoundError:
         return None
-    return FileInfo(prefix + entry.name, status.st_size, status.st_mtime, status.st_ino)
+    mode = status.st_mode
+    # almost all are such files
+    problem = None if mode & _KIND_AND_READERS == _FILE_FOR_ALL else trouble_of(entry.path, status)
+    links = 0 if is_link else status.st_nlink
+    name = prefix + entry.name
+    return FileInfo(name, status.st_size, status.st_mtime, status.st_ino, links, problem)
 
 
-def file_info(path: str) -> FileInfo:
-    """One file; FileNotFoundError when it is missing or a folder."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise FileNotFoundError(errno.ENOENT, "not a file", path)
-    return FileInfo(os.path.basename(path), status.st_size, status.st_mtime, status.st_ino)
-
-
-def open_file(path: str) -> int:
-    """A descriptor to read a file by; FileNotFoundError when it is missing or a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(errno.ENOENT, "not a file", path)
-    return descriptor
-
-
-def read(path: str) -> bytes:
-    """A small file's content, with as little around it as there can be."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _trouble_of_link(path: str, root: str) -> str | None:
     try:
-        content = b""
-        while chunk := os.read(descriptor, 1 << 16):
-            content += chunk
-            if len(chunk) < 1 << 16:
-                break
-        return content
-    finally:
-        os.close(descriptor)
+        return trouble_of_link(path, root)
+    except FileNotFoundError:
+        return "gone"
+
+
+def file_info(path: str, root: str) -> FileInfo:
+    """One file; FileNotFoundError when it is missing, or is a folder, a link astray, a pipe, ….
+
+    One that this user may not read has that as its ``problem``.
+    """
+    status = os.lstat(path)
+    is_link = stat.S_ISLNK(status.st_mode)
+    if is_link:
+        problem = trouble_of_link(path, root)
+        if problem is None:
+            status = os.stat(path)
+    else:
+        problem = trouble_of(path, status)
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, problem or "not a file", path)
+    links = 0 if is_link else status.st_nlink
+    name = os.path.basename(path)
+    return FileInfo(name, status.st_size, status.st_mtime, status.st_ino, links, problem)
 
 
 class Partial:
@@ -270,8 +308,8 @@ def _remove_if_unlocked(path: str) -> bool:
     if os.path.islink(path):
         return _remove_if_old(path, 60)
     try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except (FileNotFoundError, IsADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -289,6 +327,6 @@ def _remove_if_old(path: str, seconds: float) -> bool:
         if time.time() - os.lstat(path).st_mtime <= seconds:
             return False
         os.unlink(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
     return True

@@ -10,15 +10,17 @@ from dacapo_core.store.files.translated_errors import is_missing_bucket
 
 
 def list_objects(fs: Any, folder: str) -> Iterator[FileInfo]:
-    """Objects right in a folder; none when there is no such folder."""
-    return map(info_from_listing, _listed(fs, folder, "file"))
+    """Objects right in a folder, and its folders as what is no file; none without the folder."""
+    for entry in _listed(fs, folder):
+        if entry["type"] == "directory":
+            yield FileInfo(_name(entry), 0, 0.0, problem="a folder")
+        else:
+            yield info_from_listing(entry)
 
 
 def list_object_folders(fs: Any, folder: str) -> list[str]:
     """Names of the folders right in a folder."""
-    names = [
-        entry["name"].rstrip("/").rpartition("/")[2] for entry in _listed(fs, folder, "directory")
-    ]
+    names = [_name(entry) for entry in _listed(fs, folder) if entry["type"] == "directory"]
     return [name for name in names if name]
 
 
@@ -40,7 +42,11 @@ def is_something(fs: Any, root: str) -> bool:
     return bool(entries) or "/" not in root.strip("/")
 
 
-def _listed(fs: Any, folder: str, kind: str) -> list[dict[str, Any]]:
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _listed(fs: Any, folder: str) -> list[dict[str, Any]]:
     try:
         entries = fs.ls(folder, detail=True)
     except FileNotFoundError as error:
@@ -49,4 +55,4 @@ def _listed(fs: Any, folder: str, kind: str) -> list[dict[str, Any]]:
         return []
     # object stores list a marker of the folder itself
     own = folder.strip("/")
-    return [entry for entry in entries if entry["type"] == kind and entry["name"].strip("/") != own]
+    return [entry for entry in entries if entry["name"].strip("/") != own]

@@ -17,6 +17,7 @@ from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     MissingCheckpointError,
+    NotAFileError,
     RetentionError,
     UnsafeCheckpointError,
 )
@@ -74,6 +75,10 @@ def prune(
         decided = _decide(filesystem, run, policy, facts, verify, now, dry_run)
     except RetentionError as error:
         raise RetentionError(f"{error}; nothing of run {run!r} was pruned") from None
+    decided.notes.extend(
+        f"checkpoint {iteration} is damaged: {what}. It counts for nothing and is left alone"
+        for iteration, what in facts.astray.items()
+    )
     records = None
     if filesystem.is_local:
         records, damaged = checkpoint_records(filesystem, run, decided.doomed)
@@ -149,7 +154,7 @@ def _is_of_another_kind(filesystem: StoreFilesystem, run: str, iteration: int) -
     try:
         record = filesystem.read_bytes(layout.checkpoint_record_path(run, iteration))
         CheckpointRecord.model_validate_json(record)
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotAFileError, ValidationError):
         with (
             filesystem.local_copy(layout.checkpoint_path(run, iteration)) as path,
             open(path, "rb") as file,

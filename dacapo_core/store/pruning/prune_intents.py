@@ -85,7 +85,7 @@ def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
     for intent in read_intents(filesystem, run):
         if not intent.is_abandoned():
             continue
-        names = filesystem.file_names(layout.iterations_folder(run))
+        names = filesystem.names(layout.iterations_folder(run))
         there = {layout.parse_iteration(name) for name in names}
         for iteration, departure in intent.record.iterations.items():
             if iteration in there and departure.record is not None:

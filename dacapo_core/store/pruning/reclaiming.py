@@ -219,7 +219,7 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
                 continue
             paths.append(f"{folder}/{name}")
     # listed after the records: a checkpoint stored meanwhile is in it
-    names = filesystem.file_names(layout.iterations_folder(run))
+    names = filesystem.names(layout.iterations_folder(run))
     there = {layout.parse_iteration(name) for name in names}
     orphans = []
     for path in paths:

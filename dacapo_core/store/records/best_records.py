@@ -88,7 +88,7 @@ def read_best(filesystem: StoreFilesystem, run: str, dataset: str, criterion: st
             f"run {run!r} has no best of dataset {dataset!r} and criterion {criterion!r} in "
             f"{filesystem.basedir}; `dacapo-store best {run}` lists those it has"
         )
-    if not filesystem.exists(layout.checkpoint_path(run, record.iteration)):
+    if not filesystem.is_file(layout.checkpoint_path(run, record.iteration)):
         raise MissingCheckpointError(
             f"the best of run {run!r}, dataset {dataset!r} and criterion {criterion!r} is "
             f"iteration {record.iteration}, whose checkpoint is gone from {filesystem.basedir}; "
@@ -173,7 +173,7 @@ def _chosen(
     if iterations is not None:
         moved = theirs.iteration in iterations
     else:
-        moved = filesystem.exists(layout.checkpoint_path(run, theirs.iteration))
+        moved = filesystem.is_file(layout.checkpoint_path(run, theirs.iteration))
     return theirs if moved else ours
 
 

@@ -144,7 +144,7 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
                 said.get(iteration),
                 verified.get(iteration),
             )
-            for iteration in sorted(facts.checkpoints.keys() | about.keys())
+            for iteration in sorted(facts.checkpoints.keys() | about.keys() | facts.astray.keys())
         },
         operations=operations,
         damaged_records=[*damaged, *unreadable.values(), *map(str, facts.damaged.values())],
@@ -197,6 +197,16 @@ def _one(
             verified_at=verified_at,
             events=events,
         )
+    if iteration in facts.astray:
+        return CheckpointHistory(
+            iteration=iteration,
+            fate="kept",
+            reasons=["no checkpoint; left alone, to be replaced or deleted by hand"],
+            best_for=best_for,
+            damaged=facts.astray[iteration],
+            verified=False,
+            events=events,
+        )
     last = max(about, key=lambda op: (op.kind in DELETING, op.operation))
     departure = last.iterations[iteration]
     known = last.kind in DELETING
@@ -242,7 +252,7 @@ def _interrupted(record: OperationRecord, facts: RunFacts) -> OperationRecord:
         marks = facts.notes.marks.items()
         done = {i for i, note in marks if note and note.operation == record.operation}
     else:
-        done = record.iterations.keys() - facts.checkpoints.keys()
+        done = record.iterations.keys() - facts.checkpoints.keys() - facts.astray.keys()
     iterations = {i: d for i, d in record.iterations.items() if i in done}
     return record.model_copy(update={"iterations": iterations, "interrupted": True})
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import LeaseHeldError, LeaseLostError
+from dacapo_core.store.errors import LeaseHeldError, LeaseLostError, NotAFileError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records.process_identity import ProcessIdentity
 
@@ -238,7 +238,7 @@ def read_lease(filesystem: StoreFilesystem, run: str, epoch: int) -> LeaseRecord
     """The record of an epoch; None when it is gone or cannot be read."""
     try:
         return LeaseRecord.model_validate_json(filesystem.read_bytes(layout.lease_path(run, epoch)))
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotAFileError, ValidationError):
         return None
 
 

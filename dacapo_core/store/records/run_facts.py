@@ -22,6 +22,7 @@ class RunFacts:
     """A run's checkpoints, best records and notes, as they were a moment ago.
 
     Attributes:
+        astray: iteration → what stands there and is no checkpoint: a link astray, a pipe, …
         damaged: path → what is wrong, of best records that cannot be read.
     """
 
@@ -30,6 +31,7 @@ class RunFacts:
     notes: IterationNotes
     protected: Mapping[int, list[str]]
     damaged: Mapping[str, DamagedRecordError]
+    astray: Mapping[int, str]
 
     @property
     def best_targets(self) -> dict[Judged, int]:
@@ -72,13 +74,17 @@ def gather_readable(
 ) -> RunFacts:
     """As `gather`, to look and not to delete: best records that cannot be read are left out."""
     notes = read_notes(filesystem, run)
-    checkpoints = list_checkpoints(filesystem, run, notes) if listed is None else listed
+    astray: dict[int, str] = {}
+    if listed is None:
+        checkpoints, astray = list_entries(filesystem, run, notes)
+    else:
+        checkpoints = dict(listed)
     best, damaged = read_best_records(filesystem, run, checkpoints)
     protected = notes.protections(now)
     if layout.is_published_start(run):
         for iteration in checkpoints:
             protected.setdefault(iteration, []).append("a published start")
-    return RunFacts(checkpoints, best, notes, protected, damaged)
+    return RunFacts(checkpoints, best, notes, protected, damaged, astray)
 
 
 def require_run(filesystem: StoreFilesystem, run: str) -> None:
@@ -96,10 +102,21 @@ def list_checkpoints(
     filesystem: StoreFilesystem, run: str, notes: IterationNotes
 ) -> dict[int, StoredCheckpoint]:
     """Iteration → what one listing and the notes say about its checkpoint."""
-    found = {}
+    return list_entries(filesystem, run, notes)[0]
+
+
+def list_entries(
+    filesystem: StoreFilesystem, run: str, notes: IterationNotes
+) -> tuple[dict[int, StoredCheckpoint], dict[int, str]]:
+    """As `list_checkpoints`, and iteration → what stands there and is no checkpoint."""
+    found: dict[int, StoredCheckpoint] = {}
+    astray: dict[int, str] = {}
     for file in filesystem.list_files(layout.iterations_folder(run)):
         iteration = layout.parse_iteration(file.name)
         if iteration is None:
+            continue
+        if file.problem is not None:
+            astray[iteration] = file.problem
             continue
         damaged = known_damage(file, notes.damaged.get(iteration))
         stored = datetime.fromtimestamp(file.modified, UTC)
@@ -124,4 +141,4 @@ def list_checkpoints(
             version=file.version,
             reclaim_after=reclaim_after,
         )
-    return found
+    return found, astray

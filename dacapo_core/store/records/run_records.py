@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.errors import DamagedRecordError
+from dacapo_core.store.errors import DamagedRecordError, NotAFileError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 
 
@@ -48,6 +48,8 @@ def _read(filesystem: StoreFilesystem, path: str) -> dict[str, Any] | None:
         content = filesystem.read_bytes(path)
     except FileNotFoundError:
         return None
+    except NotAFileError as error:
+        raise DamagedRecordError(str(error)) from None
     try:
         value = json.loads(content)
     except ValueError as error:
