@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from dacapo_core.data.loader import load_batches
+from dacapo_core.data.placement import Place
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.resume import resume
@@ -38,6 +40,39 @@ def test_the_gpu_computes_what_the_cpu_computes(small_config: Any) -> None:
         for device in ("cpu", "cuda")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_where_volumes_are_kept_changes_no_batch_on_the_gpu(
+    small_config: Any, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = {"augmentation": {"elastic_displacement": 20, "elastic_spacing": 60}}
+    made = []
+    for on_device, place in ((0.4, Place.DEVICE), (0.0, Place.HOST)):
+        monkeypatch.setattr("dacapo_core.data.placement.DEVICE_SHARE", on_device)
+        run = Run(small_config(num_iterations=100, trainer=trainer))
+        source = run.batch_source
+        # what is generated lies in host memory without being kept there
+        assert run.placement.places == [place, place]
+        with load_batches(source, run.device, 0, 6, workers) as batches:
+            for loaded in batches:
+                torch.cuda.synchronize()
+                made.append([each.clone() for each in loaded.parts[0].tensors])
+                loaded.release()
+    for one, other in zip(made[:6], made[6:], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_no_step_waits_for_the_gpu(small_config: Any) -> None:
+    trainer = {"ema_decay": 0.9, "gradient_clip": 1.0, "mixed_precision": "bf16"}
+    run = Run(small_config(num_iterations=100, trainer=trainer))
+    train_until(run, 5)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_until(run, 15)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert run.iteration == 15
 
 
 @pytest.mark.parametrize("precision", ["off", "bf16", "fp16"])
