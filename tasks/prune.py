@@ -44,7 +44,7 @@ def prune(
             kind="prune" if plan.grace is None else "mark",
             iterations=sorted(plan.doomed),
             reasons={str(iteration): plan.pruned[iteration] for iteration in plan.doomed},
-            bytes=sum(plan.checkpoints[iteration].size for iteration in plan.doomed),
+            bytes=sum(plan.checkpoints[iteration].freed for iteration in plan.doomed),
             store=place_of(opened),
         )
     publish_pruning(run, opened, plan)

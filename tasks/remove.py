@@ -11,11 +11,12 @@ from tasks.stores import open_store, place_of
 
 @step("remove {run} {iteration}")
 def remove(run: str, iteration: int, store: str | None = None, force: bool = False) -> None:
-    """Remove a checkpoint for good; a best one only with ``force``, its record with it.
+    """Remove a checkpoint for good; the latest or a best one only with ``force``.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        StoreError: it is the best by some criterion, pinned or in use, and ``force`` is False.
+        StoreError: it is the latest, the best by some criterion, pinned or in use, and ``force``
+            is False.
     """
     opened = open_store(store)
     opened.remove(run, iteration, force=force, by=who())

@@ -119,7 +119,10 @@ def remove(
     run: RunName,
     iteration: Iteration,
     force: Annotated[
-        bool, typer.Option("--force", help="Also a best or pinned one; what names it goes too.")
+        bool,
+        typer.Option(
+            "--force", help="Also the latest, a best or a pinned one, with what names it."
+        ),
     ] = False,
 ) -> None:
     """Delete one checkpoint for good."""

@@ -70,7 +70,7 @@ def _list_runs(
                 "run": name,
                 "checkpoints": len(found),
                 "latest": None if latest is None else latest.iteration,
-                "bytes": sum(checkpoint.size for checkpoint in found.values()),
+                "bytes": sum(checkpoint.weight for checkpoint in found.values()),
                 "age_seconds": None if latest is None else (now - latest.stored).total_seconds(),
                 "damaged": damaged | {i: c.damaged for i, c in found.items() if c.damaged},
             }

@@ -33,18 +33,25 @@ def cp(
     """Copy a run to another store, with records, scores and best; each copy is verified."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.copying import copy_run
+        from dacapo_core.store.copying import copy_run, marked_iterations
 
         options = to_storage_options or where.storage_options
         source = where.records()
         target = Where(to, options, where.json).records(may_be_new=True)
+        left = sorted(marked_iterations(source, run)) if not iteration else []
         copied = []
         for copy in copy_run(source, target, run, name=name, iterations=iteration or None):
             copied.append(copy)
             if not where.json:
                 typer.echo(f"{name or run}/{copy} is in {target.basedir}")
         if where.json:
-            show_json({"store": target.basedir, "run": name or run, "iterations": copied})
+            said = {"store": target.basedir, "run": name or run, "iterations": copied}
+            show_json({**said, "left_marked": left})
+        elif left:
+            typer.echo(
+                f"left behind, pruned within their grace period: {', '.join(map(str, left))}; "
+                "--iteration copies one as a live checkpoint"
+            )
 
 
 def export(

@@ -14,6 +14,8 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.files.unbuffered_files import write_all
+from dacapo_core.store.records.iteration_notes import read_notes
+from dacapo_core.store.records.run_facts import list_checkpoints
 from dacapo_core.store.records_store import RecordsStore
 
 _PIECE = 4 << 20
@@ -35,7 +37,8 @@ def copy_run(
 
     A checkpoint is verified before it is copied and in the target. What the target has already is
     not copied again, so a copy that was cut off goes on; where it is damaged there, it is
-    replaced. Best records come last. Pins, leases and what was pruned stay behind.
+    replaced. Best records come last. Pins, leases and what was pruned stay behind, what is within
+    its grace period too, unless it is asked for by its iteration.
 
     Args:
         name: of the run in the target; default the same.
@@ -51,7 +54,11 @@ def copy_run(
     """
     name = layout.check_run_name(name or run)
     there = source.iterations(run)
-    wanted = sorted(there if iterations is None else set(iterations))
+    if iterations is None:
+        marked = marked_iterations(source, run)
+        wanted = sorted(set(there) - marked)
+    else:
+        wanted = sorted(set(iterations))
     missing = sorted(set(wanted) - set(there))
     if missing or not there:
         raise MissingCheckpointError(
@@ -89,6 +96,13 @@ def copy_run(
                 score=best.score,
                 parameters=best.parameters,
             )
+
+
+def marked_iterations(store: RecordsStore, run: str) -> set[int]:
+    """Those that were pruned and are within their grace period."""
+    notes = read_notes(store.filesystem, run)
+    listed = list_checkpoints(store.filesystem, run, notes)
+    return {iteration for iteration, each in listed.items() if each.marked is not None}
 
 
 def _present(

@@ -289,8 +289,8 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         """Delete a checkpoint.
 
         Args:
-            force: also when it is a best, pinned or waiting for its validation; what names it
-                goes with it.
+            force: also when it is the latest, a best, pinned or waiting for its validation; what
+                names it goes with it.
             by: who removes it, for the record; default the user and the host.
 
         Raises:

@@ -63,7 +63,7 @@ class RunPruning:
     def _let_go(self, *, marked: bool) -> tuple[int, int]:
         if self.plan is None or (self.plan.grace is not None) != marked:
             return 0, 0
-        sizes = [self.plan.checkpoints[iteration].size for iteration in self.plan.doomed]
+        sizes = [self.plan.checkpoints[iteration].freed for iteration in self.plan.doomed]
         return len(sizes), sum(sizes)
 
 

@@ -81,6 +81,22 @@ def test_cp_tells_checkpoints_without_records_apart(
     assert copy.read_bytes() == before
 
 
+def test_cp_leaves_behind_what_was_pruned_unless_it_is_named(
+    dacapo_store: Command, store: LocalWeightsStore, tmp_path: Path
+) -> None:
+    dacapo_store("prune", "run", "--keep-last", "2", "--grace", "7d")
+    code, out, _ = dacapo_store("cp", "run", str(tmp_path / "other"))
+    assert code == 0
+    assert "left behind, pruned within their grace period: 1000, 3000;" in out
+    target = LocalWeightsStore(tmp_path / "other")
+    assert target.iterations("run") == [2000, 4000, 5000]
+    named = ("cp", "run", str(tmp_path / "other"), "--iteration", "3000", "--json")
+    assert json.loads(dacapo_store(*named)[1])["left_marked"] == []
+    assert target.iterations("run") == [2000, 3000, 4000, 5000]
+    assert target.history("run").checkpoints[3000].fate == "kept"
+    assert store.history("run").checkpoints[3000].fate == "marked"
+
+
 @pytest.mark.s3
 @pytest.mark.slow
 def test_any_store_url(dacapo_store: Command, s3_server: Any) -> None:

@@ -128,7 +128,7 @@ def test_remove_is_refused_for_what_is_named_unless_forced(
         store.retrieve_best("run", "val", "dice")
     assert store.best_records("run") == {}
     assert store.pins("run") == {}
-    store.remove("run", 200)
+    store.remove("run", 200, force=True)
     assert store.iterations("run") == []
     with pytest.raises(FileNotFoundError):
         store.remove("run", 200)

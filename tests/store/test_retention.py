@@ -56,6 +56,7 @@ stored = st.builds(
     ),
     damaged=st.sampled_from([None, None, None, "truncated"]),
     marked=st.sampled_from([None, None, None, "pruned yesterday"]),
+    links=st.just(1),
 )
 runs = st.lists(stored, max_size=25, unique_by=lambda c: c.iteration)
 score_values = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))

@@ -129,7 +129,7 @@ def _file_info(entry: os.DirEntry[str], root: str, prefix: str = "") -> FileInfo
     mode = status.st_mode
     # almost all are such files
     problem = None if mode & _KIND_AND_READERS == _FILE_FOR_ALL else trouble_of(entry.path, status)
-    links = 0 if is_link else status.st_nlink
+    links = 0 if is_link else max(status.st_nlink, 1)
     name = prefix + entry.name
     return FileInfo(name, status.st_size, status.st_mtime, status.st_ino, links, problem)
 
@@ -156,7 +156,7 @@ def file_info(path: str, root: str) -> FileInfo:
         problem = trouble_of(path, status)
     if not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, problem or "not a file", path)
-    links = 0 if is_link else status.st_nlink
+    links = 0 if is_link else max(status.st_nlink, 1)
     name = os.path.basename(path)
     return FileInfo(name, status.st_size, status.st_mtime, status.st_ino, links, problem)
 

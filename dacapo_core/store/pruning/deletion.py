@@ -65,7 +65,7 @@ class Order:
         records: iteration → its record as text, where they were read for the plan and are
             whole; None: they are read now, and a checkpoint whose record is damaged stays.
         reclaim_after: for marks.
-        by_hand: the latest may go too.
+        by_hand: one that is known to be damaged may go although it is the newest.
         forced: nothing is spared.
         marked_only: one whose mark is gone since (it was restored) is spared.
     """
@@ -156,7 +156,7 @@ def _delete_batch(
     facts: RunFacts,
     done: Outcome,
 ) -> None:
-    firm = facts.named() if order.by_hand else facts.never_prunable()
+    firm = facts.protected_by_hand() if order.by_hand else facts.never_prunable()
     going: list[int] = []
     for iteration in batch:
         now, then = facts.checkpoints.get(iteration), order.seen[iteration]

@@ -52,7 +52,7 @@ def departures(
     return {
         iteration: Departure(
             reasons=why,
-            bytes=seen[iteration].size,
+            bytes=seen[iteration].freed,
             stored=seen[iteration].stored,
             scores=scores.get(iteration, no_scores),
             record=records.get(iteration),

@@ -23,6 +23,7 @@ class StoredCheckpoint(NamedTuple):
         reclaim_after: of a marked one, when its grace period is over, where that can be read.
         version: what tells this file from another of the same size and time, where the
             backend has such a thing.
+        links: how many names its bytes have; 0: it is a symbolic link to them.
     """
 
     iteration: int
@@ -33,6 +34,17 @@ class StoredCheckpoint(NamedTuple):
     marked_for: Sequence[str] = ()
     version: str | int | None = None
     reclaim_after: datetime | None = None
+    links: int = 1
+
+    @property
+    def weight(self) -> int:
+        """The bytes it takes: none where it is a symbolic link to another file."""
+        return self.size if self.links else 0
+
+    @property
+    def freed(self) -> int:
+        """The bytes that its deletion frees: none while they have another name."""
+        return self.size if self.links == 1 else 0
 
 
 class AboveLimit(NamedTuple):
@@ -93,17 +105,17 @@ class PrunePlan:
     @property
     def bytes_kept(self) -> int:
         """Total size of the kept checkpoints."""
-        return sum(self.checkpoints[iteration].size for iteration in self.kept)
+        return sum(self.checkpoints[iteration].weight for iteration in self.kept)
 
     @property
     def bytes_freed(self) -> int:
-        """Total size of those that go now; with a grace period, freed when it is over."""
-        return sum(self.checkpoints[iteration].size for iteration in self.doomed)
+        """What the deletion of those that go now frees; with a grace period, when it is over."""
+        return sum(self.checkpoints[iteration].freed for iteration in self.doomed)
 
     @property
     def bytes_marked(self) -> int:
-        """Total size of those that an earlier prune marked and that are still there."""
-        return sum(c.size for i, c in self.checkpoints.items() if i in self.pruned and c.marked)
+        """What those free that an earlier prune marked and that are still there."""
+        return sum(c.freed for i, c in self.checkpoints.items() if i in self.pruned and c.marked)
 
     @property
     def doomed(self) -> list[int]:

@@ -143,8 +143,8 @@ def remove_checkpoint(
     """Delete one checkpoint by hand.
 
     Args:
-        force: also when it is a best, pinned or waiting for its validation; the best records
-            that name it go with it.
+        force: also when it is the latest, a best, pinned or waiting for its validation; the best
+            records that name it go with it.
 
     Raises:
         MissingCheckpointError: no such checkpoint.
@@ -155,11 +155,11 @@ def remove_checkpoint(
     iteration = layout.check_iteration(iteration)
     require_checkpoint(filesystem, run, iteration)
     facts = gather(filesystem, run, datetime.now(UTC))
-    reasons = facts.named().get(iteration, [])
+    reasons = facts.protected_by_hand().get(iteration, [])
     if reasons and not force:
         raise ProtectedCheckpointError(
             f"iteration {iteration} of run {run!r} is {', '.join(reasons)}; it was not removed. "
-            "Remove it by force to remove what names it too"
+            "By force it is, with what names it"
         )
     if force:
         bests = [judged for judged, target in facts.best_targets.items() if target == iteration]
@@ -221,16 +221,25 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
     # listed after the records: a checkpoint stored meanwhile is in it
     names = filesystem.names(layout.iterations_folder(run))
     there = {layout.parse_iteration(name) for name in names}
+    # and asked for: a file server may show an older listing than the records are
+    gone: dict[int, bool] = {}
+
+    def is_gone(iteration: int) -> bool:
+        if iteration not in gone:
+            path = layout.checkpoint_path(run, iteration)
+            gone[iteration] = iteration not in there and not filesystem.exists(path)
+        return gone[iteration]
+
     orphans = []
     for path in paths:
         number = layout.parse_numbered_record(path.rpartition("/")[2])
-        if number is not None and number[0] not in there:
+        if number is not None and is_gone(number[0]):
             orphans.append(path)
     pending = gather(filesystem, run, now).notes.pending
     orphans += [
         layout.pending_path(run, iteration)
         for iteration, request in pending.items()
-        if iteration not in there or (request is not None and request.expires <= now)
+        if is_gone(iteration) or (request is not None and request.expires <= now)
     ]
     failed = filesystem.delete(orphans)
     return removed + [path for path in orphans if path not in failed]

@@ -26,10 +26,10 @@ def check_limit(policy: RetentionPolicy, stored: Mapping[int, StoredCheckpoint])
     if limit is None or not stored:
         return
     latest = stored[max(whole_ones(stored) or stored)]
-    if latest.size > limit:
+    if latest.weight > limit:
         raise RetentionError(
             f"max_total_size is {limit.human_readable()}, and the latest checkpoint, "
-            f"{latest.iteration}, alone takes {ByteSize(latest.size).human_readable()}; "
+            f"{latest.iteration}, alone takes {ByteSize(latest.weight).human_readable()}; "
             "is a unit missing, as in `200 GB`?"
         )
 
@@ -50,14 +50,14 @@ def limit_size(
     limit = policy.max_total_size
     if limit is None:
         return []
-    total = sum(stored[iteration].size for iteration in kept)
+    total = sum(stored[iteration].weight for iteration in kept)
     over = f"over the total size of {limit.human_readable()}"
     movable = sorted(kept.keys() - set(firm), key=lambda i: (i in ranked_best, i))
     for iteration in movable:
         if total <= limit:
             break
         pruned[iteration] = [over, *(f"although {why}" for why in kept.pop(iteration))]
-        total -= stored[iteration].size
+        total -= stored[iteration].weight
     if total > limit:
         return [
             f"the checkpoints that may never be pruned take {ByteSize(total).human_readable()}, "
@@ -79,7 +79,7 @@ def above_limit(
         return None
     # without a grace period, those that are not marked go at once
     waiting = [i for i in pruned if policy.grace is not None or stored[i].marked is not None]
-    above = sum(stored[iteration].size for iteration in (*kept, *waiting)) - limit
+    above = sum(stored[iteration].weight for iteration in (*kept, *waiting)) - limit
     if above <= 0 or not waiting:
         return None
     later = now + policy.grace if policy.grace is not None else None
@@ -101,5 +101,5 @@ def _ends(
         checkpoint = stored[iteration]
         end = later if checkpoint.marked is None else checkpoint.reclaim_after
         if end is not None:
-            found.append((end, checkpoint.size))
+            found.append((end, checkpoint.weight))
     return sorted(found)

@@ -187,7 +187,7 @@ def _one(
             reasons=note.reasons if note is not None else firm,
             scores=scores,
             best_for=best_for,
-            size=live.size,
+            size=live.weight,
             stored=live.stored,
             pruned=note.time if note is not None else None,
             pruned_by=note.by if note is not None else None,

@@ -46,6 +46,15 @@ class RunFacts:
         """Iteration → why no policy and no sweep may delete it."""
         return never_prunable(self.checkpoints, self.named())
 
+    def protected_by_hand(self) -> dict[int, list[str]]:
+        """Iteration → why no person deletes it without force: what names it, and the latest."""
+        named_ones, checkpoints = self.named(), self.checkpoints
+        return {
+            iteration: why
+            for iteration, why in self.never_prunable().items()
+            if iteration in named_ones or checkpoints[iteration].damaged is None
+        }
+
 
 def gather(
     filesystem: StoreFilesystem,
@@ -140,5 +149,6 @@ def list_entries(
             marked_for=marked_for,
             version=file.version,
             reclaim_after=reclaim_after,
+            links=file.links,
         )
     return found, astray

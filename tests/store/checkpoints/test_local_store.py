@@ -206,7 +206,7 @@ def test_retrieved_tensors_outlive_their_checkpoint(
     retrieved = local_store.retrieve_model("run", 7)
     run.step()
     local_store.store_weights(run, 7)
-    local_store.remove("run", 7)
+    local_store.remove("run", 7, force=True)
     assert same(retrieved, model)
 
 

@@ -69,7 +69,7 @@ class TestStoring:
         store.store_weights(run, 8, wait=False)
         assert store.iterations("run") == [7, 8]
         store.store_weights(run, 9, wait=False)
-        store.remove("run", 9)
+        store.remove("run", 9, force=True)
         assert store.iterations("run") == [7, 8]
 
     def test_storing_again_replaces(self, store: Any, make_run: Any, same: Any) -> None:
@@ -377,7 +377,7 @@ class TestFinding:
         store.store_weights(make_run("a1"), 8)
         assert store.runs() == ["a1", "a[1]*"]
         assert store.iterations("a[1]*") == [7]
-        store.remove("a[1]*", 7)
+        store.remove("a[1]*", 7, force=True)
         assert store.iterations("a[1]*") == []
         assert store.iterations("a1") == [8]
 
