@@ -116,7 +116,7 @@ def validate_when_best_moves(deployment: UUID) -> AutomationCore:
                 parameters={
                     "run": {
                         "__prefect_kind": "jinja",
-                        "template": "{{ event.resource.name }}",
+                        "template": "{{ event.payload.run }}",
                     },
                     # a template makes text, and is not looked for inside a list
                     "iterations": {

@@ -20,13 +20,14 @@ EVENTS = {
     "best": "a checkpoint became the best",
     "pruned": "checkpoints were let go of, and why",
     "restored": "a marked checkpoint was brought back",
+    "rehearsed": "what a dry run would have let go of; nothing was touched",
 }
 PAGES = {
     "report-": "a run: progress, scores, losses, the last validation slice",
     "pruning-": "a run: each checkpoint kept or pruned, and why; disk use",
     "pruning-table-": "the same as a table that can be searched",
     "start-": "what a fine-tuned run loaded from its start",
-    "prune-plan-": "what pruning would do: a dry run",
+    "prune-plan-": "rehearsals: what pruning would do to a run; nothing was touched",
     "sweep-": "the runs of a sweep side by side",
     "pruning-summary": "the nightly pruning, all runs",
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import StartConfig
@@ -12,6 +10,7 @@ from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
 from flows.scheduled_names import flow_run_name, with_scheduled_name
+from flows.state_message import completed, speaking_flow
 from flows.train import DEFAULT_RETENTION
 from flows.training_loop import training_loop
 
@@ -45,11 +44,7 @@ def as_trained(run: RunConfig) -> RunConfig:
     return with_scheduled_name(run)
 
 
-@flow(
-    name="finetune",
-    flow_run_name=flow_run_name("finetune", as_trained),
-    persist_result=False,
-)
+@speaking_flow("finetune", flow_run_name("finetune", as_trained))
 def finetune(
     run: RunConfig = FINETUNED,
     source: RunConfig | None = PRETRAINED,
@@ -86,4 +81,5 @@ def finetune(
         )
     if source is not None and start.store_url in (None, store) and start.run == source.name:
         training_loop(source, store, retention, validation_deployment)
-    return training_loop(run, store, retention, validation_deployment)
+    done = training_loop(run, store, retention, validation_deployment)
+    return completed(done.line(), done)

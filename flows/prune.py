@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from dacapo_core.store.chosen_runs import choose_runs
 from dacapo_core.store.presence import why_no_runs
 from dacapo_core.store.retention import RetentionPolicy
-from tasks.pages.pruning_summary import RunPruning, pruning_summary
+from flows.state_message import completed, speaking_flow
+from tasks.pages.pruning_summary import pruning_summary, summary_line
+from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune as prune_run
-from tasks.publishing import publisher
+from tasks.publishing import page_path, publisher
 from tasks.stores import open_store, store_url
 from tasks.sweep import sweep
 
@@ -27,7 +28,7 @@ def _flow_run_name() -> str:
     return f"prune {runs if isinstance(runs, str) else ', '.join(runs)}"
 
 
-@flow(name="prune", flow_run_name=_flow_run_name, persist_result=False)
+@speaking_flow("prune", _flow_run_name)
 def prune(
     runs: str | list[str] = "*",
     policy: RetentionPolicy = DEFAULT_RETENTION,
@@ -65,23 +66,30 @@ def prune(
         get_run_logger().warning("%s", none)
     with publisher.caught_up():
         done = [_pruned(name, policy, store, dry_run) for name in chosen]
+        page = "prune-plan" if dry_run else "pruning"
+        pages = {each.run: page_path(page, each.run) for each in done if each.plan is not None}
         publisher.page(
             "pruning-summary",
-            pruning_summary(store_url(store), done, dry_run=dry_run, why_none=none),
-            f"Pruning of {len(chosen)} runs",
+            pruning_summary(store_url(store), done, policy, pages, dry_run=dry_run, why_none=none),
+            f"Pruning of {summary_line(done)}",
         )
     if failures := [f"{each.run}: {each.failure}" for each in done if each.failure]:
         raise PruningFailedError("; ".join(failures))
-    return {each.run: each.let_go for each in done}
+    return completed(summary_line(done), {each.run: each.let_go for each in done})
 
 
 def _pruned(run: str, policy: RetentionPolicy, store: str | None, dry_run: bool) -> RunPruning:
-    """Sweep and prune one run; what goes wrong with it is said in the answer."""
-    swept = plan = None
+    """Sweep and prune one run, and log what that came to; what goes wrong is in the answer."""
+    swept = plan = error = None
     try:
         # first, so that the page that pruning publishes shows what has been reclaimed as gone
         swept = None if dry_run else sweep(run, store)
         plan = prune_run(run, policy, store, dry_run)
-    except Exception as error:
-        return RunPruning(run, plan, swept, f"{type(error).__name__}: {error}")
-    return RunPruning(run, plan, swept)
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    done = RunPruning(run, plan, swept, error)
+    if error is None:
+        get_run_logger().info(done.line())
+    else:
+        get_run_logger().error("%s: %s", run, error)
+    return done

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.store.records.scores import gathered_reasons
+from dacapo_core.store.records.scores import gathered_reasons, overall
 from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
 from tasks.stores import open_store
 
@@ -41,6 +41,27 @@ class RunSummary:
     def was_complete(self) -> bool:
         """Whether there was nothing left to do."""
         return self.began_at >= self.num_iterations
+
+    def line(self) -> str:
+        """In one line: where it is, what is best, and what is kept."""
+        said = [
+            f"{self.run}: {'was' if self.was_complete else 'is'} complete at iteration "
+            f"{self.num_iterations}"
+        ]
+        if best := overall(dict.fromkeys(self.best, 0.0)):
+            said.append(
+                "best "
+                + ", ".join(
+                    f"{name} {readable_score(self.best[name][1])} at {self.best[name][0]}"
+                    for name in sorted(best)
+                )
+            )
+        if self.waiting:
+            said.append(f"{len(self.waiting)} wait for their validation")
+        said.append(f"{len(self.kept)} kept ({readable_bytes(self.bytes_kept)})")
+        if self.pruned:
+            said.append(f"{len(self.pruned)} pruned")
+        return "; ".join(said)
 
     def __str__(self) -> str:
         return "\n".join(

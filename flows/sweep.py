@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -20,6 +19,7 @@ from prefect.states import Cancelling
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.scheduled_names import flow_run_name, with_scheduled_name
+from flows.state_message import completed, speaking_flow
 from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
 from tasks.publish_comparison import publish_comparison
@@ -38,7 +38,7 @@ class SweepFailedError(RuntimeError):
     """Some runs of the sweep did not complete; the others are compared."""
 
 
-@flow(name="sweep", flow_run_name=flow_run_name("sweep", with_scheduled_name), persist_result=False)
+@speaking_flow("sweep", flow_run_name("sweep", with_scheduled_name))
 def sweep(
     run: RunConfig = SWEPT,
     grid: dict[str, list[Any]] = GRID,
@@ -88,7 +88,7 @@ def sweep(
     }
     if failed:
         raise SweepFailedError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-    return states
+    return completed(f"{len(states)} runs completed and compared: {', '.join(states)}", states)
 
 
 def _begin(config: RunConfig, store: str, retention: RetentionPolicy) -> UUID:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.run_summary import RunSummary
 from flows.scheduled_names import flow_run_name, with_scheduled_name
+from flows.state_message import completed, speaking_flow
 from flows.training_loop import training_loop
 
 DEFAULT_RETENTION = RetentionPolicy(keep_last=2)
 
 
-@flow(name="train", flow_run_name=flow_run_name("train", with_scheduled_name), persist_result=False)
+@speaking_flow("train", flow_run_name("train", with_scheduled_name))
 def train(
     run: RunConfig = RunConfig(),  # noqa: B008 - a form needs its defaults here, and it is frozen in effect
     store: str | None = None,
@@ -34,4 +33,5 @@ def train(
         validation_deployment: Deployment that judges each stored checkpoint on another worker
             while training goes on, such as validate/checkpoint. Default: validate in place.
     """
-    return training_loop(with_scheduled_name(run), store, retention, validation_deployment)
+    done = training_loop(with_scheduled_name(run), store, retention, validation_deployment)
+    return completed(done.line(), done)

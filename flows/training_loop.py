@@ -15,6 +15,7 @@ from tasks.begin import begin
 from tasks.hand_over import await_validations, find_deployment, hand_over
 from tasks.initialize_weights import initialize_weights
 from tasks.live_runs import LiveRun, deliver_termination, live
+from tasks.pages.run_pruning import RunPruning
 from tasks.provenance import who
 from tasks.prune import prune
 from tasks.publish_report import publish_report
@@ -130,7 +131,9 @@ def _judge(
 def _settle_up(name: str, url: str, retention: RetentionPolicy) -> None:
     """Let go of what is superseded, only now, and show what there is."""
     try:
-        prune(name, retention, url)
+        done = RunPruning(name, prune(name, retention, url))
+        if done.let_go:
+            get_run_logger().info(done.line())
     except RetentionError as error:
         # such a policy may fit later, when there are scores or more checkpoints
         get_run_logger().warning("%s; training goes on", error)

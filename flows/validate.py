@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from collections.abc import Mapping
+
 from prefect.runtime import flow_run
 
+from dacapo_core.store.records.scores import overall, shown_scores
+from flows.state_message import completed, speaking_flow
 from tasks.keep_for_validation import kept_for_validation
 from tasks.live_runs import judged
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
 from tasks.store_best import store_best
 from tasks.stores import store_url
 from tasks.validate import validate as validate_live
+
+MOST_SHOWN = 3
 
 
 def _flow_run_name() -> str:
@@ -19,7 +24,7 @@ def _flow_run_name() -> str:
     return " ".join(["validate", str(given["run"]), *map(str, iterations)])
 
 
-@flow(name="validate", flow_run_name=_flow_run_name, persist_result=False)
+@speaking_flow("validate", _flow_run_name)
 def validate(
     run: str, iterations: list[int] | None = None, store: str | None = None
 ) -> dict[int, dict[str, float]]:
@@ -48,4 +53,15 @@ def validate(
             load_checkpoint(run, iteration)
             scores[iteration] = validate_live(run, iteration)
             store_best(run, url, judged=iteration)
-    return scores
+    return completed(_line(run, scores), scores)
+
+
+def _line(run: str, scores: Mapping[int, Mapping[str, float]]) -> str:
+    if not scores:
+        return f"{run}: every checkpoint has its scores already"
+    judged = [
+        f"{iteration}: {shown_scores(overall(found) or found)}"
+        for iteration, found in scores.items()
+    ]
+    more = f" and {len(judged) - MOST_SHOWN} more" if len(judged) > MOST_SHOWN else ""
+    return f"{run}: {len(judged)} validated. {'; '.join(judged[:MOST_SHOWN])}{more}"

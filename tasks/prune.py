@@ -10,7 +10,7 @@ from dacapo_core.store.retention import RetentionPolicy
 from tasks.events import emit_checkpoint_event
 from tasks.pages.wording import first_few
 from tasks.provenance import who
-from tasks.publish_pruning import publish_pruning
+from tasks.publish_pruning import publish_pruning, publish_rehearsal
 from tasks.step import step
 from tasks.stores import open_store, place_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def prune(
     run: str, policy: RetentionPolicy, store: str | None = None, dry_run: bool = False
 ) -> PrunePlan:
-    """Prune a run by a policy and show its history; a dry run shows the plan and does nothing.
+    """Prune a run by a policy and show its history; a dry run only shows what it would do.
 
     Returns:
         What became of each checkpoint (or would become); its ``failed`` are logged.
@@ -37,15 +37,20 @@ def prune(
         get_run_logger().warning("%s: not deleted: %s", run, first_few(plan.failed))
     for note in plan.notes:
         get_run_logger().info("%s: %s", run, note)
-    if plan.doomed and not dry_run:
+    if plan.doomed or dry_run:
+        until = plan.reclaim_after
         emit_checkpoint_event(
-            "pruned",
+            "rehearsed" if dry_run else "pruned",
             run,
             kind="prune" if plan.grace is None else "mark",
             iterations=sorted(plan.doomed),
             reasons={str(iteration): plan.pruned[iteration] for iteration in plan.doomed},
-            bytes=sum(plan.checkpoints[iteration].freed for iteration in plan.doomed),
+            bytes=plan.bytes_freed,
+            restorable_until=None if until is None else until.isoformat(),
             store=place_of(opened),
         )
-    publish_pruning(run, opened, plan)
+    if dry_run:
+        publish_rehearsal(run, opened, plan, policy)
+    else:
+        publish_pruning(run, opened, plan)
     return plan

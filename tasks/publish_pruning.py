@@ -1,39 +1,73 @@
-"""Publish what became of each checkpoint of a run: its page and its table."""
+"""Publish what became of each checkpoint of a run, or what pruning would do: a page and a table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.pages.checkpoint_history import planned, total_bytes
 from tasks.pages.pruning_page import pruning_page, pruning_table
+from tasks.pages.pruning_rehearsal import rehearsal_page, rehearsal_table
+from tasks.pages.run_pruning import UNTOUCHED, RunPruning, figures
 from tasks.pages.wording import readable_bytes
-from tasks.publishing import artifact_key, publisher
+from tasks.publishing import artifact_key, page_path, publisher
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
     from dacapo_core.store.pruning.prune_plan import PrunePlan
+    from dacapo_core.store.records.history import CheckpointHistory
+    from dacapo_core.store.retention import RetentionPolicy
 
 
-def publish_pruning(run: str, store: LocalWeightsStore, plan: PrunePlan | None = None) -> None:
+def publish_pruning(
+    run: str, store: LocalWeightsStore, plan: PrunePlan | None = None
+) -> Mapping[int, CheckpointHistory]:
     """Show a run's checkpoints as they are now; every task that changes what is kept ends here.
 
     Args:
-        plan: of the pruning that has just been carried out, for all its reasons to keep. That of
-            a dry run is shown under a key of its own.
+        plan: of the pruning that has just been carried out, for all its reasons to keep.
+
+    Returns:
+        The checkpoints, by iteration, as the store's records tell of them.
     """
-    history = planned(store.history(run).checkpoints.values(), plan)
-    dry_run = plan is not None and plan.dry_run
-    page, what = ("prune-plan", "would become") if dry_run else ("pruning", "became")
+    found = store.history(run).checkpoints
+    history = planned(found.values(), plan)
     publisher.table(
-        artifact_key(f"{page}-table", run),
+        artifact_key("pruning-table", run),
         pruning_table(history, datetime.now(UTC)),
-        f"What {what} of each checkpoint of {run}",
+        f"What became of each checkpoint of {run}",
     )
     publisher.page(
-        artifact_key(page, run),
+        artifact_key("pruning", run),
         pruning_page(run, history, store_url=store.basedir),
         f"Checkpoints of {run}: {readable_bytes(total_bytes(history, 'kept'))} kept",
         # it holds the whole history, and pictures: a version for each interval would be waste
+        update=True,
+    )
+    return found
+
+
+def publish_rehearsal(
+    run: str, store: LocalWeightsStore, plan: PrunePlan, policy: RetentionPolicy
+) -> None:
+    """Show what a policy would do to a run, under a key of its own."""
+    history = planned(store.history(run).checkpoints.values(), plan)
+    publisher.table(
+        artifact_key("prune-plan-table", run),
+        rehearsal_table(history, plan, datetime.now(UTC)),
+        f"Rehearsal: what would become of each checkpoint of {run}; {UNTOUCHED}",
+    )
+    publisher.page(
+        artifact_key("prune-plan", run),
+        rehearsal_page(
+            run,
+            history,
+            plan,
+            policy,
+            store_url=store.basedir,
+            pruning_path=page_path("pruning", run),
+        ),
+        f"Pruning of {run}: {figures([RunPruning(run, plan)])}",
         update=True,
     )

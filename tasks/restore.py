@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dacapo_core.store.records.history import MARKED, CheckpointHistory
 from tasks.events import emit_checkpoint_event
 from tasks.provenance import who
 from tasks.publish_pruning import publish_pruning
@@ -22,6 +23,19 @@ def restore(run: str, iteration: int, store: str | None = None) -> bool:
     opened = open_store(store)
     restored = opened.restore(run, iteration, by=who())
     if restored:
-        emit_checkpoint_event("restored", run, iteration=iteration, store=place_of(opened))
-        publish_pruning(run, opened)
+        checkpoint = publish_pruning(run, opened)[iteration]
+        emit_checkpoint_event(
+            "restored",
+            run,
+            iteration=iteration,
+            bytes=checkpoint.size,
+            marked_for=_marked_for(checkpoint),
+            store=place_of(opened),
+        )
     return restored
+
+
+def _marked_for(checkpoint: CheckpointHistory) -> list[str]:
+    """Why pruning had marked it last."""
+    marks = [list(each.reasons) for each in checkpoint.events if each.what == MARKED]
+    return marks[-1] if marks else []

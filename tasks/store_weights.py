@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from dacapo_core.store import layout
 from tasks.events import emit_checkpoint_event
 from tasks.live_runs import live_run
 from tasks.start_pins import release_start
@@ -36,4 +39,9 @@ def settle(run: str, iteration: int) -> None:
     live.store.wait()
     if live.start_pinned:
         release_start(live)
-    emit_checkpoint_event("stored", run, iteration=iteration, store=place_of(live.store))
+    size = None
+    with suppress(FileNotFoundError):
+        size = live.store.filesystem.file_info(layout.checkpoint_path(run, iteration)).size
+    emit_checkpoint_event(
+        "stored", run, iteration=iteration, bytes=size, store=place_of(live.store)
+    )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_run_logger
 
 from tasks.events import emit_checkpoint_event
-from tasks.pages.wording import first_few
+from tasks.pages.run_pruning import shown_reasons
+from tasks.pages.wording import first_few, readable_bytes
 from tasks.provenance import who
 from tasks.publish_pruning import publish_pruning
 from tasks.step import step
@@ -40,6 +41,13 @@ def sweep(run: str, store: str | None = None) -> Sweep:
             reasons={str(iteration): reasons for iteration, reasons in done.reclaimed.items()},
             bytes=done.bytes_freed,
             store=place_of(opened),
+        )
+        get_run_logger().info(
+            "%s: %d reclaimed past their grace period, %s freed. %s",
+            run,
+            len(done.reclaimed),
+            readable_bytes(done.bytes_freed),
+            shown_reasons(done.reclaimed),
         )
         publish_pruning(run, opened)
     return done

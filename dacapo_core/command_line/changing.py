@@ -246,18 +246,23 @@ def _show_plan(plan: PrunePlan, now: datetime) -> None:
     from dacapo_core.store.pruning.retention_policy import shown_duration
     from dacapo_core.store.records.scores import gathered_reasons, overall, shown_scores
 
-    verb = "would keep" if plan.dry_run else "kept"
+    marks = plan.grace is not None and plan.doomed
+    keep, go = "kept", "marked" if marks else "pruned"
+    if plan.dry_run:
+        keep, go = "would keep", "mark" if marks else "prune"
     title = (
-        f"{plan.run}: {verb} {len(plan.kept)} ({readable_size(plan.bytes_kept)}), "
-        f"{'prune' if plan.dry_run else 'pruned'} {len(plan.doomed)} "
-        f"({readable_size(plan.bytes_freed)})"
+        f"{plan.run}: {keep} {len(plan.kept)} ({readable_size(plan.bytes_kept)}), "
+        f"{go} {len(plan.doomed)} ({readable_size(plan.bytes_freed)})"
     )
     if marked := len(plan.pruned) - len(plan.doomed):
         title += f", {marked} marked before ({readable_size(plan.bytes_marked)})"
+    if plan.dry_run:
+        title += "; nothing was touched"
+    doomed = set(plan.doomed)
     rows = [
         [
             str(row["iteration"]),
-            row["decision"],
+            _became(plan, row["iteration"], doomed),
             "; ".join(gathered_reasons(row["reasons"])),
             shown_scores(overall(row["scores"])),
             readable_size(row["bytes"]),
@@ -268,12 +273,21 @@ def _show_plan(plan: PrunePlan, now: datetime) -> None:
     columns = ["iteration>", "kept or pruned", "reasons", "scores", "size>", "age>"]
     show_table(title, columns, rows)
     if plan.grace is not None and plan.doomed:
+        can, deletes = ("could", "would delete") if plan.dry_run else ("can", "deletes")
         typer.echo(
-            f"Pruned ones can be restored for {shown_duration(plan.grace)}; "
-            "then `dacapo-store sweep` deletes them."
+            f"Marked ones {can} be restored for {shown_duration(plan.grace)}; "
+            f"then `dacapo-store sweep` {deletes} them."
         )
     for note in plan.notes:
         typer.echo(f"Note: {note}")
+
+
+def _became(plan: PrunePlan, iteration: int, doomed: set[int]) -> str:
+    """What became of a checkpoint, or would become."""
+    if iteration not in plan.kept and iteration not in doomed:
+        return "marked before"
+    became = "kept" if iteration in plan.kept else "pruned" if plan.grace is None else "marked"
+    return f"would be {became}" if plan.dry_run else became
 
 
 def restore(context: typer.Context, run: RunName, iteration: Iteration) -> None:

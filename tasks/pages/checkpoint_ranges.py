@@ -5,23 +5,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import groupby
 from statistics import fmean
 
 from dacapo_core.store.records.history import CheckpointHistory
-from dacapo_core.store.records.scores import gathered_names, gathered_reasons, overall
+from dacapo_core.store.records.scores import overall
+from tasks.pages.iterations import shown_iterations
+from tasks.pages.reasons import short_why
 from tasks.pages.wording import readable_age, readable_score
 
 MOST_ROWS = 300
 MOST_CRITERIA = 2
-
-_OF_THE_BEST = re.compile(
-    r"(?P<rule>(?:not among|place \d+ of) the best \d+ of|no score of) (?P<name>.+/\S+)( \(.*\))?"
-)
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class CheckpointRange:
     @property
     def why(self) -> str:
         """All reasons, the same of all its checkpoints."""
-        return _why(self.first)
+        return short_why(self.first.reasons)
 
     @property
     def size(self) -> int | None:
@@ -108,15 +105,6 @@ def in_rows(
     return rows[:most], sum(len(row.checkpoints) for row in rows[most:])
 
 
-def shown_iterations(iterations: Sequence[int]) -> str:
-    """``10``; ``10, 20``; ``10–90, every 10 (9)``; at unequal steps ``10–90 (5)``."""
-    if len(iterations) < 3:
-        return ", ".join(map(str, iterations))
-    steps = {after - before for before, after in pairwise(iterations)}
-    every = f", every {steps.pop()}" if len(steps) == 1 else ""
-    return f"{iterations[0]}–{iterations[-1]}{every} ({len(iterations)})"
-
-
 def _ranges(
     ordered: Sequence[CheckpointHistory],
     same: Callable[[CheckpointHistory], object],
@@ -140,27 +128,7 @@ def _same_prune(each: CheckpointHistory) -> object:
 
 
 def _same_why(each: CheckpointHistory) -> object:
-    return each.fate, _why(each), each.pruned_by
-
-
-def _why(each: CheckpointHistory) -> str:
-    """All reasons; what is said of many criteria is said once, without the place by each."""
-    names: dict[str, list[str]] = {}
-    for reason in gathered_reasons(each.reasons):
-        if (found := _OF_THE_BEST.fullmatch(reason)) is None:
-            names[reason] = []
-        else:
-            rule = re.sub(r"^place \d+ of", "among", found["rule"])
-            names.setdefault(rule, []).append(found["name"])
-    return "; ".join(f"{rule} {_criteria(of)}" if of else rule for rule, of in names.items())
-
-
-def _criteria(names: Sequence[str]) -> str:
-    """``val: dice, voi and 8 of single channels``: those of one channel would fill the page."""
-    over_all = list(overall(dict.fromkeys(names, 0.0)))
-    shown = gathered_names(over_all or names)
-    of_channels = len(names) - len(over_all) if over_all else 0
-    return " and ".join([*shown, f"{of_channels} of single channels"] if of_channels else shown)
+    return each.fate, short_why(each.reasons), each.pruned_by
 
 
 def _mean_scores(each: CheckpointHistory) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.checkpoint_ranges import CheckpointRange, in_rows
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
 from tasks.pages.score_charts import score_charts
-from tasks.pages.wording import markdown_table, readable_bytes, readable_score
+from tasks.pages.wording import command_on, markdown_table, readable_bytes, readable_score
 
 NOTHING = "nothing: the next pruning decides"
 
@@ -47,7 +48,7 @@ def pruning_page(
     *,
     store_url: str,
 ) -> str:
-    """The page as markdown: strip, score curves with the best marked, disk use, and what to type.
+    """The page as markdown: first what went and why, then what is kept, its scores, disk use.
 
     Its size is bounded by `in_rows`, by the boxes of the strip, and by the points of each curve:
     it grows with the criteria of a run, not with its checkpoints.
@@ -66,22 +67,22 @@ def pruning_page(
         f"restored), {len(pruned)} pruned ({readable_bytes(total_bytes(history, 'pruned'))} "
         f"freed). Store: `{store_url}`",
         markdown_picture("kept and pruned checkpoints", fate_strip(history)),
+        "## Marked and pruned",
+        _gone_table(run, *gone),
+        "## Can I have one back?",
+        "A *marked* checkpoint is still whole, at least until the time that its row says: "
+        f"`{command_on('restore', run, store_url)}`. "
+        "A *pruned* one is gone; its row, or that of the range it is in, says when, why and by "
+        "which flow run, and what it scored. "
+        f"To keep one for good: `{command_on('pin', run, store_url)}`.",
+        "## Kept",
+        _kept_table(run, *kept),
         "## Best",
         _best_table(best, history),
         "## Scores",
         score_charts(score_curves(history), best),
         "## Disk use",
         markdown_picture("bytes on disk over time", disk_use_chart(disk_use(history))),
-        "## Kept",
-        _kept_table(run, *kept),
-        "## Marked and pruned",
-        _gone_table(run, *gone),
-        "## Can I have one back?",
-        "A *marked* checkpoint is still whole, at least until the time that its row says: "
-        f"`dacapo-store restore {run} ITERATION --store {store_url}`. "
-        "A *pruned* one is gone; its row, or that of the range it is in, says when, why and by "
-        "which flow run, and what it scored. "
-        f"To keep one for good: `dacapo-store pin {run} ITERATION --store {store_url}`.",
     ]
     return "\n\n".join(parts)
 
@@ -138,7 +139,8 @@ def _gone_table(run: str, ranges: Sequence[CheckpointRange], left_out: int) -> s
 def _more(run: str, left_out: int) -> str:
     if not left_out:
         return ""
-    return f"\n\n… and {left_out} older ones: `dacapo-store why {run} ITERATION` tells of each."
+    why = shlex.join(["dacapo-store", "why", run])
+    return f"\n\n… and {left_out} older ones: `{why} ITERATION` tells of each."
 
 
 def _by(who: str | None) -> str:

@@ -1,75 +1,39 @@
-"""What pruning came to over many runs: one row each, and totals."""
+"""What pruning came to over many runs, or would come to: one row each, and totals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
-from dacapo_core.store.pruning.prune_plan import PrunePlan
-from dacapo_core.store.pruning.reclaiming import Sweep
-from tasks.pages.checkpoint_ranges import shown_iterations
-from tasks.pages.wording import first_few, markdown_table, readable_bytes
+from dacapo_core.store.pruning.policy_words import policy_in_words
+from dacapo_core.store.retention import RetentionPolicy
+from tasks.pages.iterations import shown_iterations
+from tasks.pages.run_pruning import UNTOUCHED, RunPruning, Some, figures
+from tasks.pages.wording import (
+    command_on,
+    markdown_link,
+    markdown_table,
+    readable_bytes,
+    readable_moment,
+)
+
+_MEANS = (
+    "*Pruned* ones are deleted; *marked* ones can be restored until their grace period is over, "
+    "and then free their space; *reclaimed* ones were marked earlier and are deleted now."
+)
 
 
-@dataclass(frozen=True)
-class RunPruning:
-    """What pruning and sweeping one run came to, or would come to; None of what was not done.
-
-    ``error`` is why the run could not be pruned or swept.
-    """
-
-    run: str
-    plan: PrunePlan | None = None
-    swept: Sweep | None = None
-    error: str | None = None
-
-    @property
-    def let_go(self) -> list[int]:
-        """Iterations that this pruning deleted or marked."""
-        return self.plan.doomed if self.plan is not None else []
-
-    @property
-    def pruned(self) -> tuple[int, int]:
-        """How many were deleted at once, and their bytes."""
-        return self._let_go(marked=False)
-
-    @property
-    def marked(self) -> tuple[int, int]:
-        """How many were marked, and their bytes, which are freed when the grace period is over."""
-        return self._let_go(marked=True)
-
-    @property
-    def reclaimed(self) -> tuple[int, int]:
-        """How many were deleted past their grace period, and their bytes."""
-        return (len(self.swept.reclaimed), self.swept.bytes_freed) if self.swept else (0, 0)
-
-    @property
-    def bytes_freed(self) -> int:
-        """Of what is gone."""
-        return self.pruned[1] + self.reclaimed[1]
-
-    @property
-    def failed(self) -> dict[int, str]:
-        """Iteration → why it could not be deleted."""
-        swept, plan = self.swept, self.plan
-        return {**(swept.failed if swept else {}), **(plan.failed if plan else {})}
-
-    @property
-    def failure(self) -> str | None:
-        """All that went wrong, in one line."""
-        said = [first_few(self.failed)] if self.failed else []
-        return "; ".join([*said, self.error] if self.error else said) or None
-
-    def _let_go(self, *, marked: bool) -> tuple[int, int]:
-        if self.plan is None or (self.plan.grace is not None) != marked:
-            return 0, 0
-        sizes = [self.plan.checkpoints[iteration].freed for iteration in self.plan.doomed]
-        return len(sizes), sum(sizes)
+def summary_line(runs: Sequence[RunPruning]) -> str:
+    """``4 runs: 12 pruned, 48.4 MB freed, 20 kept (80.5 MB)``: the state message of the flow."""
+    if not runs:
+        return "no runs: nothing to prune"
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {figures(runs)}"
 
 
 def pruning_summary(
     store: str,
     runs: Sequence[RunPruning],
+    policy: RetentionPolicy,
+    pages: Mapping[str, str],
     *,
     dry_run: bool,
     why_none: str = "It has no runs",
@@ -77,21 +41,32 @@ def pruning_summary(
     """What became of each run, or would become, as markdown.
 
     Args:
+        pages: run → path of its page of checkpoints.
         why_none: said where there are no runs.
     """
-    title = "Dry run: what pruning would do" if dry_run else "Pruned"
-    parts = [f"# {title}", f"Store: `{store}`"]
+    title = f"Rehearsal: what pruning would do; {UNTOUCHED}" if dry_run else "Pruned"
+    parts = [
+        f"# {title}",
+        f"**{_sentence(summary_line(runs))}**",
+        f"Policy: {policy_in_words(policy)}. Store: `{store}`",
+    ]
     if not runs:
         return "\n\n".join([*parts, f"{why_none}."])
-    rows = [(each.run, *_figures([each]), _iterations(each)) for each in runs]
+    parts.append(_sizes(runs, dry_run))
+    failed = any(each.failure for each in runs)
+    rows = [
+        (
+            markdown_link(each.run, pages[each.run]) if each.run in pages else each.run,
+            *_cells([each], failed),
+        )
+        for each in runs
+    ]
     if len(runs) > 1:
-        rows.append(("**all**", *_figures(runs), ""))
-    header = ["run", "pruned", "marked", "reclaimed", "freed", "failed", "pruned or marked"]
-    parts.append(markdown_table(header, rows))
-    parts.append(
-        "*Pruned* ones are deleted; *marked* ones can be restored until their grace period is "
-        "over, and then free their space; *reclaimed* ones were marked earlier and are deleted now."
-    )
+        rows.append(("**all**", *_cells(runs, failed)))
+    parts.append(markdown_table(_header(dry_run, failed), rows))
+    if not dry_run:
+        parts.append(_MEANS)
+        parts += _restorable(store, runs)
     notes = [f"- **{each.run}**: {note}" for each in runs if each.plan for note in each.plan.notes]
     if notes:
         parts += ["## Notes", "\n".join(notes)]
@@ -101,21 +76,73 @@ def pruning_summary(
     return "\n\n".join(parts)
 
 
-def _figures(runs: Sequence[RunPruning]) -> list[str]:
-    def total(of: Callable[[RunPruning], tuple[int, int]]) -> str:
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
+
+
+def _header(dry_run: bool, failed: bool) -> list[str]:
+    be = "would be " if dry_run else ""
+    reclaimed = [] if dry_run else ["reclaimed"]
+    named = ["run", f"{be}pruned", f"{be}marked", *reclaimed, f"{be}kept"]
+    return [*named, "before", f"{be}after", *(["failed"] if failed else [])]
+
+
+def _cells(runs: Sequence[RunPruning], failed: bool) -> list[str]:
+    def some(of: Callable[[RunPruning], Some]) -> str:
         found = [of(each) for each in runs]
-        count = sum(number for number, _ in found)
-        return f"{count} ({readable_bytes(sum(size for _, size in found))})" if count else "0"
+        count = sum(len(each.iterations) for each in found)
+        if not count:
+            return "0"
+        said = f"{count} ({readable_bytes(sum(each.bytes for each in found))})"
+        return f"{said}: {shown_iterations(found[0].iterations)}" if len(runs) == 1 else said
 
-    failed = sum(len(each.failed) + (each.error is not None) for each in runs)
-    return [
-        total(lambda each: each.pruned),
-        total(lambda each: each.marked),
-        total(lambda each: each.reclaimed),
-        readable_bytes(sum(each.bytes_freed for each in runs)),
-        str(failed),
+    def total(sizes: Sequence[int | None]) -> str:
+        known = [size for size in sizes if size is not None]
+        return readable_bytes(sum(known) if known else None)
+
+    rehearsed = any(each.rehearsed for each in runs)
+    cells = [some(lambda each: each.pruned), some(lambda each: each.marked)]
+    if not rehearsed:
+        cells.append(some(lambda each: each.reclaimed))
+    cells += [
+        some(lambda each: each.kept),
+        total([each.bytes_before for each in runs]),
+        total([each.bytes_after for each in runs]),
     ]
+    if failed:
+        cells.append(str(sum(len(each.failed) + (each.error is not None) for each in runs)))
+    return cells
 
 
-def _iterations(each: RunPruning) -> str:
-    return shown_iterations(each.let_go) or "–"
+def _sizes(runs: Sequence[RunPruning], dry_run: bool) -> str:
+    known = [each for each in runs if each.bytes_before is not None]
+    before = readable_bytes(sum(each.bytes_before or 0 for each in known))
+    after = readable_bytes(sum(each.bytes_after or 0 for each in known))
+    marked = sum(each.marked.bytes for each in known)
+    of = "this run" if len(known) == 1 else f"these {len(known)} runs"
+    said = (
+        f"Checkpoints of {of}: {before} now, {after} would be left."
+        if dry_run
+        else f"Checkpoints of {of}: {before} before, {after} now."
+    )
+    if marked:
+        goes = "would go" if dry_run else "goes"
+        said += f" Of these {readable_bytes(marked)} {goes} when the grace period is over."
+    return said
+
+
+def _restorable(store: str, runs: Sequence[RunPruning]) -> list[str]:
+    rows = [
+        (
+            each.run,
+            shown_iterations(iterations),
+            readable_moment(until),
+            f"`{command_on('restore', each.run, store)}`",
+        )
+        for each in runs
+        for iterations, until in each.restorable
+    ]
+    if not rows:
+        return []
+    header = ["run", "iterations", "at least until", "to restore one"]
+    return ["## Can be restored", markdown_table(header, rows)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -31,6 +32,11 @@ def readable_seconds(seconds: float) -> str:
     return f"{whole // 86400} days"
 
 
+def readable_moment(moment: datetime) -> str:
+    """``2026-12-05 09:30 UTC``."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 def readable_age(moment: datetime | None, now: datetime) -> str:
     """The time from ``moment`` to ``now``; unknown as ``–``."""
     return "–" if moment is None else readable_seconds(max(0.0, (now - moment).total_seconds()))
@@ -46,6 +52,17 @@ def first_few(reasons: Mapping[int, str], most: int = 3) -> str:
     said = [f"{iteration}: {why}" for iteration, why in sorted(reasons.items())[:most]]
     more = len(reasons) - most
     return "; ".join([*said, f"and {more} more"] if more > 0 else said)
+
+
+def command_on(command: str, run: str, store: str) -> str:
+    """What to type at a terminal about a checkpoint of a run; ITERATION is to be filled in."""
+    of_run = shlex.join(["dacapo-store", command, run])
+    return f"{of_run} ITERATION {shlex.join(['--store', store])}"
+
+
+def markdown_link(text: str, path: str) -> str:
+    """A link; brackets in its text are made harmless."""
+    return f"[{text.replace('[', chr(92) + '[').replace(']', chr(92) + ']')}]({path})"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -47,11 +47,14 @@ def test_a_dry_run_shows_the_table_and_changes_nothing(
     arguments = ("prune", "run", "--keep-best", "1", "--keep-every", "3000")
     code, out, _ = dacapo_store(*arguments, "--dry-run")
     assert code == 0
-    assert out.splitlines()[0].startswith("run: would keep 3 (")
+    title = out.splitlines()[0]
+    assert title.startswith("run: would keep 3 (")
+    assert "prune 2 (" in title
+    assert title.rstrip().endswith("; nothing was touched")
     for word in ("iteration", "kept or pruned", "reasons", "scores", "size", "age"):
         assert word in out
     (row,) = [line for line in out.splitlines() if line.strip().startswith("4000")]
-    assert "pruned" in row
+    assert "would be pruned" in row
     assert "no multiple of 3000; not among the best 1 of val/dice (place 3, 0.6)" in row
     assert "val/dice 0.6" in row
     assert store.iterations("run") == [1000, 2000, 3000, 4000, 5000]
@@ -251,7 +254,13 @@ def test_an_empty_store_is_said_to_be_empty(
 
 def test_what_was_marked_before_is_not_counted_as_pruned_again(dacapo_store: Command) -> None:
     arguments = ("prune", "run", "--keep-last", "1", "--grace", "7d")
-    assert "kept 2 (" in dacapo_store(*arguments)[1]
+    rehearsed = dacapo_store(*arguments, "--dry-run")[1]
+    assert "mark 3 (" in rehearsed
+    assert "Marked ones could be restored for 7 days; then `dacapo-store sweep` would" in rehearsed
+    done = dacapo_store(*arguments)[1]
+    assert "kept 2 (" in done
+    assert "marked 3 (" in done
+    assert "Marked ones can be restored for 7 days" in done
     out = dacapo_store(*arguments)[1]
     assert "pruned 0 (0 B), 3 marked before (" in out
 

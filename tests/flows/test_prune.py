@@ -61,14 +61,14 @@ def shown(key: str) -> str:
 
 
 def events(run: str, what: str, count: int) -> list[dict[str, Any]]:
-    """The payloads of the events of a kind about a run, as soon as there are that many."""
+    """The events of a kind about a run, as soon as there are that many."""
     wanted = {"filter": {"resource": {"id": [f"dacapo.run.{run}"]}, "order": "ASC"}}
     send_what_is_queued()
     with get_client(sync_client=True) as client:
 
         def found() -> list[dict[str, Any]]:
             every = client.request("POST", "/events/filter", json=wanted).json()["events"]
-            of_kind = [e["payload"] for e in every if e["event"] == f"dacapo.checkpoint.{what}"]
+            of_kind = [e for e in every if e["event"] == f"dacapo.checkpoint.{what}"]
             return of_kind if len(of_kind) >= count else []
 
         return list(wait_for(f"{count} events {what}", 30, found))
@@ -80,13 +80,43 @@ def test_a_dry_run_says_what_the_real_one_does_and_does_nothing(
     prefect_server: str, store: LocalWeightsStore
 ) -> None:
     url = str(store.basedir)
-    planned = prune("*", LAST_ONE, True, url)
+    state = prune("*", LAST_ONE, True, url, return_state=True)
+    planned = state.result()
     assert store.iterations("one") == store.iterations("two") == [10, 20, 30]
-    assert prune(["*"], LAST_ONE, store=url) == planned == {"one": [10, 20], "two": [10, 20]}
+    said = (
+        r"2 runs: rehearsal, nothing was touched: 4 would be pruned, .* kB would be freed, 2 would"
+    )
+    assert re.search(said, str(state.message))
+    assert re.search(said, shown("pruning-summary"))
+    page = shown("prune-plan-one")
+    assert page.startswith("# Rehearsal: what pruning would do to one\n\n**Rehearsal, nothing was")
+    would = {row["iteration"]: row["would be"] for row in json.loads(shown("prune-plan-table-one"))}
+    assert would == {
+        "10": "would be pruned",
+        "20": "would be pruned",
+        "30": "would be kept",
+    }
+    (rehearsed,) = events("one", "rehearsed", 1)
+    assert rehearsed["resource"]["prefect.resource.name"].startswith(
+        "one: rehearsal, nothing was touched: 10, 20 would be pruned, "
+    )
+    logged(state.state_details.flow_run_id, "one: rehearsal, nothing was touched: 2 would be")
+
+    state = prune(["*"], LAST_ONE, store=url, return_state=True)
+    assert state.result() == planned == {"one": [10, 20], "two": [10, 20]}
     assert store.iterations("one") == store.iterations("two") == [30]
+    assert re.fullmatch(r"2 runs: 4 pruned, \d.* kB freed, 2 kept \(\d.* kB\)", str(state.message))
     summary = shown("pruning-summary")
-    assert re.search(r"\| one \| 2 \(\d.* kB\) \| 0 \| 0 \| \d.* kB \| 0 \| 10, 20 \|", summary)
-    assert re.search(r"\| \*\*all\*\* \| 4 \(\d.* kB\) \| 0 \| 0 \| \d.* kB \| 0 \|", summary)
+    assert str(state.message) in summary
+    size = r"\(\d.* kB\)"
+    assert re.search(
+        rf"\| \[one\]\(/v2/artifacts/.*\) \| 2 {size}: 10, 20 \| 0 \| 0 \| 1 {size}: 30 \|",
+        summary,
+    )
+    assert re.search(rf"\| \*\*all\*\* \| 4 {size} \| 0 \| 0 \| 2 {size} \|", summary)
+    assert "Policy: keep the newest 1; delete the rest" in summary
+    line = logged(state.state_details.flow_run_id, "two: 2 pruned")
+    assert re.search(r"two: 2 pruned, .* freed, 1 kept .*\. 10, 20: not among the last 1", line)
 
 
 @pytest.mark.slow
@@ -121,7 +151,7 @@ def test_only_the_run_that_was_named_is_pruned_and_swept_and_its_page_shows_it_g
     assert "0 marked" in shown("pruning-three")
     assert "2 pruned" in shown("pruning-three")
     assert re.search(
-        r"\| three \| 0 \| 0 \| 2 \(\d.* kB\) \| \d.* kB \| 0 ", shown("pruning-summary")
+        r"\| \[three\]\(.*\) \| 0 \| 0 \| 2 \(\d.* kB\): 10, 20 \| 1 ", shown("pruning-summary")
     )
     by = store.history("three").checkpoints[10].pruned_by
     assert by is not None
@@ -156,7 +186,7 @@ def test_a_damaged_run_keeps_no_other_from_being_pruned_and_swept(
     assert store.iterations("two") == [30]
     summary = shown("pruning-summary")
     assert "- **one**: DamagedRecordError" in summary
-    assert re.search(r"\| one \| 0 \| 0 \| 0 \| 0 B \| 1 \|", summary)
+    assert "| one | 0 | 0 | 0 | 0 | – | – | 1 |" in summary
 
 
 @pytest.mark.slow
@@ -169,26 +199,27 @@ def test_what_cannot_be_deleted_is_said_and_the_flow_fails_at_its_end(
         store.filesystem.write_bytes(f"{run}/records/checkpoints/10.json", b"{")
     state = prune("*", LAST_ONE, store=str(store.basedir), return_state=True)
     assert state.is_failed()
-    for said in (state.message, shown("pruning-summary"), logged(state.state_details.flow_run_id)):
+    log = logged(state.state_details.flow_run_id, "not deleted", "not reclaimed")
+    for said in (state.message, shown("pruning-summary"), log):
         assert re.search(r"one\W+(not reclaimed: )?10: its record .* is damaged", str(said))
         assert re.search(r"two\W+(not deleted: )?10: its record .* is damaged", str(said))
     assert store.iterations("one") == store.iterations("two") == [10, 30]
     assert re.search(
-        r"\*\*all\*\* \| 1 \(.*\) \| 0 \| 1 \(.*\) \| .* \| 2 ", shown("pruning-summary")
+        r"\*\*all\*\* \| 1 \(.*\) \| 0 \| 1 \(.*\) \| .* \| 2 \|", shown("pruning-summary")
     )
 
 
-def logged(flow_run: object) -> str:
-    """The lines of a flow run's log."""
+def logged(flow_run: object, *wanted_words: str) -> str:
+    """The lines of a flow run's log, as soon as they say all this."""
     wanted = {"logs": {"flow_run_id": {"any_": [str(flow_run)]}}}
     with get_client(sync_client=True) as client:
 
         def found() -> str:
             lines = client.request("POST", "/logs/filter", json=wanted).json()
-            text = " ".join(each["message"] for each in lines)
-            return text if "not deleted" in text and "not reclaimed" in text else ""
+            text = "\n".join(each["message"] for each in lines)
+            return text if all(words in text for words in wanted_words) else ""
 
-        return str(wait_for("the warnings", 30, found))
+        return str(wait_for(f"the lines {wanted_words}", 30, found))
 
 
 @pytest.mark.slow
@@ -210,6 +241,11 @@ def test_within_its_grace_period_a_checkpoint_comes_back_and_the_page_says_so(
             return restore("one", 10, url)
 
     assert bring_back()
+    (back,) = events("one", "restored", 1)
+    assert re.fullmatch(
+        r"one: iteration 10 restored, .* kB; it had been marked: not among the last 1",
+        back["resource"]["prefect.resource.name"],
+    )
     assert store.history("one").checkpoints[10].fate == "kept"
     assert store.history("one").checkpoints[20].fate == "marked"
     assert "1 marked" in shown("pruning-one")
@@ -240,6 +276,16 @@ def test_whatever_deletes_is_on_record_as_the_flow_run_and_sends_an_event(
     assert str(by.pop()).startswith("flow run tidy up (")
     table = {row["iteration"]: row for row in json.loads(shown("pruning-table-told"))}
     assert table["20"]["why"] == "best of val: dice; removed by hand"
-    told = [(each["kind"], each["iterations"]) for each in events("told", "pruned", 3)]
+    sent = events("told", "pruned", 3)
+    payloads = [each["payload"] for each in sent]
+    told = [(each["kind"], each["iterations"]) for each in payloads]
     assert told == [("mark", [10]), ("reclaim", [10]), ("remove", [20])]
-    assert all(each["bytes"] > 0 and each["store"] == url for each in events("told", "pruned", 3))
+    assert all(each["bytes"] > 0 and each["store"] == url for each in payloads)
+    assert {each["run"] for each in payloads} == {"told"}
+    lines = [each["resource"]["prefect.resource.name"] for each in sent]
+    assert re.match(
+        r"told: 10 marked, .* kB, can be restored until .*: not among the last", lines[0]
+    )
+    assert lines[2].endswith("kB freed: removed by hand; best of val/dice") or lines[2].endswith(
+        "kB freed: best of val: dice; removed by hand"
+    )

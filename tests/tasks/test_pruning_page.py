@@ -11,7 +11,7 @@ import pytest
 
 from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
-from tasks.pages.checkpoint_ranges import MOST_ROWS, shown_iterations
+from tasks.pages.checkpoint_ranges import MOST_ROWS
 from tasks.pages.pruning_page import pruning_page, pruning_table
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -164,13 +164,6 @@ def test_what_many_criteria_say_is_said_once() -> None:
     )
 
 
-def test_iterations_at_equal_steps_are_a_range() -> None:
-    assert shown_iterations([]) == ""
-    assert shown_iterations([10, 20]) == "10, 20"
-    assert shown_iterations([10, 20, 30]) == "10–30, every 10 (3)"
-    assert shown_iterations([10, 20, 50]) == "10–50 (3)"
-
-
 def test_the_page_shows_strip_scores_and_disk_use_as_whole_pictures() -> None:
     page = pruning_page("a run", HISTORY, store_url="/data/runs")
     strip, scores, disk = pictures(page)
@@ -180,7 +173,9 @@ def test_the_page_shows_strip_scores_and_disk_use_as_whole_pictures() -> None:
     assert "| val/dice | 20 | 0.900 |" in page
     when = "2026-03-01 12:25:00 UTC"
     assert f"| 10 | pruned | not among the last 1 | dice 0.500 | {when} | flow run a |" in page
-    assert "dacapo-store restore a run ITERATION" in page
+    assert "`dacapo-store restore 'a run' ITERATION --store /data/runs`" in page
+    order = ["## Marked and pruned", "## Can I have one back?", "## Kept", "## Best", "## Scores"]
+    assert [page.index(each) for each in order] == sorted(page.index(each) for each in order)
 
 
 def test_names_cannot_break_table_or_picture() -> None:

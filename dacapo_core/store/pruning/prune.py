@@ -172,6 +172,7 @@ def _carry_out(
     by: str,
 ) -> PrunePlan:
     decided = _bring_back(filesystem, run, decided, by)
+    reclaim_after = None if policy.grace is None else datetime.now(UTC) + policy.grace
     order = Order(
         kind="prune" if policy.grace is None else "mark",
         reasons={iteration: decided.pruned[iteration] for iteration in decided.doomed},
@@ -179,12 +180,16 @@ def _carry_out(
         by=by,
         records=records,
         policy=policy.model_dump(mode="json", exclude_defaults=True),
-        reclaim_after=None if policy.grace is None else datetime.now(UTC) + policy.grace,
+        reclaim_after=reclaim_after,
     )
     act = delete_checkpoints if policy.grace is None else mark_checkpoints
     outcome = act(filesystem, run, order)
     decided = _doubted(decided, outcome.failed)
-    return replace(_moved_to_kept(decided, outcome.spared), operation=outcome.operation)
+    return replace(
+        _moved_to_kept(decided, outcome.spared),
+        operation=outcome.operation,
+        reclaim_after=reclaim_after,
+    )
 
 
 def _bring_back(filesystem: StoreFilesystem, run: str, decided: PrunePlan, by: str) -> PrunePlan:

@@ -83,6 +83,7 @@ class PrunePlan:
     Attributes:
         scores: iteration → ``dataset/criterion`` → score, where the policy asked for scores.
         grace: pruned checkpoints are marked, and deleted by a sweep after this time.
+        reclaim_after: until when those that were marked now can be restored at least.
         above_limit: what is above the policy's size limit, and until when; None: nothing.
         notes: what a person should know besides.
         failed: iterations that should have gone and could not, each with its error; they are
@@ -95,6 +96,7 @@ class PrunePlan:
     pruned: dict[int, list[str]]
     scores: dict[int, dict[str, float]] = field(default_factory=dict)
     grace: timedelta | None = None
+    reclaim_after: datetime | None = None
     above_limit: AboveLimit | None = None
     notes: list[str] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)

@@ -23,9 +23,10 @@ from dacapo_core.store.records.verification_notes import Damage, Verified, read_
 
 Fate = Literal["kept", "marked", "pruned"]
 
+MARKED = "pruned, within its grace period"
 _SAID = {
     "prune": "pruned",
-    "mark": "pruned, within its grace period",
+    "mark": MARKED,
     "restore": "restored",
     "reclaim": "deleted, its grace period was over",
     "remove": "removed by hand",

@@ -1,0 +1,88 @@
+"""What pruning one run would do: a page and a table in the conditional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from dacapo_core.store.pruning.policy_words import policy_in_words, prune_command
+from dacapo_core.store.pruning.prune_plan import PrunePlan
+from dacapo_core.store.records.history import CheckpointHistory
+from dacapo_core.store.retention import RetentionPolicy
+from tasks.pages.checkpoint_ranges import in_rows
+from tasks.pages.run_pruning import RunPruning, figures
+from tasks.pages.wording import markdown_link, markdown_table, readable_bytes
+
+
+def rehearsal_page(
+    run: str,
+    history: Sequence[CheckpointHistory],
+    plan: PrunePlan,
+    policy: RetentionPolicy,
+    *,
+    store_url: str,
+    pruning_path: str,
+) -> str:
+    """The page as markdown: what would go and why, what would stay, and how to do it.
+
+    Args:
+        history: the checkpoints, as `planned` has them.
+        pruning_path: path of the page of what has become of the run's checkpoints.
+    """
+    would = "marked" if plan.grace is not None else "pruned"
+    said = figures([RunPruning(run, plan)])
+    parts = [
+        f"# Rehearsal: what pruning would do to {run}",
+        f"**{said[0].upper()}{said[1:]}.** Policy: {policy_in_words(policy)}. "
+        f"Store: `{store_url}`. What has been pruned so far: "
+        f"{markdown_link(f'checkpoints of {run}', pruning_path)}.",
+        f"## Would be {would}",
+        _table(history, set(plan.doomed), run),
+        "## Would be kept",
+        _table(history, set(plan.kept), run),
+        *(f"*{note}*" for note in plan.notes),
+        "## To do it",
+        f"`{prune_command(policy, run, store_url)}`, or the form of `prune/nightly` with this "
+        "policy and without `dry_run`.",
+    ]
+    return "\n\n".join(parts)
+
+
+def rehearsal_table(
+    history: Sequence[CheckpointHistory], plan: PrunePlan, now: datetime
+) -> list[dict[str, str]]:
+    """One row a checkpoint or range of them, newest iteration first, for a table artifact."""
+    would = "marked" if plan.grace is not None else "pruned"
+    rows = []
+    for fate, chosen in ((f"would be {would}", plan.doomed), ("would be kept", plan.kept)):
+        wanted = set(chosen)
+        ranges, _ = in_rows(each for each in history if each.iteration in wanted)
+        rows += [
+            (
+                each.last.iteration,
+                {
+                    "iteration": each.iterations,
+                    "would be": fate,
+                    "why": each.why,
+                    "size": readable_bytes(each.size),
+                    "scores": each.scores,
+                    "age": each.age(now),
+                },
+            )
+            for each in ranges
+        ]
+    return [row for _, row in sorted(rows, key=lambda found: -found[0])]
+
+
+def _table(history: Sequence[CheckpointHistory], chosen: set[int], run: str) -> str:
+    ranges, left_out = in_rows(each for each in history if each.iteration in chosen)
+    if not ranges:
+        return "None."
+    table = markdown_table(
+        ["iteration", "why", "score", "size"],
+        [
+            (each.iterations, each.why, each.score or "–", readable_bytes(each.size))
+            for each in ranges
+        ],
+    )
+    return f"{table}\n\n… and {left_out} older ones." if left_out else table
