@@ -8,6 +8,7 @@ from typing import Any
 
 from dacapo_core.store.records.scores import gathered_names, overall
 from tasks.pages.iterations import shown_iterations
+from tasks.pages.reasons import short_why
 from tasks.pages.run_pruning import UNTOUCHED, shown_reasons
 from tasks.pages.wording import readable_bytes, readable_moment, readable_score
 
@@ -56,7 +57,7 @@ def _pruned(payload: Mapping[str, Any]) -> str:
 
 def _restored(payload: Mapping[str, Any]) -> str:
     said = f"iteration {payload['iteration']} restored, {readable_bytes(payload.get('bytes'))}"
-    marked = "; ".join(payload.get("marked_for") or [])
+    marked = short_why(payload.get("marked_for") or [])
     return f"{said}; it had been marked: {marked}" if marked else said
 
 
