@@ -67,7 +67,13 @@ class Comparison:
             if name != MEAN
         ]
         lines = ["All runs are complete: nothing to do.", ""] if self.was_complete else []
-        lines += [*report.summary().splitlines()[:1], "", "Head", *rows, ""]
+        lines += [
+            *report.summary().splitlines()[:1],
+            "",
+            f"Head: {report.head_summary()}",
+            *rows,
+            "",
+        ]
         lines += ["Dice before the first step, on data it was not trained on", *scores, ""]
         return "\n".join([*lines, *self._learning()])
 

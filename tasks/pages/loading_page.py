@@ -25,8 +25,8 @@ def loading_page(run: str, report: LoadingReport) -> str:
         _head_table(report),
         "## Kept at initialisation",
         _initialised_table(report),
-        "## Left over in the checkpoint",
-        ", ".join(f"`{key}`" for key in list(report.left_over)[:MOST_ROWS]) or "Nothing.",
+        "## Not used",
+        _not_used(report),
         "The honest proof of a matched head is the score before the first step: iteration 0 in "
         "the run's report.",
     ]
@@ -36,7 +36,7 @@ def loading_page(run: str, report: LoadingReport) -> str:
 def _head_table(report: LoadingReport) -> str:
     if not report.head_rows:
         return "No head was recognised."
-    return markdown_table(
+    table = markdown_table(
         ["row", "channel", "from"],
         [
             (
@@ -47,6 +47,20 @@ def _head_table(report: LoadingReport) -> str:
             for row in report.head_rows
         ],
     )
+    summary = report.head_summary()
+    return f"{summary[0].upper()}{summary[1:]}.\n\n{table}"
+
+
+def _not_used(report: LoadingReport) -> str:
+    """Channels and tensors of the checkpoint that the model has no place for."""
+    tensors = [f"`{key}`" for key in report.left_over]
+    more = f" and {len(tensors) - MOST_ROWS} more" if len(tensors) > MOST_ROWS else ""
+    parts = []
+    if report.unused_labels:
+        parts.append(f"Channels of the checkpoint: {', '.join(report.unused_labels)}.")
+    if tensors:
+        parts.append(f"Tensors of the checkpoint: {', '.join(tensors[:MOST_ROWS])}{more}.")
+    return " ".join(parts) or "Nothing."
 
 
 def _initialised_table(report: LoadingReport) -> str:

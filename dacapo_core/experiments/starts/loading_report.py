@@ -107,14 +107,15 @@ class LoadingReport(BaseModel):
             + (f", {len(self.renamed)} under other names" if self.renamed else "")
         ]
         if self.head_rows:
-            lines.append(f"head: {self._head_summary()}")
+            lines.append(f"head: {self.head_summary()}")
         if self.reinitialised:
             lines.append("kept at initialisation: " + _shorten(list(self.reinitialised)))
         if self.left_over:
-            lines.append("left over in the checkpoint: " + _shorten(list(self.left_over)))
+            lines.append("tensors not used: " + _shorten(list(self.left_over)))
         return "\n".join(lines)
 
-    def _head_summary(self) -> str:
+    def head_summary(self) -> str:
+        """What became of the head's channels, and of the checkpoint's, in a line."""
         matched = [row for row in self.head_rows if row.source is not None]
         if all(row.label is None for row in self.head_rows):
             taken = "taken whole" if matched else "initialised anew"
@@ -153,7 +154,11 @@ class LoadingReport(BaseModel):
         for key, kept in self.reinitialised.items():
             source = "×".join(str(size) for size in kept.source_shape or ())
             rows.append(line("initialised", key, kept.shape, source, kept.reason))
-        rows += [line("left over", key, shape, key) for key, shape in self.left_over.items()]
+        rows += [
+            line("not used", f"channel {label}", None, "", "the model has no such channel")
+            for label in self.unused_labels
+        ]
+        rows += [line("not used", key, shape, key) for key, shape in self.left_over.items()]
         return rows
 
 

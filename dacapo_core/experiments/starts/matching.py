@@ -101,13 +101,13 @@ def judge(report: LoadingReport) -> None:
             f"{percentage(report.body_share_loaded)} of the model's body, the floor is "
             f"{report.floor:.0%}: it is of another architecture. Not filled: "
             f"{'; '.join(examples)}{' …' if len(missing) > 3 else ''}. "
-            f"Left over in it: {', '.join(list(report.left_over)[:3]) or 'nothing'}. Take the "
+            f"Not used of it: {', '.join(list(report.left_over)[:3]) or 'nothing'}. Take the "
             "architecture that the checkpoint was trained with, or lower `floor`"
         )
     if report.policy == "strict":
         faults = [f"{key} is initialised anew" for key in report.reinitialised]
         faults += [f"channel {label} is new" for label in report.new_labels]
-        faults += [f"{key} is left over" for key in report.left_over]
+        faults += [f"{key} is not used" for key in report.left_over]
         if faults:
             raise StartError(
                 f"policy 'strict' wants all of {report.run}/{report.criterion} and nothing else: "
