@@ -60,7 +60,7 @@ def deploy() -> None:
     from deployments.index_page import publish_index
     from deployments.parameters import refuse_unknown
     from deployments.work_pool import ensure_work_pool
-    from tasks.publishing import artifact_path
+    from tasks.page_versions import artifact_path
     from tasks.weights_store_block import WeightsStoreBlock
 
     ensure_work_pool()

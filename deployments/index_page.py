@@ -10,8 +10,8 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
+from tasks.page_versions import newest_version
 from tasks.pages.wording import markdown_table
-from tasks.publishing import newest_artifact
 from tasks.weights_store_block import WeightsStoreBlock
 
 KEY = "dacapo"
@@ -73,9 +73,9 @@ def publish_index(names: Sequence[str]) -> UUID:
     """
     with get_client(sync_client=True) as client:
         page = index_page({name: client.read_deployment_by_name(name).id for name in names})
-        if (known := newest_artifact(client, KEY)) is not None:
-            client.update_artifact(known, ArtifactUpdate(data=page))
-            return known
+        if (known := newest_version(client, KEY)) is not None:
+            client.update_artifact(known.id, ArtifactUpdate(data=page))
+            return known.id
         created = client.create_artifact(
             ArtifactCreate(key=KEY, type="markdown", data=page, description="Where everything is")
         )

@@ -72,6 +72,7 @@ def prune(
             "pruning-summary",
             pruning_summary(store_url(store), done, policy, pages, dry_run=dry_run, why_none=none),
             f"Pruning of {summary_line(done)}",
+            leads=True,
         )
     if failures := [f"{each.run}: {each.failure}" for each in done if each.failure]:
         raise PruningFailedError("; ".join(failures))

@@ -34,5 +34,8 @@ def publish_comparison(
         }
         results.append(RunResult(name, values, states[name], best, directions))
     publisher.table(
-        artifact_key("sweep", sweep), comparison_table(results), f"The runs of sweep {sweep}"
+        artifact_key("sweep", sweep),
+        comparison_table(results),
+        f"The runs of sweep {sweep}",
+        leads=True,
     )

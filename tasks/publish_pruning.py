@@ -42,8 +42,6 @@ def publish_pruning(
         artifact_key("pruning", run),
         pruning_page(run, history, store_url=store.basedir),
         f"Checkpoints of {run}: {readable_bytes(total_bytes(history, 'kept'))} kept",
-        # it holds the whole history, and pictures: a version for each interval would be waste
-        update=True,
     )
     return found
 

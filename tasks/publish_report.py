@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from math import isfinite
 
+from dacapo_core.store.records.scores import best_scores
 from tasks.live_runs import LiveRun, live_run
 from tasks.pages.run_report import RunReport, report_page
 from tasks.publishing import artifact_key, events_path, page_path, publisher
@@ -18,45 +19,40 @@ def publish_report(run: str) -> None:
 
     TensorBoard's event files, where they are wanted, get the same.
     """
-    from dacapo_core.store.records.scores import best_scores
-
     live = live_run(run)
-    scores = best_scores(live.store.scores(run))
-    pictures = _pictures(live)
     if live.event_files is not None:
-        live.event_files.update(live.run.training_stats, scores, pictures)
+        live.event_files.update(
+            live.run.training_stats, best_scores(live.store.scores(run)), _pictures(live)
+        )
     publisher.page(
         artifact_key("report", run),
-        report_page(read_report(live, scores, pictures)),
+        lambda: report_page(read_report(live)),
         f"Training of {run}",
-        update=True,
+        leads=True,
     )
 
 
-def read_report(
-    live: LiveRun,
-    scores: Mapping[int, Mapping[str, float]],
-    pictures: Mapping[tuple[int, str], bytes],
-) -> RunReport:
+def read_report(live: LiveRun) -> RunReport:
     """The report's values from the run in memory and its records in the store."""
     from dacapo_core.experiments.device import peak_memory
 
-    config, stats = live.run.config, live.run.training_stats
+    config, stats, store = live.run.config, live.run.training_stats, live.store.on_record()
     curves: dict[str, list[tuple[int, float]]] = {}
-    for iteration, by_name in sorted(scores.items()):
+    for iteration, by_name in sorted(best_scores(store.scores(live.name)).items()):
         for name, score in by_name.items():
             curves.setdefault(name, []).append((iteration, score))
     rate = stats.samples_per_second
     left = (config.num_iterations - live.run.iteration) * config.batch_size
     return RunReport(
         run=live.name,
-        store_url=live.store.basedir,
+        store_url=store.basedir,
         iteration=live.run.iteration,
         num_iterations=config.num_iterations,
         extended={each.at: each.planned for each in live.run.extensions},
         samples_per_second=rate,
         waiting_share=stats.waiting_share,
         seconds_left=left / rate if rate else None,
+        as_of=datetime.now(UTC),
         peak_memory=peak_memory(live.run.device),
         losses=[
             (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)
@@ -64,11 +60,11 @@ def read_report(
         scores=curves,
         best={
             f"{dataset}/{criterion}": (best.iteration, best.score)
-            for (dataset, criterion), best in live.store.best_records(live.name).items()
+            for (dataset, criterion), best in store.best_records(live.name).items()
         },
         pictures={
             f"{dataset} at iteration {iteration}": png
-            for (iteration, dataset), png in pictures.items()
+            for (iteration, dataset), png in _pictures(live).items()
         },
         links=_links(live),
     )
@@ -76,14 +72,15 @@ def read_report(
 
 def _pictures(live: LiveRun) -> dict[tuple[int, str], bytes]:
     """(iteration, dataset) → PNG, of the last validation that there are pictures of."""
-    kept = live.store.pictures(live.name)
+    store = live.store.on_record()
+    kept = store.pictures(live.name)
     newest = max((iteration for iteration, _ in kept), default=None)
     found = {}
     for iteration, dataset in kept:
         # a validator elsewhere may take it away meanwhile
         with suppress(FileNotFoundError):
             if iteration == newest:
-                found[iteration, dataset] = live.store.picture(live.name, iteration, dataset)
+                found[iteration, dataset] = store.picture(live.name, iteration, dataset)
     return found
 
 

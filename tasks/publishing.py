@@ -1,9 +1,10 @@
 """Artifacts for the Prefect UI: best effort, bounded in time and in number.
 
 Prefect's own ``create_*_artifact`` waits for its server, and a minute for one that is away. A page
-is not worth that: one thread of the process sends what the others publish, and they go on. Where
-the server is away it says so in one log line and asks again after a while. Of each page it keeps
-the newest only; the store keeps the truth, so the next page shows all that a missed one would have.
+is not worth that: one thread of the process makes and sends what the others publish, and they go
+on. Where the server is away it says so in one log line and asks again after a while. Of each page
+it keeps the newest only, and sends it every few seconds at most; the store keeps the truth, so the
+next page shows all that a missed one would have.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -23,20 +24,22 @@ from uuid import UUID
 
 from httpx import HTTPStatusError
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
+from tasks.page_versions import artifact_path, newest_version, put
+
 ATTEMPT_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
+# between two versions of a page: each is a write to the server's database
+SPACING_SECONDS = 10.0
 # an attempt bounds the wait for each part of an answer, this the whole
 STUCK_SECONDS = 20.0
 # what the server will not take the next time either
-REFUSALS = (404, 413, 422)
+REFUSALS = (413, 422)
 
 KEY_PATH = "/v2/artifacts/key/"
 KEY_LINK = re.compile(rf"(?<=\]\(){KEY_PATH}([a-z0-9-]+)(?=\))")
@@ -44,12 +47,17 @@ KEY_LINK = re.compile(rf"(?<=\]\(){KEY_PATH}([a-z0-9-]+)(?=\))")
 _Key = tuple[UUID, str]
 
 
+class _NotMadeError(RuntimeError):
+    """What a page is to show cannot be had."""
+
+
 @dataclass(frozen=True)
 class _Page:
     """What is to be sent; ``context`` is its publisher's: settings, flow run and task run."""
 
     artifact: ArtifactCreate
-    update: bool
+    content: Callable[[], str]
+    leads: bool
     context: Context
 
 
@@ -66,27 +74,38 @@ class Publisher:
         self._failed_attempt = -math.inf
         # a daemon: a server that does not answer keeps no process from ending
         self._thread = threading.Thread(target=self._send_all, name="publisher", daemon=True)
+        self._sent: dict[_Key, float] = {}
+        self._ending: UUID | None = None
         # the thread's alone
-        self._pages: dict[_Key, UUID] = {}
         self._client: SyncPrefectClient | None = None
         self._client_of: Settings | None = None
         self._settings: Settings | None = None
 
-    def table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> None:
-        """A new version of a table under ``key``, instead of one that has not been sent yet."""
-        self._publish(key, "table", json.dumps(list(rows)), description, update=False)
+    def table(
+        self, key: str, rows: Sequence[Mapping[str, str]], description: str, *, leads: bool = False
+    ) -> None:
+        """A table under ``key``, as `page` shows a page."""
+        self._publish(key, "table", lambda: json.dumps(list(rows)), description, leads=leads)
 
-    def page(self, key: str, markdown: str, description: str, *, update: bool = False) -> None:
-        """A markdown page under ``key``, instead of one that has not been sent yet.
+    def page(
+        self,
+        key: str,
+        content: str | Callable[[], str],
+        description: str,
+        *,
+        leads: bool = False,
+    ) -> None:
+        """A markdown page under ``key``, in the place of what the flow run showed there.
 
         Its links to other pages by their key lead to what is shown there when it is sent: the
         UI's page of a key has no more than a list of versions.
 
         Args:
-            update: within one flow run the page is changed in place, so that a page that is
-                published often does not grow the database.
+            content: the page, or what makes it when it is sent, in a thread of its own.
+            leads: it is the first of the flow run's pages in the UI.
         """
-        self._publish(key, "markdown", markdown, description, update=update)
+        made = (lambda: content) if isinstance(content, str) else content
+        self._publish(key, "markdown", made, description, leads=leads)
 
     @contextmanager
     def caught_up(self) -> Iterator[None]:
@@ -111,6 +130,7 @@ class Publisher:
         with self._changed:
             missed, were_missed = left(), self._away is not None
             asked = self._end_asked = self._next_attempt = time.monotonic()
+            self._ending = flow_run
             self._changed.notify_all()
             answered = True
             while answered and (before := left()) and self._failed_attempt < asked:
@@ -118,6 +138,7 @@ class Publisher:
                     lambda: left() < before or self._failed_attempt >= asked, STUCK_SECONDS
                 )
             done, error = missed - left(), self._away
+            self._ending = None
         if done < missed:
             get_logger(__name__).warning(
                 "at the end %d of %d missed pages published; the store has what they would show: "
@@ -129,20 +150,21 @@ class Publisher:
         elif missed and were_missed:
             get_logger(__name__).info("%d missed pages published at the end", done)
 
-    def _publish(self, key: str, kind: str, data: str, description: str, *, update: bool) -> None:
+    def _publish(
+        self, key: str, kind: str, content: Callable[[], str], description: str, *, leads: bool
+    ) -> None:
         task_run, flow_run = get_task_and_flow_run_ids()
         if flow_run is None:
             return
         artifact = ArtifactCreate(
             key=key,
             type=kind,
-            data=data,
             description=description,
             flow_run_id=flow_run,
             task_run_id=task_run,
         )
         with self._changed:
-            self._waiting[flow_run, key] = _Page(artifact, update, copy_context())
+            self._waiting[flow_run, key] = _Page(artifact, content, leads, copy_context())
             if self._thread.ident is None:
                 self._thread.start()
             self._changed.notify_all()
@@ -152,7 +174,7 @@ class Publisher:
             key, page = self._take()
             began = time.monotonic()
             try:
-                page.context.run(self._send, key, page)
+                page.context.run(self._send, page)
             except Exception as error:
                 self._failed(key, page, began, error)
             else:
@@ -161,57 +183,53 @@ class Publisher:
                     self._changed.notify_all()
 
     def _take(self) -> tuple[_Key, _Page]:
-        """The page that has waited longest, once there is one and the server may be asked."""
+        """The page that is due first, once there is one and the server may be asked."""
         with self._changed:
             while True:
-                pause = self._next_attempt - time.monotonic()
-                if self._waiting and pause <= 0:
-                    break
-                self._changed.wait(pause if self._waiting else None)
-            self._sending = next(iter(self._waiting))
-            return self._sending, self._waiting.pop(self._sending)
+                due = {key: self._due(key) for key in self._waiting}
+                first = min(due, key=lambda key: due[key], default=None)
+                pause = None if first is None else due[first] - time.monotonic()
+                if first is not None and pause is not None and pause <= 0:
+                    self._sending, self._sent[first] = first, time.monotonic()
+                    return first, self._waiting.pop(first)
+                self._changed.wait(pause)
+
+    def _due(self, key: _Key) -> float:
+        """When a page may be sent; of a flow run that waits for its end, at once."""
+        spaced = self._sent.get(key, -math.inf) + SPACING_SECONDS
+        return max(self._next_attempt, -math.inf if key[0] == self._ending else spaced)
 
     def _failed(self, key: _Key, page: _Page, began: float, error: Exception) -> None:
-        refused = isinstance(error, HTTPStatusError) and error.response.status_code in REFUSALS
+        refused = isinstance(error, _NotMadeError) or (
+            isinstance(error, HTTPStatusError) and error.response.status_code in REFUSALS
+        )
         with self._changed:
             known, self._sending = self._away is not None, None
-            if refused:
-                # it may be gone from the server: the next one is new
-                self._pages.pop(key, None)
-            else:
+            if not refused:
                 self._waiting.setdefault(key, page)
                 self._away, self._failed_attempt = error, began
                 # who waits for the end of a flow run is owed an attempt that began after that
                 pause = PAUSE_SECONDS if began >= self._end_asked else 0.0
                 self._next_attempt = time.monotonic() + pause
             self._changed.notify_all()
-        if refused:
+        if isinstance(error, _NotMadeError):
+            get_logger(__name__).warning("page %s not made: %s", key[1], error)
+        elif refused:
             get_logger(__name__).warning("page %s was refused by the server: %s", key[1], error)
         elif not known:
             get_logger(__name__).warning(
                 "page %s not published, next attempt in %.0f s: %s", key[1], PAUSE_SECONDS, error
             )
 
-    def _send(self, key: _Key, page: _Page) -> None:
-        known = self._pages.get(key) if page.update else None
+    def _send(self, page: _Page) -> None:
+        try:
+            data = page.content()
+        except Exception as error:
+            raise _NotMadeError(f"{type(error).__name__}: {error}") from error
         with self._one_attempt() as client:
-            artifact = page.artifact
-            if artifact.type == "markdown":
-                data = self._with_direct_links(client, key[0], str(artifact.data))
-                artifact = artifact.model_copy(update={"data": data})
-            if known is not None:
-                change = ArtifactUpdate(data=artifact.data, description=artifact.description)
-                client.update_artifact(known, change)
-                return
-            self._pages[key] = client.create_artifact(artifact).id
-
-    def _with_direct_links(self, client: SyncPrefectClient, flow_run: UUID, markdown: str) -> str:
-        def direct(link: re.Match[str]) -> str:
-            # an earlier process may have published it
-            id = self._pages.get((flow_run, link[1])) or newest_artifact(client, link[1])
-            return link[0] if id is None else artifact_path(id)
-
-        return KEY_LINK.sub(direct, markdown)
+            if page.artifact.type == "markdown":
+                data = _with_direct_links(client, data)
+            put(client, page.artifact.model_copy(update={"data": data}), leads=page.leads)
 
     @contextmanager
     def _one_attempt(self) -> Iterator[SyncPrefectClient]:
@@ -243,19 +261,12 @@ def artifact_key(page: str, run: str) -> str:
     return f"{page}-{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
 
 
-def newest_artifact(client: SyncPrefectClient, key: str) -> UUID | None:
-    """The newest version of a page or table that the server has; None if there is none."""
-    found = client.read_artifacts(
-        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
-        sort=ArtifactSort.CREATED_DESC,
-        limit=1,
-    )
-    return found[0].id if found else None
+def _with_direct_links(client: SyncPrefectClient, markdown: str) -> str:
+    def direct(link: re.Match[str]) -> str:
+        newest = newest_version(client, link[1])
+        return link[0] if newest is None else artifact_path(newest.id)
 
-
-def artifact_path(id: UUID) -> str:
-    """Where the UI shows one version of a page, with its content."""
-    return f"/v2/artifacts/artifact/{id}"
+    return KEY_LINK.sub(direct, markdown)
 
 
 def page_path(page: str, run: str) -> str:

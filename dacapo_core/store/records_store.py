@@ -53,6 +53,15 @@ class RecordsStore:
         self.filesystem = StoreFilesystem(basedir, storage_options)
         self.basedir = self.filesystem.basedir
 
+    def on_record(self) -> RecordsStore:
+        """This store as it is, for a reader that waits for no checkpoint in the making.
+
+        Nor does it take the error of one, which is for the one that stores.
+        """
+        reader = RecordsStore.__new__(RecordsStore)
+        reader.filesystem, reader.basedir = self.filesystem, self.basedir
+        return reader
+
     def _settle(self) -> None:
         """Called before checkpoints are looked at: let those in the making be seen."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from tasks.pages.drawing import MOST_POINTS, in_groups, line_chart, markdown_picture
 from tasks.pages.score_charts import score_charts
@@ -15,9 +16,9 @@ class RunReport:
     """What the page shows.
 
     ``extended`` says where it was given more iterations: how many were done → how many it was to
-    have before. ``waiting_share`` is 0 to 1; ``peak_memory`` is in bytes; ``losses`` are
-    (iteration, loss); ``scores`` and ``best`` are (iteration, score) by ``<dataset>/<criterion>``;
-    ``pictures`` are PNG by title.
+    have before. ``waiting_share`` is 0 to 1; ``seconds_left`` are those from ``as_of``;
+    ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` and ``best`` are
+    (iteration, score) by ``<dataset>/<criterion>``; ``pictures`` are PNG by title.
     """
 
     run: str
@@ -28,6 +29,7 @@ class RunReport:
     samples_per_second: float = 0.0
     waiting_share: float = 0.0
     seconds_left: float | None = None
+    as_of: datetime | None = None
     peak_memory: int | None = None
     losses: Sequence[tuple[int, float]] = ()
     scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
@@ -47,7 +49,7 @@ def report_page(report: RunReport) -> str:
     if report.peak_memory:
         facts.append(f"{readable_bytes(report.peak_memory)} of memory")
     if report.seconds_left and not done:
-        facts.append(f"about {readable_seconds(report.seconds_left)} left")
+        facts.append(_time_left(report.seconds_left, report.as_of))
     facts += [
         f"extended at iteration {at}, once planned to {planned}"
         for at, planned in report.extended.items()
@@ -75,6 +77,13 @@ def report_page(report: RunReport) -> str:
     if report.links:
         parts += ["## More", "\n".join(f"- [{text}]({url})" for text, url in report.links.items())]
     return "\n\n".join(parts)
+
+
+def _time_left(seconds: float, as_of: datetime | None) -> str:
+    left = f"about {readable_seconds(seconds)} left"
+    if as_of is None:
+        return left
+    return f"{left}, to end at about {as_of + timedelta(seconds=seconds):%Y-%m-%d %H:%M} UTC"
 
 
 def thinned(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -14,11 +15,17 @@ import pytest
 from prefect import flow, task
 from prefect.artifacts import Artifact as NewestArtifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
+from flows.private_prefect import send_what_is_queued
 from tasks import publishing
 from tasks.events import emit_checkpoint_event
 from tasks.publishing import ATTEMPT_SECONDS, Publisher, artifact_key
@@ -75,27 +82,82 @@ def published(key: str) -> list[Artifact]:
         return client.read_artifacts(artifact_filter=wanted)
 
 
-def texts(key: str) -> list[object]:
-    return sorted(each.data for each in published(key))
+def texts(key: str) -> list[str]:
+    """What the versions of a page say, without as of when."""
+    return sorted(re.sub(r"As of .* UTC\.\n\n", "", str(each.data)) for each in published(key))
 
 
 @pytest.mark.slow
 @pytest.mark.prefect
-def test_versions_of_a_table_are_kept_and_a_page_is_changed_in_place(prefect_server: str) -> None:
+def test_a_flow_run_has_one_card_a_page_the_one_that_leads_first_and_makes_no_events(
+    prefect_server: str,
+) -> None:
+    cards: list[Artifact] = []
+
     @flow
     def publish_twice() -> None:
-        publisher = Publisher()
+        _, flow_run = get_task_and_flow_run_ids()
         for number in ("1", "2"):
+            # another process, as after a crash
+            publisher = Publisher()
             with publisher.caught_up():
                 publisher.table("history", [{"iteration": number}], "a table")
-                publisher.page("report", f"page {number}", "a page", update=True)
+                for key in ("checkpoints", "start"):
+                    publisher.page(key, f"page {number}", "a page")
+                publisher.page("report", f"page {number}", "a page", leads=True)
+        wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+        with get_client(sync_client=True) as client:
+            # the order of the tab Artifacts
+            cards.extend(client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.ID_DESC))
 
     publish_twice()
-    assert texts("history") == ['[{"iteration": "1"}]', '[{"iteration": "2"}]']
+    assert cards[0].key == "report"
+    assert sorted(str(card.key) for card in cards) == ["checkpoints", "history", "report", "start"]
+    assert texts("history") == ['[{"iteration": "2"}]']
     assert texts("report") == ["page 2"]
     latest = NewestArtifact.get("report")
     assert latest is not None
-    assert latest.data == "page 2"
+    assert str(latest.data).endswith("page 2")
+    send_what_is_queued()
+    with get_client(sync_client=True) as client:
+        found = client.request(
+            "POST", "/events/filter", json={"filter": {"event": {"prefix": ["prefect.artifact."]}}}
+        )
+    assert found.json()["events"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_page_links_to_the_one_of_a_later_flow_run_and_the_one_that_is_shown_last_to_none(
+    prefect_server: str,
+) -> None:
+    @flow
+    def publish_later(publisher: Publisher) -> None:
+        with publisher.caught_up():
+            publisher.page("ageing", "# later", "a page")
+
+    @flow
+    def publish() -> None:
+        publisher = Publisher()
+        with publisher.caught_up():
+            publisher.page("ageing", "# first", "a page")
+        publish_later(publisher)
+        (first,) = (page for page in published("ageing") if "# first" in str(page.data))
+        (later,) = (page for page in published("ageing") if "# later" in str(page.data))
+        link = "**Replaced** since by [a later page](/v2/artifacts/artifact/{})"
+        assert link.format(later.id) in str(first.data)
+        assert "Replaced" not in str(later.data)
+        assert re.search(r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", str(first.data))
+        with publisher.caught_up():
+            publisher.page("ageing", "# first, again", "a page")
+            publisher.page("links", "[page](/v2/artifacts/key/ageing)", "a page")
+        by_id = {page.id: str(page.data) for page in published("ageing")}
+        assert len(by_id) == 2
+        assert link.format(first.id) in by_id[later.id]
+        assert "Replaced" not in by_id[first.id]
+        assert str(first.id) in texts("links")[0]
+
+    publish()
 
 
 @pytest.mark.slow
@@ -107,7 +169,7 @@ def test_links_to_other_pages_lead_to_their_content(prefect_server: str) -> None
     @flow
     def publish() -> None:
         with publisher.caught_up():
-            publisher.page("linked", "page", "a page", update=True)
+            publisher.page("linked", "page", "a page")
             publisher.page("linking", f"{link} [none](/v2/artifacts/key/nothing)", "a page")
 
     @flow
@@ -204,12 +266,12 @@ def test_what_was_missed_while_the_server_was_away_is_published_at_the_end(
         publisher = Publisher()
         with publisher.caught_up():
             with publisher.caught_up():
-                publisher.page(key, "page 1", "a page", update=True)
+                publisher.page(key, "page 1", "a page")
             with temporary_settings({PREFECT_API_URL: absent_server}):
-                publisher.page(key, "page 2", "a page", update=True)
+                publisher.page(key, "page 2", "a page")
             wait_for("the attempt", 30, lambda: "not published" in caplog.text)
             # back, and not asked again for a minute
-            publisher.page(key, "page 3", "a page", update=True)
+            publisher.page(key, "page 3", "a page")
             for row in "12":
                 publisher.table(f"{key}-table", [{"row": row}], "a table")
             if fails:
@@ -250,27 +312,62 @@ def test_a_server_that_is_back_is_asked_again_during_the_run(
 
 @pytest.mark.slow
 @pytest.mark.prefect
-def test_a_page_that_is_refused_holds_no_other_up(
+def test_a_page_that_cannot_be_made_holds_no_other_up(
     prefect_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def unreadable() -> str:
+        raise FileNotFoundError("no run 'x'")
+
     @flow
-    def publish_one_that_is_gone() -> None:
+    def publish_another() -> None:
         publisher = Publisher()
         with publisher.caught_up():
-            publisher.page("gone", "page 1", "a page", update=True)
+            publisher.page("unreadable", unreadable, "a page")
+            publisher.page("another", lambda: "page", "a page")
+
+    with caplog.at_level(logging.WARNING):
+        publish_another()
+    assert texts("another") == ["page"]
+    assert "page unreadable not made: FileNotFoundError: no run 'x'" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_page_that_a_person_deleted_comes_back(prefect_server: str) -> None:
+    @flow
+    def publish() -> None:
+        publisher = Publisher()
+        with publisher.caught_up():
+            publisher.page("gone", "page 1", "a page")
         with get_client(sync_client=True) as client:
             client.delete_artifact(published("gone")[0].id)
         with publisher.caught_up():
-            publisher.page("gone", "page 2", "a page", update=True)
-            publisher.page("another", "page", "a page", update=True)
-        assert texts("another") == ["page"]
-        with publisher.caught_up():
-            publisher.page("gone", "page 3", "a page", update=True)
-        assert texts("gone") == ["page 3"]
+            publisher.page("gone", "page 2", "a page")
 
-    with caplog.at_level(logging.WARNING):
-        publish_one_that_is_gone()
-    assert caplog.text.count("page gone was refused") == 1
+    publish()
+    assert texts("gone") == ["page 2"]
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_page_that_changes_often_is_sent_every_few_seconds(
+    prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    @flow
+    def publish_often() -> None:
+        publisher = Publisher()
+        with publisher.caught_up():
+            publisher.page("often", "page", "a page")
+            wait_for("the first", 30, lambda: texts("often"))
+            for number in range(100):
+                publisher.page("often", lambda number=number: f"{made.append(number)}", "a page")  # type: ignore[misc]
+            time.sleep(0.3)
+            assert made == []
+        assert made == [99]
+
+    publish_often()
 
 
 @pytest.mark.slow

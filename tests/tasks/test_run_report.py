@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from datetime import UTC, datetime
 
 from tasks.pages.run_report import RunReport, report_page
 
@@ -19,6 +20,7 @@ def test_it_shows_progress_memory_and_the_last_slice() -> None:
             samples_per_second=2.5,
             waiting_share=0.07,
             seconds_left=93,
+            as_of=datetime(2026, 3, 1, 12, tzinfo=UTC),
             peak_memory=1_500_000_000,
             extended={20: 50},
             pictures={"held_out at iteration 20": picture},
@@ -26,7 +28,7 @@ def test_it_shows_progress_memory_and_the_last_slice() -> None:
     )
     assert "iteration 25 of 100** (25% done) · 2.50 samples/s · 7% of the time waiting" in page
     assert "waiting for data · 1.5 GB of memory" in page
-    assert "about 1 min 33 s left" in page
+    assert "about 1 min 33 s left, to end at about 2026-03-01 12:01 UTC" in page
     assert "extended at iteration 20, once planned to 50" in page
     assert "## held_out at iteration 20" in page
     assert f"data:image/png;base64,{b64encode(picture).decode()}" in page
