@@ -23,6 +23,7 @@ EVENTS = {
     "rehearsed": "what a dry run would have let go of; nothing was touched",
 }
 PAGES = {
+    "store": "all runs: where each is, what needs attention, disk use",
     "report-": "a run: progress, scores, losses, the last validation slice",
     "pruning-": "a run: each checkpoint kept or pruned, and why; disk use",
     "pruning-table-": "the same as a table that can be searched",

@@ -24,6 +24,7 @@ from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
 from tasks.stores import store_url
 from tasks.train_until import train_until
+from tasks.training_notes import note_training, noted_end
 from tasks.validate import validate
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ def training_loop(
     with (
         publisher.caught_up(),
         live(run.name, run.num_iterations, url, owner=who()) as current,
+        noted_end(current),
     ):
         beginning = begin(run)
+        note_training(current)
         at = beginning.iteration
         if at == 0 and run.start_config is not None:
             initialize_weights(run.name)

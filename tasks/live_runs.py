@@ -37,6 +37,8 @@ class LiveRun:
         stretch: the iterations since the last checkpoint.
         event_files: TensorBoard's, where they are wanted.
         requests: for validations elsewhere, once there are any.
+        noted: when it was last said where the run is, on the clock of ``time.monotonic``.
+        ended: how it ended before it was complete.
     """
 
     name: str
@@ -50,6 +52,8 @@ class LiveRun:
     start_pinned: bool = False
     event_files: EventFiles | None = None
     requests: ValidationRequests | None = None
+    noted: float | None = None
+    ended: str | None = None
 
     @property
     def run(self) -> Run:

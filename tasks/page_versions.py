@@ -41,13 +41,16 @@ def newest_version(
     return found[0] if found else None
 
 
-def put(client: SyncPrefectClient, page: ArtifactCreate, *, leads: bool) -> None:
+def put(client: SyncPrefectClient, page: ArtifactCreate, *, leads: bool) -> UUID:
     """Show a page, in the place of what its flow run showed under its key.
 
     What another flow run shows there is given a link to it.
 
     Args:
         leads: it is the first of its flow run's pages in the UI.
+
+    Returns:
+        its id.
     """
     if page.type == "markdown":
         page = page.model_copy(update={"data": as_of(str(page.data), datetime.now(UTC))})
@@ -62,9 +65,10 @@ def put(client: SyncPrefectClient, page: ArtifactCreate, *, leads: bool) -> None
         notice = replaced(str(newest.data), artifact_path(id))
         if notice is not None:
             _change(client, newest.id, data=notice)
-    if mine is not None:
+    if newest is not None:
         # last, so that it is the one that was changed last
         _change(client, id, data=page.data, description=page.description)
+    return id
 
 
 def _create(client: SyncPrefectClient, page: ArtifactCreate, *, leads: bool) -> UUID:

@@ -11,6 +11,7 @@ from tasks.pages.pruning_page import pruning_page, pruning_table
 from tasks.pages.pruning_rehearsal import rehearsal_page, rehearsal_table
 from tasks.pages.run_pruning import UNTOUCHED, RunPruning, figures
 from tasks.pages.wording import readable_bytes
+from tasks.publish_store import publish_store
 from tasks.publishing import artifact_key, page_path, publisher
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def publish_pruning(
         pruning_page(run, history, store_url=store.basedir),
         f"Checkpoints of {run}: {readable_bytes(total_bytes(history, 'kept'))} kept",
     )
+    publish_store(run, store)
     return found
 
 
@@ -67,5 +69,4 @@ def publish_rehearsal(
             pruning_path=page_path("pruning", run),
         ),
         f"Pruning of {run}: {figures([RunPruning(run, plan)])}",
-        update=True,
     )

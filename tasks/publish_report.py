@@ -24,10 +24,15 @@ def publish_report(run: str) -> None:
         live.event_files.update(
             live.run.training_stats, best_scores(live.store.scores(run)), _pictures(live)
         )
+    show_report(live)
+
+
+def show_report(live: LiveRun) -> None:
+    """The page as the run is when it is sent."""
     publisher.page(
-        artifact_key("report", run),
+        artifact_key("report", live.name),
         lambda: report_page(read_report(live)),
-        f"Training of {run}",
+        f"Training of {live.name}",
         leads=True,
     )
 
@@ -53,6 +58,7 @@ def read_report(live: LiveRun) -> RunReport:
         waiting_share=stats.waiting_share,
         seconds_left=left / rate if rate else None,
         as_of=datetime.now(UTC),
+        ended=live.ended,
         peak_memory=peak_memory(live.run.device),
         losses=[
             (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)

@@ -34,10 +34,13 @@ from tasks.page_versions import artifact_path, newest_version, put
 
 ATTEMPT_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
+# where it answers that it is busy, as with SQLite
+BUSY_SECONDS = 5.0
 # between two versions of a page: each is a write to the server's database
 SPACING_SECONDS = 10.0
 # an attempt bounds the wait for each part of an answer, this the whole
 STUCK_SECONDS = 20.0
+HURRIED_SECONDS = 2.0
 # what the server will not take the next time either
 REFUSALS = (413, 422)
 
@@ -76,6 +79,7 @@ class Publisher:
         self._thread = threading.Thread(target=self._send_all, name="publisher", daemon=True)
         self._sent: dict[_Key, float] = {}
         self._ending: UUID | None = None
+        self._addresses: dict[str, UUID] = {}
         # the thread's alone
         self._client: SyncPrefectClient | None = None
         self._client_of: Settings | None = None
@@ -94,6 +98,7 @@ class Publisher:
         description: str,
         *,
         leads: bool = False,
+        shared: bool = False,
     ) -> None:
         """A markdown page under ``key``, in the place of what the flow run showed there.
 
@@ -103,9 +108,15 @@ class Publisher:
         Args:
             content: the page, or what makes it when it is sent, in a thread of its own.
             leads: it is the first of the flow run's pages in the UI.
+            shared: it is no flow run's, but one for all of them, and its links stay as they are.
         """
         made = (lambda: content) if isinstance(content, str) else content
-        self._publish(key, "markdown", made, description, leads=leads)
+        self._publish(key, "markdown", made, description, leads=leads, shared=shared)
+
+    def address(self, key: str) -> str | None:
+        """Where the UI shows a page that this process has sent; None before that."""
+        id = self._addresses.get(key)
+        return None if id is None else artifact_path(id)
 
     @contextmanager
     def caught_up(self) -> Iterator[None]:
@@ -116,11 +127,15 @@ class Publisher:
         try:
             yield
         except Exception:
-            self._catch_up()
+            self._catch_up(STUCK_SECONDS)
             raise
-        self._catch_up()
+        except BaseException:
+            # asked to end, it has other things to do
+            self._catch_up(HURRIED_SECONDS)
+            raise
+        self._catch_up(STUCK_SECONDS)
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, seconds: float) -> None:
         _, flow_run = get_task_and_flow_run_ids()
 
         def left() -> int:
@@ -135,7 +150,7 @@ class Publisher:
             answered = True
             while answered and (before := left()) and self._failed_attempt < asked:
                 answered = self._changed.wait_for(
-                    lambda: left() < before or self._failed_attempt >= asked, STUCK_SECONDS
+                    lambda: left() < before or self._failed_attempt >= asked, seconds
                 )
             done, error = missed - left(), self._away
             self._ending = None
@@ -145,13 +160,20 @@ class Publisher:
                 "%s",
                 done,
                 missed,
-                error or f"no answer for {STUCK_SECONDS:.0f} s",
+                error or f"no answer for {seconds:.0f} s",
             )
         elif missed and were_missed:
             get_logger(__name__).info("%d missed pages published at the end", done)
 
     def _publish(
-        self, key: str, kind: str, content: Callable[[], str], description: str, *, leads: bool
+        self,
+        key: str,
+        kind: str,
+        content: Callable[[], str],
+        description: str,
+        *,
+        leads: bool,
+        shared: bool = False,
     ) -> None:
         task_run, flow_run = get_task_and_flow_run_ids()
         if flow_run is None:
@@ -160,8 +182,8 @@ class Publisher:
             key=key,
             type=kind,
             description=description,
-            flow_run_id=flow_run,
-            task_run_id=task_run,
+            flow_run_id=None if shared else flow_run,
+            task_run_id=None if shared else task_run,
         )
         with self._changed:
             self._waiting[flow_run, key] = _Page(artifact, content, leads, copy_context())
@@ -209,7 +231,7 @@ class Publisher:
                 self._waiting.setdefault(key, page)
                 self._away, self._failed_attempt = error, began
                 # who waits for the end of a flow run is owed an attempt that began after that
-                pause = PAUSE_SECONDS if began >= self._end_asked else 0.0
+                pause = _pause_after(error) if began >= self._end_asked else 0.0
                 self._next_attempt = time.monotonic() + pause
             self._changed.notify_all()
         if isinstance(error, _NotMadeError):
@@ -218,7 +240,10 @@ class Publisher:
             get_logger(__name__).warning("page %s was refused by the server: %s", key[1], error)
         elif not known:
             get_logger(__name__).warning(
-                "page %s not published, next attempt in %.0f s: %s", key[1], PAUSE_SECONDS, error
+                "page %s not published, next attempt in %.0f s: %s",
+                key[1],
+                _pause_after(error),
+                error,
             )
 
     def _send(self, page: _Page) -> None:
@@ -227,9 +252,11 @@ class Publisher:
         except Exception as error:
             raise _NotMadeError(f"{type(error).__name__}: {error}") from error
         with self._one_attempt() as client:
-            if page.artifact.type == "markdown":
+            artifact = page.artifact
+            if artifact.type == "markdown" and artifact.flow_run_id is not None:
                 data = _with_direct_links(client, data)
-            put(client, page.artifact.model_copy(update={"data": data}), leads=page.leads)
+            id = put(client, artifact.model_copy(update={"data": data}), leads=page.leads)
+            self._addresses[str(artifact.key)] = id
 
     @contextmanager
     def _one_attempt(self) -> Iterator[SyncPrefectClient]:
@@ -259,6 +286,11 @@ def artifact_key(page: str, run: str) -> str:
     if plain == run:
         return f"{page}-{plain}"
     return f"{page}-{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
+
+
+def _pause_after(error: Exception) -> float:
+    busy = isinstance(error, HTTPStatusError) and error.response.status_code == 503
+    return BUSY_SECONDS if busy else PAUSE_SECONDS
 
 
 def _with_direct_links(client: SyncPrefectClient, markdown: str) -> str:

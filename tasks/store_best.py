@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.events import emit_checkpoint_event
+from tasks.publish_store import publish_store
 from tasks.step import step
 from tasks.stores import open_store, place_of
 
@@ -32,4 +33,5 @@ def store_best(run: str, store: str | None = None, judged: int | None = None) ->
         emit_checkpoint_event(
             "best", run, iteration=iteration, best_for=best_for, store=place_of(opened)
         )
+    publish_store(run, opened)
     return moved

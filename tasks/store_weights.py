@@ -10,6 +10,7 @@ from tasks.live_runs import live_run
 from tasks.start_pins import release_start
 from tasks.step import step
 from tasks.stores import place_of
+from tasks.training_notes import note_training
 
 
 @step("store {run} {iteration}")
@@ -26,6 +27,7 @@ def store_weights(run: str, iteration: int) -> None:
     live.store.store_weights(live.run, iteration, wait=False)
     if live.stretch is not None:
         live.store.store_training_stats(run, iteration, live.stretch.record())
+    note_training(live)
 
 
 @step("settle {run} {iteration}")

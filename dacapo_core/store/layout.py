@@ -198,6 +198,11 @@ def start_report_path(run: str) -> str:
     return f"{run}/records/start.json"
 
 
+def overview_path(run: str) -> str:
+    """The run in a few figures, for a page of many."""
+    return f"{run}/records/overview.json"
+
+
 def checkpoint_records_folder(run: str) -> str:
     return f"{run}/records/checkpoints"
 

@@ -5,7 +5,7 @@ Needs no torch, so that a command line or a monitor starts fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from dacapo_core.store.records import (
     iteration_notes,
     picture_records,
     run_facts,
+    run_overview,
     run_records,
     scores_records,
     training_records,
 )
 from dacapo_core.store.records.iteration_notes import Pin
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
+from dacapo_core.store.records.run_overview import RunOverview
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord
 from dacapo_core.store.run_listing import list_runs
 
@@ -122,6 +124,25 @@ class RecordsStore:
     def start_report(self, run: str) -> dict[str, Any] | None:
         """The loading report of where a run began; None when it began from scratch."""
         return run_records.read_start_report(self.filesystem, run)
+
+    def store_overview(self, run: str, overview: RunOverview) -> None:
+        """Keep a run's overview in place of the one before."""
+        run_overview.write_overview(self.filesystem, run, overview)
+
+    def overviews(self, runs: Sequence[str] | None = None) -> dict[str, RunOverview | None]:
+        """Run → its overview, of these or of all runs; None where there is none yet.
+
+        One small read a run, however many checkpoints it has.
+        """
+        if runs is not None:
+            return run_overview.read_overviews(self.filesystem, runs)
+        folders = filter(layout.is_run_name, sorted(self.filesystem.list_folders()))
+        found = run_overview.read_overviews(self.filesystem, list(folders))
+        if all(found.values()):
+            return found
+        # folders are asked whether they are runs only where something does not say so
+        others = set(self.runs())
+        return {run: each for run, each in found.items() if each or run in others}
 
     def store_training_stats(self, run: str, iteration: int, stats: Mapping[str, Any]) -> None:
         """Keep the statistics of a stretch of training that ended with an iteration."""

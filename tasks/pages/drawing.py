@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
 from math import isfinite
@@ -16,9 +17,13 @@ T = TypeVar("T")
 
 WIDTH, MARGIN, HEADROOM = 760, 54, 22
 MOST_DOTS, MOST_BOXES, MOST_POINTS = 60, 370, 400
+LABEL_HEIGHT, LETTER_WIDTH, MOST_LABEL_WIDTH = 14, 7.0, 220
 FATE_COLOURS = {"kept": "#2563eb", "marked": "#d97706", "pruned": "#cbd5e1"}
-LINE_COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2")
-INK, PALE = "#1e293b", "#e2e8f0"
+LINE_COLOURS = (
+    *("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#dc2626"),
+    *("#4f46e5", "#b45309", "#0d9488", "#c026d3", "#854d0e", "#0369a1", "#be123c", "#15803d"),
+)
+INK, PALE, PRUNED = "#1e293b", "#e2e8f0", "#64748b"
 
 
 def markdown_picture(title: str, picture: bytes, kind: str = "svg+xml") -> str:
@@ -65,89 +70,125 @@ def fate_strip(history: Sequence[CheckpointHistory]) -> bytes:
     return _svg(108, shapes)
 
 
-def line_chart(
-    curves: Mapping[str, Sequence[tuple[float, float]]],
-    x_title: str,
-    marks: Mapping[str, float] | None = None,
-    extended: Collection[float] = (),
-) -> bytes:
-    """One line a name over a common, whole-numbered x; ``marks`` names the x of a line's star.
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart: (x, y) in order of x, labelled at its end.
+
+    ``star`` is the x of the point to mark; ``dashes`` is SVG's pattern.
+    """
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    colour: str
+    star: float | None = None
+    dashes: str = ""
+
+
+def line_chart(lines: Sequence[Line], x_title: str, extended: Collection[float] = ()) -> bytes:
+    """Lines over a common, whole-numbered x, each with its label at its end.
 
     A dashed line stands at each x where the run was ``extended``, if curves go on beyond it.
     Values that are not finite are left out.
     """
-    curves = {name: [each for each in curve if isfinite(each[1])] for name, curve in curves.items()}
-    points = [point for curve in curves.values() for point in curve]
-    if not points:
+    lines = [
+        replace(line, points=[each for each in line.points if isfinite(each[1])]) for line in lines
+    ]
+    lines = [line for line in lines if line.points]
+    if not lines:
         return _svg(30, [_text(10, 20, "nothing to draw yet")])
-    x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
-    y_ticks = _round_numbers(min(y for _, y in points), max(y for _, y in points))
-    frame = _Frame(x_low, x_high, y_ticks[0], y_ticks[-1])
+    xs = [x for line in lines for x, _ in line.points]
+    ys = [y for line in lines for _, y in line.points]
+    y_ticks = _round_numbers(min(ys), max(ys))
+    frame = _Frame((min(xs), max(xs)), (y_ticks[0], y_ticks[-1]), [line.label for line in lines])
     shapes = frame.axes(
-        [(x, f"{x:.0f}") for x in _round_numbers(x_low, x_high, 8, integer=True)],
+        [(x, f"{x:.0f}") for x in _round_numbers(min(xs), max(xs), 8, integer=True)],
         [(y, f"{y:g}") for y in y_ticks],
     )
-    for x in (x for x in extended if x_low <= x < x_high):
+    for x in (x for x in extended if min(xs) <= x < max(xs)):
         left, top = frame.place(x, y_ticks[-1])
         shapes.append(
             f'<line x1="{left}" y1="{top}" x2="{left}" y2="{frame.height}" stroke="{INK}" '
             'stroke-dasharray="4 4"/>'
         )
         shapes.append(_text(left + 4, top + 10, "extended", size=11))
-    for index, (name, curve) in enumerate(curves.items()):
-        colour = LINE_COLOURS[index % len(LINE_COLOURS)]
-        shapes.append(_polyline([frame.place(x, y) for x, y in curve], colour))
-        if len(curve) <= MOST_DOTS:
-            shapes += [_dot(*frame.place(x, y), colour) for x, y in curve]
-        mark = (marks or {}).get(name)
-        for x, y in curve:
-            if x == mark:
+    for line in lines:
+        placed = [frame.place(x, y) for x, y in line.points]
+        shapes.append(_polyline(placed, line.colour, line.dashes))
+        if len(placed) <= MOST_DOTS:
+            shapes += [_dot(*spot, line.colour) for spot in placed]
+        for x, y in line.points:
+            if x == line.star:
                 left, top = frame.place(x, y)
-                shapes.append(_text(left, top - 6, "★", "middle", size=16))
-        shapes.append(_dot(MARGIN + 6, frame.height + 38 + 16 * index, colour))
-        shapes.append(_text(MARGIN + 16, frame.height + 42 + 16 * index, name))
-    shapes.append(_text(WIDTH - 10, frame.height + 30, x_title, "end"))
-    return _svg(frame.height + 46 + 16 * len(curves), shapes)
-
-
-def disk_use_chart(levels: Sequence[tuple[datetime, int]]) -> bytes:
-    """Bytes on disk as steps over the time since the first checkpoint; of many, the highest."""
-    if not levels:
-        return _svg(30, [_text(10, 20, "sizes are not on record")])
-    start = levels[0][0]
-    *before_now, now = levels
-    peaks = in_groups(before_now, MOST_POINTS)
-    levels = [*(max(group, key=lambda level: level[1]) for group in peaks), now]
-    seconds = [(moment - start).total_seconds() for moment, _ in levels]
-    unit = next((unit for unit in (86_400, 3600, 60) if seconds[-1] >= 2 * unit), 1)
-    y_ticks = _round_numbers(0.0, float(max(size for _, size in levels)), integer=True)
-    frame = _Frame(0.0, seconds[-1], 0.0, y_ticks[-1])
-    steps: list[tuple[float, float]] = []
-    before = 0
-    for second, (_, size) in zip(seconds, levels, strict=True):
-        steps += [frame.place(second, before), frame.place(second, size)]
-        before = size
-    shapes = frame.axes(
-        [
-            (x * unit, readable_seconds(x * unit))
-            for x in _round_numbers(0.0, seconds[-1] / unit, 5, integer=True)
-        ],
-        [(y, readable_bytes(round(y))) for y in y_ticks],
-    )
-    shapes.append(_polyline(steps, LINE_COLOURS[0]))
+                shapes.append(_text(left, top - 6, "★", "middle", size=16, colour=line.colour))
+    shapes += frame.labels([(line.label, line.points[-1], line.colour) for line in lines])
+    shapes.append(_text(frame.right, frame.height + 30, x_title, "end"))
     return _svg(frame.height + 40, shapes)
 
 
-class _Frame:
-    """Where values are placed inside a chart."""
+def disk_use_chart(
+    levels: Sequence[tuple[datetime, int]],
+    without_pruning: Sequence[tuple[datetime, int]] = (),
+) -> bytes:
+    """Bytes on disk as steps over the time since the first checkpoint; of many, the highest.
 
-    def __init__(self, x_low: float, x_high: float, y_low: float, y_high: float) -> None:
-        self.x_low, self.x_span = x_low, (x_high - x_low) or 1.0
-        self.y_low, self.y_span = y_low, (y_high - y_low) or 1.0
-        self.height = 200
+    Args:
+        without_pruning: what they would be had nothing been pruned, as a second line.
+    """
+    if not levels:
+        return _svg(30, [_text(10, 20, "sizes are not on record")])
+    lines = [("on disk", levels, LINE_COLOURS[0], "")]
+    if without_pruning:
+        lines.append(("without pruning", without_pruning, PRUNED, "5 4"))
+    start = min(line[0][0] for _, line, _, _ in lines)
+    seconds = max((line[-1][0] - start).total_seconds() for _, line, _, _ in lines)
+    highest = max(size for _, line, _, _ in lines for _, size in line)
+    unit = next((unit for unit in (86_400, 3600, 60) if seconds >= 2 * unit), 1)
+    y_ticks = _round_numbers(0.0, float(highest), integer=True)
+    labels = [label for label, _, _, _ in lines] if without_pruning else []
+    frame = _Frame((0.0, seconds), (0.0, y_ticks[-1]), labels)
+    shapes = frame.axes(
+        [
+            (x * unit, readable_seconds(x * unit))
+            for x in _round_numbers(0.0, seconds / unit, 5, integer=True)
+        ],
+        [(y, readable_bytes(round(y))) for y in y_ticks],
+    )
+    ends = []
+    for label, line, colour, dashes in lines:
+        steps: list[tuple[float, float]] = []
+        before = 0
+        for moment, size in _peaks(line):
+            second = (moment - start).total_seconds()
+            steps += [frame.place(second, before), frame.place(second, size)]
+            before = size
+        shapes.append(_polyline(steps, colour, dashes))
+        ends.append((label, ((line[-1][0] - start).total_seconds(), float(before)), colour))
+    if labels:
+        shapes += frame.labels(ends)
+    return _svg(frame.height + 40, shapes)
+
+
+def _peaks(levels: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
+    """Of many, the highest of each few, and the last."""
+    *before_now, now = levels
+    groups = in_groups(before_now, MOST_POINTS)
+    return [*(max(group, key=lambda level: level[1]) for group in groups), now]
+
+
+class _Frame:
+    """Where values are placed inside a chart, with room for labels at the ends of its lines."""
+
+    def __init__(
+        self, xs: tuple[float, float], ys: tuple[float, float], labels: Sequence[str]
+    ) -> None:
+        self.x_low, self.x_span = xs[0], (xs[1] - xs[0]) or 1.0
+        self.y_low, self.y_span = ys[0], (ys[1] - ys[0]) or 1.0
+        self.height = max(200, HEADROOM + LABEL_HEIGHT * len(labels))
+        widest = max((len(label) for label in labels), default=0)
+        self.right = WIDTH - 20 - min(MOST_LABEL_WIDTH, round(LETTER_WIDTH * widest))
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        across = MARGIN + (x - self.x_low) / self.x_span * (WIDTH - MARGIN - 20)
+        across = MARGIN + (x - self.x_low) / self.x_span * (self.right - MARGIN)
         down = HEADROOM + (1 - (y - self.y_low) / self.y_span) * (self.height - HEADROOM)
         return round(across, 1), round(down, 1)
 
@@ -159,7 +200,7 @@ class _Frame:
         for y, label in y_ticks:
             top = self.place(self.x_low, y)[1]
             shapes.append(
-                f'<line x1="{MARGIN}" x2="{WIDTH - 20}" y1="{top}" y2="{top}" stroke="{PALE}"/>'
+                f'<line x1="{MARGIN}" x2="{self.right}" y1="{top}" y2="{top}" stroke="{PALE}"/>'
             )
             shapes.append(_text(MARGIN - 6, top + 4, label, "end", size=11))
         for x, label in x_ticks:
@@ -167,6 +208,32 @@ class _Frame:
                 left = self.place(x, self.y_low)[0]
                 shapes.append(_text(left, self.height + 16, label, "middle", size=11))
         return shapes
+
+    def labels(self, ends: Sequence[tuple[str, tuple[float, float], str]]) -> list[str]:
+        """Each label beside the end of its line, moved up or down where two would meet."""
+        placed = sorted((self.place(*end)[1], label, colour) for label, end, colour in ends)
+        tops = spread([top for top, _, _ in placed], LABEL_HEIGHT, self.height)
+        return [
+            _text(self.right + 8, top + 4, _shortened(label), colour=colour)
+            for top, (_, label, colour) in zip(tops, placed, strict=True)
+        ]
+
+
+def spread(places: Sequence[float], apart: float, most: float) -> list[float]:
+    """Places in order, moved so that neighbours are that far apart and none is beyond ``most``."""
+    moved: list[float] = []
+    for place in places:
+        moved.append(place if not moved else max(place, moved[-1] + apart))
+    limit = most
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], limit)
+        limit = moved[index] - apart
+    return moved
+
+
+def _shortened(label: str) -> str:
+    most = int(MOST_LABEL_WIDTH / LETTER_WIDTH)
+    return label if len(label) <= most else label[: most - 1] + "…"
 
 
 def _round_numbers(low: float, high: float, most: int = 5, *, integer: bool = False) -> list[float]:
@@ -185,16 +252,24 @@ def _svg(height: float, shapes: Sequence[str]) -> bytes:
     ).encode()
 
 
-def _text(left: float, top: float, text: str, anchor: str = "start", size: int = 12) -> str:
+def _text(
+    left: float,
+    top: float,
+    text: str,
+    anchor: str = "start",
+    size: int = 12,
+    colour: str = "",
+) -> str:
     return (
         f'<text x="{left:.1f}" y="{top:.1f}" font-size="{size}" text-anchor="{anchor}" '
-        f'fill="{INK}">{escape(text)}</text>'
+        f'fill="{colour or INK}">{escape(text)}</text>'
     )
 
 
-def _polyline(points: Sequence[tuple[float, float]], colour: str) -> str:
+def _polyline(points: Sequence[tuple[float, float]], colour: str, dashes: str = "") -> str:
     path = " ".join(f"{x},{y}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>'
 
 
 def _dot(left: float, top: float, colour: str) -> str:

@@ -11,8 +11,8 @@ from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.checkpoint_ranges import CheckpointRange, in_rows
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
-from tasks.pages.score_charts import score_charts
-from tasks.pages.wording import command_on, markdown_table, readable_bytes, readable_score
+from tasks.pages.score_charts import best_table, score_charts
+from tasks.pages.wording import command_on, markdown_table, readable_bytes
 
 NOTHING = "nothing: the next pruning decides"
 
@@ -88,16 +88,8 @@ def pruning_page(
 
 
 def _best_table(best: Mapping[str, int], history: Sequence[CheckpointHistory]) -> str:
-    if not best:
-        return "Nothing has been scored yet."
     by_iteration = {each.iteration: each for each in history}
-    return markdown_table(
-        ["dataset / criterion", "iteration", "score"],
-        [
-            (name, iteration, readable_score(by_iteration[iteration].scores.get(name)))
-            for name, iteration in sorted(best.items())
-        ],
-    )
+    return best_table({name: (at, by_iteration[at].scores.get(name)) for name, at in best.items()})
 
 
 def _kept_and_gone(

@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tasks.pages.drawing import MOST_POINTS, in_groups, line_chart, markdown_picture
-from tasks.pages.score_charts import score_charts
-from tasks.pages.wording import markdown_table, readable_bytes, readable_score, readable_seconds
+from tasks.pages.drawing import (
+    LINE_COLOURS,
+    MOST_POINTS,
+    Line,
+    in_groups,
+    line_chart,
+    markdown_picture,
+)
+from tasks.pages.score_charts import best_table, score_charts
+from tasks.pages.wording import readable_bytes, readable_seconds
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,8 @@ class RunReport:
     """What the page shows.
 
     ``extended`` says where it was given more iterations: how many were done → how many it was to
-    have before. ``waiting_share`` is 0 to 1; ``seconds_left`` are those from ``as_of``;
+    have before. ``waiting_share`` is 0 to 1; ``seconds_left`` are those from ``as_of``; ``ended``
+    says how it ended before it was complete;
     ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` and ``best`` are
     (iteration, score) by ``<dataset>/<criterion>``; ``pictures`` are PNG by title.
     """
@@ -30,6 +38,7 @@ class RunReport:
     waiting_share: float = 0.0
     seconds_left: float | None = None
     as_of: datetime | None = None
+    ended: str | None = None
     peak_memory: int | None = None
     losses: Sequence[tuple[int, float]] = ()
     scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
@@ -48,7 +57,9 @@ def report_page(report: RunReport) -> str:
         facts.append(f"{report.waiting_share:.0%} of the time waiting for data")
     if report.peak_memory:
         facts.append(f"{readable_bytes(report.peak_memory)} of memory")
-    if report.seconds_left and not done:
+    if report.ended:
+        facts.append(f"**{report.ended}**")
+    elif report.seconds_left and not done:
         facts.append(_time_left(report.seconds_left, report.as_of))
     facts += [
         f"extended at iteration {at}, once planned to {planned}"
@@ -59,7 +70,7 @@ def report_page(report: RunReport) -> str:
         " · ".join(facts),
         f"Store: `{report.store_url}`",
         "## Best",
-        _best_table(report),
+        best_table(report.best),
         "## Scores on held-out data",
         score_charts(
             report.scores,
@@ -69,7 +80,11 @@ def report_page(report: RunReport) -> str:
         "## Loss",
         markdown_picture(
             "loss by iteration",
-            line_chart({"loss": thinned(report.losses)}, "iteration", extended=report.extended),
+            line_chart(
+                [Line("loss", thinned(report.losses), LINE_COLOURS[0])],
+                "iteration",
+                report.extended,
+            ),
         ),
     ]
     for title, picture in report.pictures.items():
@@ -94,15 +109,3 @@ def thinned(
         (group[-1][0], sum(value for _, value in group) / len(group))
         for group in in_groups(points, most)
     ]
-
-
-def _best_table(report: RunReport) -> str:
-    if not report.best:
-        return "Nothing has been scored yet."
-    return markdown_table(
-        ["dataset / criterion", "iteration", "score"],
-        [
-            (name, iteration, readable_score(score))
-            for name, (iteration, score) in sorted(report.best.items())
-        ],
-    )

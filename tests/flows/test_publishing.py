@@ -134,13 +134,13 @@ def test_a_page_links_to_the_one_of_a_later_flow_run_and_the_one_that_is_shown_l
     @flow
     def publish_later(publisher: Publisher) -> None:
         with publisher.caught_up():
-            publisher.page("ageing", "# later", "a page")
+            publisher.page("ageing", "# later\n\ntext", "a page")
 
     @flow
     def publish() -> None:
         publisher = Publisher()
         with publisher.caught_up():
-            publisher.page("ageing", "# first", "a page")
+            publisher.page("ageing", "# first\n\ntext", "a page")
         publish_later(publisher)
         (first,) = (page for page in published("ageing") if "# first" in str(page.data))
         (later,) = (page for page in published("ageing") if "# later" in str(page.data))
@@ -149,7 +149,7 @@ def test_a_page_links_to_the_one_of_a_later_flow_run_and_the_one_that_is_shown_l
         assert "Replaced" not in str(later.data)
         assert re.search(r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", str(first.data))
         with publisher.caught_up():
-            publisher.page("ageing", "# first, again", "a page")
+            publisher.page("ageing", "# first, again\n\ntext", "a page")
             publisher.page("links", "[page](/v2/artifacts/key/ageing)", "a page")
         by_id = {page.id: str(page.data) for page in published("ageing")}
         assert len(by_id) == 2
