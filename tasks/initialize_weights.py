@@ -38,7 +38,7 @@ def initialize_weights(run: str) -> float:
         raise
     live.store.store_start_report(run, kept_report(report, config))
     for line in report.summary().splitlines():
-        live.progress.note(f"{run}: {line}")
+        live.progress.show(f"{run}: {line}")
     publisher.page(
         artifact_key("start", run), loading_page(run, report), f"What {run} loaded from its start"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from types import TracebackType
@@ -11,6 +10,8 @@ from typing import Self
 from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tasks.library_log import log_is_off_the_terminal
 
 
 class RunProgress:
@@ -55,10 +56,9 @@ class RunProgress:
     def note(self, text: str) -> None:
         """One line that stays: in the flow run's log, and at the terminal where that is quiet."""
         get_run_logger().info(text)
-        if _log_is_off_the_terminal():
+        self.show(text)
+
+    def show(self, text: str) -> None:
+        """One line at the terminal, of what the flow run's log has from elsewhere."""
+        if log_is_off_the_terminal():
             self._console.print(f"{time.strftime('%H:%M:%S')} {text}")
-
-
-def _log_is_off_the_terminal() -> bool:
-    handlers = logging.getLogger().handlers
-    return all(handler.level > logging.INFO for handler in handlers)

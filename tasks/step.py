@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.library_log import enter_task
 from tasks.live_runs import live_run
 
 P = ParamSpec("P")
@@ -27,12 +29,22 @@ def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, 
     def with_iteration(parameters: dict[str, Any]) -> str:
         return run_name.format(**parameters) + _where(parameters["run"])
 
-    return task(
+    declared = task(
         # Prefect finds by its argument's name what to call it with; its type asks for more
         task_run_name=with_iteration if at_iteration else run_name,  # type: ignore[arg-type]
         cache_policy=NO_CACHE,
         persist_result=False,
     )
+
+    def declare(function: Callable[P, R]) -> Task[P, R]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            enter_task()
+            return function(*args, **kwargs)
+
+        return declared(run)
+
+    return declare
 
 
 def _where(run: str) -> str:

@@ -1,0 +1,56 @@
+"""What dacapo_core logs, in the log of the flow run for which it does it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+LIBRARY = "dacapo_core"
+
+RunLog = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class LibraryLog(logging.Handler):
+    """Hands on to the log of the task run, or of the last one where a thread has none.
+
+    Warnings are at the terminal too where Prefect's log is kept off it.
+    """
+
+    _last: RunLog | None = None
+
+    def enter_task(self) -> None:
+        """A task run has begun in this thread."""
+        self._last = get_run_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        run_log: RunLog | None
+        try:
+            run_log = get_run_logger()
+        except MissingContextError:
+            run_log = self._last
+        if run_log is not None:
+            run_log.log(record.levelno, text, exc_info=record.exc_info)
+        if record.levelno >= logging.WARNING and log_is_off_the_terminal():
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr)
+
+
+def log_is_off_the_terminal() -> bool:
+    """Whether what is in a flow run's log is not at the terminal as well."""
+    return all(handler.level > logging.INFO for handler in logging.getLogger().handlers)
+
+
+_handler = LibraryLog()
+
+
+def enter_task() -> None:
+    """From here on what the library logs is in the log of the task run of this thread."""
+    library = logging.getLogger(LIBRARY)
+    if _handler not in library.handlers:
+        library.addHandler(_handler)
+        library.setLevel(logging.INFO)
+    _handler.enter_task()
