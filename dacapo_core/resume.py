@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dacapo_core.data.intensities import Intensities
 from dacapo_core.experiments.starts.key_mapping import named_as_in
 from dacapo_core.experiments.trainers.schedule import Extension, extension_notice
 from dacapo_core.experiments.training_stats import TrainingStats
@@ -13,6 +15,7 @@ from dacapo_core.store.checkpoints.fitting import load_state
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
     from dacapo_core.store.local_weights_store import LocalWeightsStore
+    from dacapo_core.store.records_store import RecordsStore
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
         run.load_extra_state(weights.extra)
     else:
         load_state(what, run.model, named_as_in(weights.model, run.model.state_dict()))
+    take_kept_intensities(run, store, weights.extra)
     run.iteration = newest
     reason = _why(newest, stored, exact)
     if exact:
@@ -64,6 +68,24 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
         for stats in TrainingStats.from_record(record).iteration_stats
     ]
     return Resumption(newest, reason)
+
+
+def take_kept_intensities(run: Run, store: RecordsStore, extra: Mapping[str, Any]) -> None:
+    """Make of raw data what the run's record says; without one, what its checkpoint says.
+
+    Raw data of a run that has neither had the range of its type.
+
+    Args:
+        extra: of the checkpoint.
+
+    Raises:
+        DamagedRecordError: the record cannot be read.
+    """
+    kept = store.intensities(run.name)
+    if kept is not None:
+        run.take_intensities(kept)
+    elif not extra:
+        run.take_intensities(Intensities())
 
 
 def _stored_length(run: Run, store: LocalWeightsStore) -> int:

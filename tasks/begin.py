@@ -45,6 +45,7 @@ def begin(run: RunConfig) -> Beginning:
         ValueError: the configuration or its data contradict themselves; the message names where.
     """
     from dacapo_core.check_run import check_run
+    from dacapo_core.data.intensities import described
     from dacapo_core.experiments.run import Run
     from dacapo_core.resume import resume
     from dacapo_core.settings import get_settings
@@ -64,12 +65,16 @@ def begin(run: RunConfig) -> Beginning:
     if found.iteration < run.num_iterations:
         check_run(live.built, live.store)
         live.store.store_run_config(run.name, run.model_dump(mode="json"))
+        if found.iteration == 0:
+            live.store.store_intensities(run.name, live.built.intensities)
         live.event_files = _event_files(live, found.iteration)
     live.progress.at(found.iteration)
     live.progress.note(
         f"{run.name}: {'begins' if found.iteration == 0 else 'resumes'} at iteration "
         f"{found.iteration} of {run.num_iterations}: {found.reason}"
     )
+    if found.iteration < run.num_iterations:
+        live.progress.note(f"{run.name}: {described(live.built.datasplit.ranges)}")
     if found.iteration > 0:
         release_start(live)
     wanted = [dataset.name for dataset in live.run.validation_datasets]

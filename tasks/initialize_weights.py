@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from tasks.live_runs import live_run
+from typing import TYPE_CHECKING
+
+from prefect.logging import get_run_logger
+
+from dacapo_core.data.intensities import compared_with_start
+from tasks.live_runs import LiveRun, live_run
 from tasks.pages.loading_page import loading_page
 from tasks.publishing import artifact_key, publisher
 from tasks.start_pins import kept_report, release_start, start_of
 from tasks.step import step
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.starts import Start
 
 
 @step("start of {run}")
@@ -39,6 +47,7 @@ def initialize_weights(run: str) -> float:
     live.store.store_start_report(run, kept_report(report, config))
     for line in report.summary().splitlines():
         live.progress.show(f"{run}: {line}")
+    _compare_intensities(live, start)
     publisher.page(
         artifact_key("start", run), loading_page(run, report), f"What {run} loaded from its start"
     )
@@ -46,3 +55,16 @@ def initialize_weights(run: str) -> float:
         artifact_key("start-tensors", run), report.table(), f"Each tensor that {run} started with"
     )
     return report.share_loaded
+
+
+def _compare_intensities(live: LiveRun, start: Start) -> None:
+    """Say how the start's raw data was scaled, if that is known."""
+    volumes = live.run.datasplit
+    theirs = start.raw_ranges(dataset.raw.dtype for dataset in volumes.train)
+    if not theirs:
+        return
+    said, far = compared_with_start(list(volumes.ranges.values()), theirs, start.name)
+    if far:
+        get_run_logger().warning("%s: %s", live.name, said)
+    else:
+        live.progress.note(f"{live.name}: {said}")

@@ -19,6 +19,7 @@ def load_checkpoint(run: str, iteration: int) -> None:
     from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.run_config import RunConfig
     from dacapo_core.experiments.starts.key_mapping import named_as_in
+    from dacapo_core.resume import take_kept_intensities
     from dacapo_core.settings import get_settings
     from dacapo_core.store.checkpoints.fitting import load_state
 
@@ -44,6 +45,7 @@ def load_checkpoint(run: str, iteration: int) -> None:
     load_state(f"checkpoint {iteration} of run {run!r}", live.built.model, state)
     if weights.extra:
         live.built.load_extra_state(weights.extra)
+    take_kept_intensities(live.built, live.store, weights.extra)
     live.built.iteration = iteration
 
 

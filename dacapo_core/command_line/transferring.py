@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,40 +67,47 @@ def export(
 ) -> None:
     """Write the model's weights alone, as a plain state dict that torch.load reads.
 
-    Of a run that keeps a moving average of its weights, the average: it is what was judged.
+    Of a run that keeps a moving average of its weights, the average: it is what was judged. Which
+    raw values they take as -1 and 1 is written beside, in FILE.json, where it is on record.
     """
     where: Where = context.obj
     with exit_codes():
+        import json
         import os
 
         import torch
 
+        from dacapo_core.data.intensities import described
+        from dacapo_core.experiments.datasplits.stored_ranges import ranges_of_run
         from dacapo_core.experiments.judged_weights import retrieve_judged_weights
         from dacapo_core.experiments.starts.start import find_iteration
 
-        if file.exists():
-            typer.echo(f"dacapo-store: {file} exists; it is not overwritten", err=True)
-            raise typer.Exit(FAILED)
+        beside = file.with_name(f"{file.name}.json")
+        for each in (file, beside):
+            if each.exists():
+                typer.echo(f"dacapo-store: {each} exists; it is not overwritten", err=True)
+                raise typer.Exit(FAILED)
         store = where.weights()
         iteration = find_iteration(store, run, criterion)
         model, which = retrieve_judged_weights(store, run, iteration)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        known = ranges_of_run(store.run_config(run), store.intensities(run))
+        ranges = {array: found for array, found in known.items() if found is not None}
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            torch.save(dict(model), beside)
-            os.link(beside, file)
+            torch.save(dict(model), partial)
+            os.link(partial, file)
         finally:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
+        said: dict[str, Any] = {"run": run, "iteration": iteration, "weights": which}
+        if ranges:
+            said["intensity_ranges"] = ranges
+            with beside.open("x", encoding="utf-8") as opened:
+                json.dump(said, opened, indent=1)
         size = file.stat().st_size
         if where.json:
-            show_json(
-                {
-                    "run": run,
-                    "iteration": iteration,
-                    "weights": which,
-                    "file": str(file),
-                    "bytes": size,
-                }
-            )
-        else:
-            of = f"{'moving average' if which == 'average' else 'model'} of {run}/{iteration}"
-            typer.echo(f"{file}: {of}, {len(model)} tensors, {readable_size(size)}")
+            show_json({**said, "file": str(file), "bytes": size})
+            return
+        of = f"{'moving average' if which == 'average' else 'model'} of {run}/{iteration}"
+        typer.echo(f"{file}: {of}, {len(model)} tensors, {readable_size(size)}")
+        if ranges:
+            typer.echo(f"{beside}: {described(ranges)}")

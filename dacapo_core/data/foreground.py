@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,18 +43,22 @@ def find_foreground(
     Raises:
         ArrayError: raw data or labels that cannot be used are met on the way.
     """
-    corners = list(
-        itertools.product(
-            *(
-                range(begin, end, size)
-                for begin, end, size in zip(dataset.begin, dataset.end, block, strict=True)
-            )
-        )
+    begins = [
+        range(begin, end, size)
+        for begin, end, size in zip(dataset.begin, dataset.end, block, strict=True)
+    ]
+    count = math.prod(map(len, begins))
+    whole = count <= MOST_BLOCKS
+    chosen = (
+        np.arange(count)
+        if whole
+        else np.sort(np.random.default_rng(0).choice(count, MOST_BLOCKS, replace=False))
     )
-    whole = len(corners) <= MOST_BLOCKS
-    if not whole:
-        chosen = np.random.default_rng(0).choice(len(corners), MOST_BLOCKS, replace=False)
-        corners = [corners[index] for index in sorted(chosen)]
+    places = np.stack(np.unravel_index(chosen, [len(each) for each in begins]), 1)
+    corners = [
+        tuple(each[int(index)] for each, index in zip(begins, place, strict=True))
+        for place in places
+    ]
 
     extent = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
     small = whole and len(channels) * math.prod(extent) <= READ_AT_ONCE

@@ -36,6 +36,7 @@ class KeptArray(Array):
         self.voxel_size = array.voxel_size
         self.offset = array.offset
         self.dtype = array.dtype
+        self.known_range = array.known_range
         self.kept: Tensor | None = None
         self.first: Voxels = (0, 0, 0)
         self._end: Voxels = (0, 0, 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dacapo_core.data.crops import Crop, LabelCrops, PatchCrops
 from dacapo_core.data.elastic import Box, deform, interpolated, nearest
+from dacapo_core.data.intensities import AS_IT_IS
 from dacapo_core.data.patch_sampler import PatchSampler
 from dacapo_core.data.stored_types import as_float32
 from dacapo_core.data.upload import Upload, to_device
@@ -180,7 +181,7 @@ def _scaled(values: Tensor, dataset: RawGTDataset) -> Tensor:
     scaled = as_float32(values, dataset.raw.dtype)
     if scaled.ndim == 4:
         scaled = scaled[0]
-    if dataset.intensity_range is not None:
+    if dataset.intensity_range != AS_IT_IS:
         low, high = dataset.intensity_range
         scaled.sub_(low).mul_(2 / (high - low)).sub_(1)
     return scaled

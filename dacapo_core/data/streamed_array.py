@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from dacapo_core.data.volume_metadata import (
 from dacapo_core.experiments.datasplits.datasets.arrays.array import (
     Array,
     ArrayError,
+    ChunkGrid,
     Voxels,
     box,
 )
@@ -67,6 +69,23 @@ class StreamedArray(Array):
         self.voxel_size = axes.voxel_size
         self.offset = axes.offset
         self._store = self._arranged(store)
+        self._chunk_bytes = self.dtype.itemsize * math.prod(
+            each or 1 for each in store.chunk_layout.read_chunk.shape or store.shape
+        )
+        # what zarr-python reads passes tensorstore by
+        self._counted = store.kvstore is not None
+
+    @property
+    def chunks(self) -> ChunkGrid:
+        layout = self._store.chunk_layout
+        shape = layout.read_chunk.shape or self._store.shape
+        first = layout.grid_origin or (0,) * self._store.rank
+        return ChunkGrid(
+            _voxels([each or 0 for each in first[-3:]]),
+            _voxels([each or 1 for each in shape[-3:]]),
+            self._chunk_bytes,
+            self._counted,
+        )
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
         return self.start_read(begin, end).result()
@@ -90,6 +109,11 @@ class StreamedArray(Array):
                 tuple(slice(None) if i == channels else 0 for i in range(len(axes.leading)))
             ]
         return store[..., ts.newaxis, :, :] if axes.flat else store
+
+
+def _voxels(values: Sequence[int]) -> Voxels:
+    z, y, x = (int(value) for value in values)
+    return (z, y, x)
 
 
 class StreamedRead:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dacapo_core.data.batches import BatchSource
+from dacapo_core.data.intensities import Intensities
 from dacapo_core.data.workers import available_cores, default_workers
 from dacapo_core.experiments.device import find_device
 from dacapo_core.experiments.run_config import RunConfig
@@ -125,9 +126,31 @@ class Run:
         return self.average.module
 
     @cached_property
-    def datasplit(self) -> DataSplit:
-        """The volumes, opened and checked."""
+    def _opened(self) -> DataSplit:
         return self.config.datasplit_config.build()
+
+    @cached_property
+    def intensities(self) -> Intensities:
+        """What becomes of raw values; found in the data, unless `take_intensities` said it.
+
+        Raises:
+            ArrayError: raw data cannot be read, or is constant.
+        """
+        from dacapo_core.data.intensity_sample import find_intensities
+
+        return find_intensities([*self._opened.train, *self._opened.validate])
+
+    def take_intensities(self, intensities: Intensities) -> None:
+        """Make of raw values what was made of them before."""
+        if self.__dict__.get("intensities") != intensities:
+            for name in ("datasplit", "sampler", "placement", "batches", "batch_source"):
+                self.__dict__.pop(name, None)
+            self.intensities = intensities
+
+    @cached_property
+    def datasplit(self) -> DataSplit:
+        """The volumes, opened and checked, with the ranges of their raw data."""
+        return self._opened.scaled(self.intensities)
 
     @property
     def validation_datasets(self) -> Sequence[RawGTDataset]:
@@ -218,12 +241,18 @@ class Run:
             "skipped_in_a_row": self.skipped_in_a_row,
             "num_iterations": self.config.num_iterations,
             "extensions": [list(extension) for extension in self.extensions],
+            "intensities": self._found_intensities(),
             "scaler": self.scaler.state_dict(),
             "random_state": dict(self._random_state),
         }
         if self.average is not None:
             state["average"] = self.average.state_dict()
         return state
+
+    def _found_intensities(self) -> dict[str, Any] | None:
+        """None while nobody looked at the data."""
+        found: Intensities | None = self.__dict__.get("intensities")
+        return None if found is None else found.to_json()
 
     def check_extra_state(self, state: dict[str, Any]) -> None:
         """Make sure that `load_extra_state` will take `state`; changes nothing.
@@ -256,6 +285,10 @@ class Run:
         self.iteration = int(state["iteration"])
         self.skipped_in_a_row = int(state["skipped_in_a_row"])
         self.extensions = [Extension(*each) for each in state.get("extensions", [])]
+        # before there were any, all raw data had the range of its type
+        found = state.get("intensities", Intensities().to_json())
+        if found is not None:
+            self.take_intensities(Intensities.from_json(found))
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self._random_state = {name: value.cpu() for name, value in state["random_state"].items()}

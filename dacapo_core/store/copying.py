@@ -82,6 +82,7 @@ def copy_run(
     for path, new in (
         (layout.run_config_path(run), layout.run_config_path(name)),
         (layout.start_report_path(run), layout.start_report_path(name)),
+        (layout.intensities_path(run), layout.intensities_path(name)),
     ):
         _copy_record(source.filesystem, path, target.filesystem, new)
     for record in source.scores(run):

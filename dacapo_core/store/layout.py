@@ -203,6 +203,11 @@ def overview_path(run: str) -> str:
     return f"{run}/records/overview.json"
 
 
+def intensities_path(run: str) -> str:
+    """What becomes of raw values."""
+    return f"{run}/records/intensities.json"
+
+
 def checkpoint_records_folder(run: str) -> str:
     return f"{run}/records/checkpoints"
 

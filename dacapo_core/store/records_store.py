@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from dacapo_core.data.intensities import Intensities
 from dacapo_core.store import layout, presence
 from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.files.filesystem import StoreFilesystem
@@ -143,6 +144,14 @@ class RecordsStore:
         # folders are asked whether they are runs only where something does not say so
         others = set(self.runs())
         return {run: each for run, each in found.items() if each or run in others}
+
+    def store_intensities(self, run: str, intensities: Intensities) -> None:
+        """Keep what becomes of raw values."""
+        run_records.write_intensities(self.filesystem, run, intensities)
+
+    def intensities(self, run: str) -> Intensities | None:
+        """What becomes of raw values; None of a run that began before it was kept."""
+        return run_records.read_intensities(self.filesystem, run)
 
     def store_training_stats(self, run: str, iteration: int, stats: Mapping[str, Any]) -> None:
         """Keep the statistics of a stretch of training that ended with an iteration."""

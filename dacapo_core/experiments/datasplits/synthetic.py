@@ -267,6 +267,8 @@ class _Part(Array):
         )
         self.num_channels = len(CHANNELS) if part else None
         self.dtype = np.dtype(bool if part else np.float32)
+        if not part:
+            self.known_range = (-1.0, 1.0)
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
         return self._volume.data[self._part][(..., *box(begin, end))]

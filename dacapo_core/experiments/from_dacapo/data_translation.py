@@ -45,19 +45,13 @@ def _simple_datasplit(source: Source, channels: list[str], scaling: Scaling) -> 
         {"type": "train_validate"},
         ["DaCapo's SimpleDataSplitConfig: folders are looked up by the pattern"],
     )
-    shares = range_of(0, 1, scaling)
-    if shares != [0, 1]:
-        part.notes.append(
-            "DaCapo's network saw raw data otherwise than in -1…1; to go on with it set "
-            f"intensity_range to {shares[0]:g} and {shares[1]:g} times 255 (uint8) or 65535 "
-            "(uint16)"
-        )
     groups = {
         "train_configs": source.take("train_group_name", "train"),
         "validate_configs": source.take("validate_group_name", "test"),
     }
     for key, group in groups.items():
         folder = _simple_folder(path, group, raw)
+        largest = _largest(f"{folder}/{raw}")
         volume = Part(
             {
                 "name": f"{group}_*" if "*" in folder else group,
@@ -67,6 +61,15 @@ def _simple_datasplit(source: Source, channels: list[str], scaling: Scaling) -> 
                 ),
             }
         )
+        if largest is not None:
+            volume.values["intensity_range"] = range_of(0, largest, scaling)
+        else:
+            low, high = range_of(0, 1, scaling)
+            volume.notes.append(
+                "to go on with what DaCapo's network saw, set intensity_range to "
+                f"{low:g} and {high:g} times 255 (uint8), 65535 (uint16) or 1 (floating point); "
+                "raw data could not be opened to tell"
+            )
         if _is_there(f"{folder}/{mask}"):
             volume.values["mask_config"] = Part({"file_name": f"{folder}/{mask}"})
         part.values[key] = [volume]
@@ -85,6 +88,23 @@ def _simple_folder(path: str, group: str, raw: str) -> str:
 def _is_there(pattern: str) -> bool:
     filesystem, path = fsspec.core.url_to_fs(pattern)
     return bool(filesystem.glob(path))
+
+
+def _largest(pattern: str) -> float | None:
+    """What DaCapo divided raw data by; None where it cannot be opened, or DaCapo refused it."""
+    from dacapo_core.experiments.datasplits.datasets.arrays import ZarrArrayConfig
+
+    filesystem, path = fsspec.core.url_to_fs(pattern)
+    try:
+        first = sorted(filesystem.glob(path))[0]
+        # nothing but the type is asked for
+        config = ZarrArrayConfig(file_name=filesystem.unstrip_protocol(first), voxel_size=(1, 1, 1))
+        dtype = config.array().dtype
+    except (OSError, ValueError, IndexError):
+        return None
+    if dtype.kind == "f":
+        return 1.0
+    return {"uint8": 255.0, "uint16": 65535.0}.get(dtype.name)
 
 
 def range_of(low: float, high: float, scaling: Scaling) -> list[float]:
@@ -128,6 +148,14 @@ def _raw(part: Part, values: Values | None, scaling: Scaling) -> None:
             )
         return _raw(part, source.take("source_array_config"), scaling)
     _put(part, "raw_config", values, _zarr(values), "an array that is stored")
+    if "intensity_range" not in part.values:
+        # raw values themselves, whatever their type
+        part.values["intensity_range"] = range_of(0, 1, scaling)
+        part.notes.append(
+            "DaCapo gave the network raw values as they are stored"
+            + ("" if scaling == (1.0, 0.0) else f", times {scaling[0]:g} plus {scaling[1]:g}")
+            + ", and so does intensity_range; without it a new run scales them to -1…1"
+        )
 
 
 def _ground_truth(part: Part, values: Values | None, channels: list[str]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dacapo_core.data.intensities import Range, type_range
 from dacapo_core.experiments.starts.loading_report import LoadingReport
 from dacapo_core.experiments.starts.start_error import StartError
 from dacapo_core.store.layout import parse_iteration
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
     from torch.optim import Optimizer
 
@@ -58,6 +60,21 @@ class Start:
         if self.config.channels is not None:
             return list(self.config.channels)
         return recorded_channels(self.store().run_config(self.run))
+
+    def raw_ranges(self, dtypes: Iterable[np.dtype[Any]]) -> list[Range]:
+        """Raw values that became -1 and 1 when the run was trained, as far as it is on record.
+
+        Args:
+            dtypes: of raw data: of a run that began before ranges were kept, it had those.
+        """
+        from dacapo_core.experiments.datasplits.stored_ranges import ranges_of_run
+
+        store = self.store()
+        known = ranges_of_run(store.run_config(self.run), store.intensities(self.run))
+        ranges = [found for found in known.values() if found is not None]
+        if None in known.values():
+            ranges += [type_range(dtype) for dtype in dtypes]
+        return list(dict.fromkeys(ranges))
 
     def store(self) -> LocalWeightsStore:
         """The store that holds the checkpoint."""

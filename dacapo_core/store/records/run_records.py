@@ -1,4 +1,4 @@
-"""What a run was trained with and where it began: ``run.json`` and ``start.json``."""
+"""What a run is trained with and where it began: run, start and intensities."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from dacapo_core.data.intensities import Intensities
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError, NotAFileError
 from dacapo_core.store.files.filesystem import StoreFilesystem
@@ -37,6 +38,25 @@ def read_start_report(filesystem: StoreFilesystem, run: str) -> dict[str, Any] |
         DamagedRecordError: it cannot be read.
     """
     return _read(filesystem, layout.start_report_path(layout.check_run_name(run)))
+
+
+def write_intensities(filesystem: StoreFilesystem, run: str, intensities: Intensities) -> None:
+    """Keep what becomes of raw values."""
+    _write(filesystem, layout.intensities_path(layout.check_run_name(run)), intensities.to_json())
+
+
+def read_intensities(filesystem: StoreFilesystem, run: str) -> Intensities | None:
+    """What becomes of raw values; None of a run that began before it was kept.
+
+    Raises:
+        DamagedRecordError: it cannot be read.
+    """
+    path = layout.intensities_path(layout.check_run_name(run))
+    found = _read(filesystem, path)
+    try:
+        return None if found is None else Intensities.from_json(found)
+    except ValueError as error:
+        raise DamagedRecordError(f"{filesystem.url(path)} cannot be read: {error}") from None
 
 
 def _write(filesystem: StoreFilesystem, path: str, value: Mapping[str, Any]) -> None:

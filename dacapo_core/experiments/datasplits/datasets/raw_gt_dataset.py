@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dacapo_core.data.intensities import AS_IT_IS, Intensities, Range, type_range
 from dacapo_core.experiments.datasplits.datasets.arrays import (
     BinarizeArrayConfig,
     ConcatArrayConfig,
@@ -44,6 +45,7 @@ class RawGTDataset:
         labels: the ground truth.
         scale: label voxels along one raw voxel, z y x.
         begin, end: the box whose labels are used, in label voxels.
+        given_range: raw values that are to become -1 and 1, where that is said.
     """
 
     def __init__(
@@ -63,7 +65,8 @@ class RawGTDataset:
         self.labels = labels
         self.mask = mask
         check_no_channel_axis(raw)
-        self._intensity_range = intensity_range or type_range(raw.dtype)
+        self.given_range = intensity_range or raw.known_range
+        self._intensity_range = self.given_range or type_range(raw.dtype)
         self.scale = whole_scale(raw, labels.array)
         self._origin = origin(labels.array, raw)
         self.begin, self.end = self._box(roi)
@@ -81,9 +84,17 @@ class RawGTDataset:
         return self.labels.array.voxel_size
 
     @property
-    def intensity_range(self) -> tuple[float, float] | None:
-        """Raw values that become -1 and 1; None where they are taken as they are."""
+    def intensity_range(self) -> Range:
+        """Raw values that become -1 and 1: as given, as `scaled` said, or the type's range."""
         return self._intensity_range
+
+    @property
+    def raw_box(self) -> tuple[Voxels, Voxels]:
+        """The raw voxels whose labels are used: the first, and one past the last."""
+        return (
+            as_voxels([b // s for b, s in zip(self.begin, self.scale, strict=True)]),
+            as_voxels([-(-e // s) for e, s in zip(self.end, self.scale, strict=True)]),
+        )
 
     @property
     def label_origin(self) -> Voxels:
@@ -106,6 +117,13 @@ class RawGTDataset:
         other.mask = None if self.mask is None else replacement(self.mask)
         return other
 
+    def scaled(self, intensities: Intensities) -> Self:
+        """The same volume with the range of its raw data, unless one is given."""
+        other = copy.copy(self)
+        if self.given_range is None:
+            other._intensity_range = intensities.range_of(self.raw.name, self.raw.dtype)
+        return other
+
     def read_raw(self, begin: Sequence[int], end: Sequence[int]) -> NDArray[np.float32]:
         """Raw data ``(z, y, x)`` in -1…1; beyond the volume it is mirrored.
 
@@ -122,7 +140,7 @@ class RawGTDataset:
                 f"raw data {self.raw.name} holds a value that is not finite at voxel "
                 f"{tuple(int(i) for i in first)}; mask or repair it first"
             )
-        if self._intensity_range is not None:
+        if self._intensity_range != AS_IT_IS:
             low, high = self._intensity_range
             values -= np.float32(low)
             values *= np.float32(2 / (high - low))
@@ -272,15 +290,6 @@ def as_voxels(values: Sequence[int]) -> Voxels:
     """Three whole numbers."""
     z, y, x = (int(value) for value in values)
     return (z, y, x)
-
-
-def type_range(dtype: np.dtype[Any]) -> tuple[float, float] | None:
-    """The range of an integer type; None for floating point."""
-    if dtype.kind == "b":
-        return (0.0, 1.0)
-    if dtype.kind in "iu":
-        return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
-    return None
 
 
 def open_labels(config: GroundTruthConfig) -> Labels:

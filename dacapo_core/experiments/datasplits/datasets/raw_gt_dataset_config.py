@@ -54,8 +54,8 @@ class RawGTDatasetConfig(Configuration):
     )
     intensity_range: tuple[float, float] | None = Field(
         None,
-        description="Raw values that become -1 and 1. Default: the range of an integer type; "
-        "floating-point data is taken as it is.",
+        description="Raw values that become -1 and 1. Default: found in the data when the run "
+        "begins, the same for all volumes unless they differ much.",
     )
 
     @field_validator("name")

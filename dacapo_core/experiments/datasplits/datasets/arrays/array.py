@@ -42,6 +42,36 @@ class DoneReading:
         return self.values
 
 
+@dataclass(frozen=True)
+class ChunkGrid:
+    """How an array is stored.
+
+    Attributes:
+        first: voxel where a chunk begins.
+        shape: of a chunk.
+        nbytes: that reading one takes, before compression.
+        counted: whether `bytes_read` counts them.
+    """
+
+    first: Voxels
+    shape: Voxels
+    nbytes: int
+    counted: bool = True
+
+    def index(self, voxel: Voxels) -> Voxels:
+        """The chunk that a voxel is in."""
+        z, y, x = ((v - f) // n for v, f, n in zip(voxel, self.first, self.shape, strict=True))
+        return (z, y, x)
+
+    def box(self, voxel: Voxels) -> tuple[Voxels, Voxels]:
+        """The first voxel, and one past the last, of the chunk that a voxel is in."""
+        begin = [
+            f + i * n for f, i, n in zip(self.first, self.index(voxel), self.shape, strict=True)
+        ]
+        end = [b + n for b, n in zip(begin, self.shape, strict=True)]
+        return (begin[0], begin[1], begin[2]), (end[0], end[1], end[2])
+
+
 class Array(ABC):
     """A three-dimensional array with a place in the world.
 
@@ -52,6 +82,7 @@ class Array(ABC):
         voxel_size: z, y, x, in nm.
         offset: where the first voxel begins, in nm.
         dtype: of the voxels as they are read.
+        known_range: values that become -1 and 1, of raw data that is made to have them.
     """
 
     name: str
@@ -60,6 +91,7 @@ class Array(ABC):
     voxel_size: Nanometres
     offset: Nanometres
     dtype: np.dtype[Any]
+    known_range: tuple[float, float] | None = None
 
     @abstractmethod
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
@@ -73,6 +105,11 @@ class Array(ABC):
     def start_read(self, begin: Voxels, end: Voxels) -> Reading:
         """Begin to read a box as `read` does; several may be under way."""
         return DoneReading(self.read(begin, end))
+
+    @property
+    def chunks(self) -> ChunkGrid:
+        """How it is stored; in memory, as one that costs nothing."""
+        return ChunkGrid((0, 0, 0), self.shape, 0)
 
     @property
     def nbytes(self) -> int:
