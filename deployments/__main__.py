@@ -58,7 +58,7 @@ def deploy() -> None:
     api_url = _require_server()
     from deployments.descriptions import describe
     from deployments.index_page import publish_index
-    from deployments.parameters import refuse_unknown
+    from deployments.parameters import shape_forms
     from deployments.work_pool import ensure_work_pool
     from tasks.page_versions import artifact_path
     from tasks.weights_store_block import WeightsStoreBlock
@@ -68,7 +68,7 @@ def deploy() -> None:
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
     names = _deployment_names()
     describe(names)
-    refuse_unknown(names)
+    shape_forms(names)
     automations()
     index = artifact_path(publish_index(names))
     print(f"where everything is: {api_url.removesuffix('/api')}{index}")

@@ -1,4 +1,4 @@
-"""Parameters that a flow does not have are refused when its run is asked for."""
+"""What a form shows, and what is refused when a run is asked for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 
+from deployments.forms import form
 
-def refuse_unknown(deployments: Sequence[str]) -> None:
-    """Have the server refuse what is misspelt, which Prefect's own schemas let fail in the run.
+
+def shape_forms(deployments: Sequence[str]) -> None:
+    """Put what a person sets first and fold the rest; have the server refuse what is misspelt.
+
+    Prefect's own schemas let a parameter that the flow does not have fail in the run.
 
     Args:
         deployments: ``<flow>/<name>``.
@@ -17,7 +21,8 @@ def refuse_unknown(deployments: Sequence[str]) -> None:
     with get_client(sync_client=True) as client:
         for name in deployments:
             deployment = client.read_deployment_by_name(name)
-            schema = (deployment.parameter_openapi_schema or {}) | {"additionalProperties": False}
+            schema = form(deployment.parameter_openapi_schema or {})
+            schema["additionalProperties"] = False
             client.update_deployment(
                 deployment.id, DeploymentUpdate(parameter_openapi_schema=schema)
             )

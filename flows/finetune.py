@@ -52,16 +52,20 @@ def finetune(
     retention: RetentionPolicy = DEFAULT_RETENTION,
     validation_deployment: str | None = None,
 ) -> RunSummary:
-    """Fine-tune a run from its start: a published COSEM network, or any run's checkpoint.
+    """Fine-tune a run from its start. Without parameters no COSEM network is used.
+
+    Then a small net learns four structures in generated volumes, and after that three, one of them
+    new, in a noisier one. For a published COSEM network choose CosemStartConfig as start_config;
+    for a checkpoint of any run, StartConfig. A run that is given without a start_config is the
+    default one, with what is given changed.
 
     What was loaded is reported, kept with the run and shown; the score before the first step is
     kept as iteration 0. From there on it is the same loop as training, and continues likewise.
-    Without parameters, a small net learns four structures in generated volumes, and then three,
-    one of them new, in a noisier one. A run that is given without a start_config is that one, with
-    what is given changed.
 
     Args:
-        run: Everything about the run; its start_config says where it begins.
+        run: As it stands here, no COSEM network is used: a small net is fine-tuned on generated
+            data. For a COSEM network choose CosemStartConfig as start_config and name it, as
+            setup04; for a checkpoint of any run, StartConfig.
         source: A run to train first, if the start is a checkpoint of this one and it is not done.
         store: Path or URL of the weights store, or "block:" and the name of a weights store
             block. Default: the one that the settings name.
