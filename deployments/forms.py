@@ -19,6 +19,7 @@ FIRST = (
     *("learning_rate", "task_config", "datasplit_config", "architecture_config"),
     "trainer_config",
 )
+KEPT = ("default", "description", "position")
 AS_IT_IS = "AsItIs"
 LONGEST = 60
 
@@ -45,13 +46,10 @@ def form(schema: Mapping[str, Any]) -> Schema:
 
 def _run_form(run: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """The fields of a run in place of the reference to them: its defaults are this form's own."""
-    described = deepcopy(_resolved(run["$ref"], definitions))
+    described = _with_defaults(_resolved(run["$ref"], definitions), run.get("default", {}))
     named = {key: value for key, value in run.items() if key != "$ref"}
-    defaults: Mapping[str, Any] = run.get("default", {})
     fields: dict[str, Schema] = described["properties"]
     for name, field in fields.items():
-        if name in defaults:
-            field["default"] = defaults[name]
         if name.endswith("_config"):
             fields[name] = _folded(name, field, definitions)
     order = {name: place for place, name in enumerate(FIRST)}
@@ -63,24 +61,37 @@ def _run_form(run: Schema, definitions: Mapping[str, Schema]) -> Schema:
 def _folded(name: str, field: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """The field as tabs: its default in a line, if it has one, and each kind of value."""
     default = field.get("default")
-    kinds = _alternatives(field)
-    tabs = [
-        {**kind, "default": default} if _is_of(default, kind, definitions) else kind
-        for kind in kinds
-    ]
-    if isinstance(default, dict):
-        line = _line(default)
-        tabs.insert(
-            0,
-            {
-                "$ref": f"#/definitions/{AS_IT_IS}",
-                "title": "Default",
-                "description": line,
-                "const": default,
-            },
-        )
-    kept = {key: field[key] for key in ("default", "description", "position") if key in field}
-    return {"title": name, **kept, "anyOf": tabs}
+    tabs: list[Schema] = []
+    for kind in _alternatives(field):
+        if default is None or not _is_of(default, kind, definitions):
+            tabs.append(kind)
+            continue
+        fields = _with_defaults(_resolved(kind["$ref"], definitions), default)
+        in_order = {each: default[each] for each in fields["properties"] if each in default}
+        as_it_is = {
+            "$ref": f"#/definitions/{AS_IT_IS}",
+            "title": "Default",
+            "description": _line(in_order),
+            "const": default,
+        }
+        tabs = [as_it_is, *tabs, fields]
+    kept: Schema = {key: field[key] for key in KEPT if key in field}
+    if isinstance(default, dict) and "description" in kept:
+        # what is without one is not what is here
+        kept["description"] = kept["description"].partition(" Default: ")[0]
+    title = field.get("title", name.replace("_", " ").title())
+    return {"title": title, **kept, "anyOf": tabs}
+
+
+def _with_defaults(described: Schema, values: Mapping[str, Any]) -> Schema:
+    """An object whose fields begin with these values.
+
+    A default of the whole would equal that of the tab "Default", and lead back to it.
+    """
+    found = deepcopy(described)
+    for name, value in values.items():
+        found["properties"][name]["default"] = value
+    return found
 
 
 def _alternatives(field: Mapping[str, Any]) -> list[Schema]:
@@ -106,7 +117,7 @@ def _resolved(reference: str, definitions: Mapping[str, Schema]) -> Schema:
 
 
 def _line(values: Mapping[str, Any]) -> str:
-    """``keep_last 2``; ``channels mito, er · kernel_size 1``: what is set, without what is inside."""
+    """``channels mito, er · kernel_size 1``: what is set, without objects inside."""
     said = []
     for name, value in values.items():
         if value is None or value in ("", [], {}) or isinstance(value, dict):

@@ -80,7 +80,8 @@ def sweep(
         raise
     states = {name: each.state_name or "Unknown" for name, each in ended.items()}
     with publisher.caught_up():
-        publish_comparison(run.name, values, states, place)
+        ids = {name: str(id) for name, id in children.items()}
+        publish_comparison(run.name, values, states, ids, place)
     failed = {
         name: each.state.message or states[name]
         for name, each in ended.items()

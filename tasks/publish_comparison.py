@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.pages.comparison_table import RunResult, comparison_table
-from tasks.publishing import artifact_key, publisher
+from tasks.pages.comparison_table import RunResult, comparison_page
+from tasks.publishing import artifact_key, flow_run_path, page_path, publisher
 from tasks.step import step
 from tasks.stores import open_store
 
 
 @step("compare {sweep}")
 def publish_comparison(
-    sweep: str, runs: Mapping[str, Mapping[str, Any]], states: Mapping[str, str], store: str
+    sweep: str,
+    runs: Mapping[str, Mapping[str, Any]],
+    states: Mapping[str, str],
+    flow_runs: Mapping[str, str],
+    store: str,
 ) -> None:
-    """One table: a row for each run, its swept values, its state and its best scores.
+    """One page: a row for each run, its swept values, its state and its best scores, with links.
 
     Args:
         runs: name → swept field → value.
         states: name → the state it ended in.
+        flow_runs: name → id of the flow run that trained it.
     """
     opened = open_store(store)
     results = []
@@ -32,10 +37,20 @@ def publish_comparison(
             f"{dataset}/{criterion}": (record.iteration, record.score)
             for (dataset, criterion), record in opened.best_records(name).items()
         }
-        results.append(RunResult(name, values, states[name], best, directions))
-    publisher.table(
+        results.append(
+            RunResult(
+                name,
+                values,
+                states[name],
+                best,
+                directions,
+                report=page_path("report", name),
+                flow_run=flow_run_path(flow_runs[name]),
+            )
+        )
+    publisher.page(
         artifact_key("sweep", sweep),
-        comparison_table(results),
+        comparison_page(sweep, results, opened.basedir),
         f"The runs of sweep {sweep}",
         leads=True,
     )

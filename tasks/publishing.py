@@ -309,3 +309,8 @@ def page_path(page: str, run: str) -> str:
 def events_path(run: str) -> str:
     """Where the UI shows the events of a run alone."""
     return "/v2/events?" + urlencode({"resource": json.dumps([f"dacapo.run.{run}"])})
+
+
+def flow_run_path(id: str) -> str:
+    """Where the UI shows a flow run."""
+    return f"/v2/runs/flow-run/{id}"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.pages.wording import readable_score
+from tasks.pages.score_names import criterion_in_words, judged
+from tasks.pages.wording import markdown_link, markdown_table, readable_score
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class RunResult:
     """What a run came to.
 
     ``values`` is what distinguishes it; ``best`` is ``<dataset>/<criterion>`` → (iteration,
-    score); ``higher_is_better`` says so for each of these names.
+    score); ``higher_is_better`` says so for each of these names; ``report`` and ``flow_run`` are
+    paths of its pages.
     """
 
     run: str
@@ -23,6 +25,38 @@ class RunResult:
     state: str
     best: Mapping[str, tuple[int, float | None]]
     higher_is_better: Mapping[str, bool]
+    report: str
+    flow_run: str
+
+
+def comparison_page(sweep: str, results: Sequence[RunResult], store: str) -> str:
+    """The runs as markdown: each name a link to its report, each state to its flow run."""
+    rows = comparison_table(results)
+    cells = [
+        [
+            markdown_link(result.run, result.report),
+            *(cell for name, cell in row.items() if name not in ("run", "state")),
+            markdown_link(result.state, result.flow_run),
+        ]
+        for result, row in zip(results, rows, strict=True)
+    ]
+    header = [_in_words(name, results) for name in (rows[0] if rows else ()) if name != "state"]
+    return "\n\n".join(
+        [
+            f"# Sweep {sweep}",
+            f"{len(results)} runs; ★ at the best of each dataset and criterion. A run's name leads "
+            f"to its report, its state to its flow run. Store: `{store}`",
+            markdown_table([*header, "state"], cells),
+        ]
+    )
+
+
+def _in_words(name: str, results: Sequence[RunResult]) -> str:
+    """The head of a column: what was judged, or the field as it is."""
+    if not any(name in result.best for result in results):
+        return name
+    what = judged(name)
+    return f"{criterion_in_words(what.criterion)} on {what.dataset_in_words}"
 
 
 def comparison_table(results: Sequence[RunResult]) -> list[dict[str, str]]:

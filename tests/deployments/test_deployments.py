@@ -36,6 +36,8 @@ def test_no_folder_of_the_deployer_is_on_the_server(site: Site, name: str) -> No
     assert str(REPOSITORY) not in json.dumps(deployment)
     assert deployment["enforce_parameter_schema"]
     assert deployment["tags"]
+    # whatever is started by hand would have it too; Prefect tags what a schedule starts
+    assert "scheduled" not in deployment["tags"]
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

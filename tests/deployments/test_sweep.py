@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.sweep_grid import configured, expand
-from tasks.pages.comparison_table import RunResult, comparison_table
+from tasks.pages.comparison_table import RunResult, comparison_page, comparison_table
 from tasks.publishing import artifact_key
 from tests.deployments.site import Site, kill
 from tests.small_run import small_run
@@ -35,28 +33,33 @@ def test_a_grid_means_every_combination_under_a_name_of_its_own() -> None:
 
 def test_the_best_of_all_runs_is_marked_by_its_direction() -> None:
     directions = {"cell/dice": True, "cell/voi": False}
-    rows = comparison_table(
-        [
-            RunResult(
-                "a",
-                {"seed": 0},
-                "Completed",
-                {"cell/dice": (8, 0.9), "cell/voi": (4, 0.5)},
-                directions,
-            ),
-            RunResult(
-                "b",
-                {"seed": 1},
-                "Completed",
-                {"cell/dice": (4, 0.8), "cell/voi": (8, 0.2)},
-                directions,
-            ),
-            RunResult("c", {"seed": 2}, "Crashed", {}, {}),
-        ]
-    )
+    results = [
+        RunResult(
+            "a",
+            {"seed": 0},
+            "Completed",
+            {"cell/dice": (8, 0.9), "cell/voi": (4, 0.5)},
+            directions,
+            *("/report-a", "/run-a"),
+        ),
+        RunResult(
+            "b",
+            {"seed": 1},
+            "Completed",
+            {"cell/dice": (4, 0.8), "cell/voi": (8, 0.2)},
+            directions,
+            *("/report-b", "/run-b"),
+        ),
+        RunResult("c", {"seed": 2}, "Crashed", {}, {}, "/report-c", "/run-c"),
+    ]
+    rows = comparison_table(results)
     assert [row["cell/dice"] for row in rows] == ["0.900 at 8 ★", "0.800 at 4", "–"]
     assert [row["cell/voi"] for row in rows] == ["0.500 at 4", "0.200 at 8 ★", "–"]
     assert [(row["seed"], row["state"]) for row in rows][2] == ("2", "Crashed")
+    page = comparison_page("grid", results, "/runs")
+    assert "| run | seed | Dice on cell | VOI on cell | state |" in page
+    assert "| [a](/report-a) | 0 | 0.900 at 8 ★ | 0.500 at 4 | [Completed](/run-a) |" in page
+    assert "| [c](/report-c) | 2 | – | – | [Crashed](/run-c) |" in page
 
 
 @pytest.mark.slow
@@ -76,7 +79,15 @@ def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(site: Si
     assert {child["name"] for child in children} == set(names)
     assert len({child["infrastructure_pid"] for child in children}) == 2
     assert [store.latest_iteration(each) for each in trained] == [2, 2]
-    table = json.loads(site.artifacts()[artifact_key("sweep", swept)]["data"])
-    assert [(row["run"], row["seed"]) for row in table] == list(zip(trained, "01", strict=True))
-    assert any("★" in cell for row in table for cell in row.values())
+    assert done["state"]["message"] == f"2 runs completed and compared: {', '.join(trained)}"
+    page = site.artifacts()[artifact_key("sweep", swept)]["data"]
+    reports = {
+        name: site.artifacts()[artifact_key("report", name)]["latest_id"] for name in trained
+    }
+    flow_runs = {child["name"].removeprefix("train "): child["id"] for child in children}
+    for seed, name in enumerate(trained):
+        link = f"[{name}](/v2/artifacts/artifact/{reports[name]})"
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {link} | {seed} |")]
+        assert row.endswith(f"| [Completed](/v2/runs/flow-run/{flow_runs[name]}) |")
+    assert "★" in page
     kill(supervisor)
