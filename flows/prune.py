@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from pydantic import Field
 
 from dacapo_core.store.chosen_runs import choose_runs
 from dacapo_core.store.presence import why_no_runs
@@ -19,6 +23,11 @@ from tasks.sweep import sweep
 DEFAULT_RETENTION = RetentionPolicy(keep_last=3, keep_best=3, keep_daily=7, grace="7d")
 
 
+SHOWN_RUNS = 5
+
+NotEmpty = Field(min_length=1)
+
+
 class PruningFailedError(RuntimeError):
     """Some runs, or some of their checkpoints, could not be pruned; the others were."""
 
@@ -30,7 +39,7 @@ def _flow_run_name() -> str:
 
 @speaking_flow("prune", _flow_run_name)
 def prune(
-    runs: str | list[str] = "*",
+    runs: Annotated[str, NotEmpty] | Annotated[list[str], NotEmpty] = "*",
     policy: RetentionPolicy = DEFAULT_RETENTION,
     dry_run: bool = False,
     store: str | None = None,
@@ -54,7 +63,7 @@ def prune(
         FileNotFoundError: there is no such store, or a name or pattern fits no run; nothing was
             pruned and no page was written.
         PruningFailedError: some runs, or some of their checkpoints, could not be pruned; it names
-            each with its error.
+            them with their errors.
     """
     opened = open_store(store)
     opened.require_store()
@@ -74,9 +83,24 @@ def prune(
             f"Pruning of {summary_line(done)}",
             leads=True,
         )
-    if failures := [f"{each.run}: {each.failure}" for each in done if each.failure]:
-        raise PruningFailedError("; ".join(failures))
+    if failures := {each.run: each.failure for each in done if each.failure}:
+        raise PruningFailedError(grouped(failures))
     return completed(summary_line(done), {each.run: each.let_go for each in done})
+
+
+def grouped(failures: Mapping[str, str]) -> str:
+    """What went wrong, by run; what went wrong alike is said once."""
+    runs: dict[str, list[str]] = {}
+    for run, failure in failures.items():
+        runs.setdefault(failure, []).append(run)
+    return "; ".join(f"{_shown_runs(names)}: {failure}" for failure, names in runs.items())
+
+
+def _shown_runs(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    more = len(names) - SHOWN_RUNS
+    return f"{len(names)} runs ({', '.join(names[:SHOWN_RUNS])}{f', {more} more' * (more > 0)})"
 
 
 def _pruned(run: str, policy: RetentionPolicy, store: str | None, dry_run: bool) -> RunPruning:

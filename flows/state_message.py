@@ -9,6 +9,8 @@ from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.early_names import name_what_failed
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -29,12 +31,20 @@ def speaking_flow(
 ) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Declare a flow that ends with `completed`; results are not kept as pickles.
 
+    One that fails before Prefect gives it its name gets one all the same.
+
     Args:
         flow_run_name: a name, or what makes one of the flow run's parameters.
     """
 
     def declare(function: Callable[P, R]) -> Flow[P, R]:
-        return _SpeakingFlow(function, name=name, flow_run_name=flow_run_name, persist_result=False)
+        return _SpeakingFlow(
+            function,
+            name=name,
+            flow_run_name=flow_run_name,
+            on_failure=[name_what_failed],
+            persist_result=False,
+        )
 
     return declare
 

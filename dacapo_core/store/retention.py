@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
@@ -21,6 +22,8 @@ from dacapo_core.store.records.scores import (
     names_of,
     ranking,
 )
+
+SHOWN_NAMES = 6
 
 __all__ = ["RetentionPolicy", "named", "never_prunable", "plan"]
 
@@ -197,7 +200,7 @@ def _best_rules(
         unknown = [name for name in policy.criteria if name not in names]
         if unknown:
             known = (
-                f"which the run's scores do not have; they have {', '.join(sorted(names))}"
+                f"which the run's scores do not have; they have {_shown_names(names, unknown[0])}"
                 if names
                 else "and the run has no scores; validate first, or leave the criteria out"
             )
@@ -232,6 +235,15 @@ def _best_rules(
             return f"not among the best {count} of {name} (place {place}, {score:.4g})"
 
         yield keeps, missed
+
+
+def _shown_names(names: Iterable[str], like: str) -> str:
+    """Those names; of many the most similar to one."""
+    known = sorted(names)
+    if len(known) <= SHOWN_NAMES:
+        return ", ".join(known)
+    similar = get_close_matches(like, known, SHOWN_NAMES, cutoff=0)
+    return f"{', '.join(similar)} and {len(known) - len(similar)} more"
 
 
 def _gives_a_reason(

@@ -18,7 +18,9 @@ from prefect.client.orchestration import get_client
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from flows.private_prefect import send_what_is_queued
-from flows.prune import PruningFailedError, prune
+from flows.prune import PruningFailedError, grouped, prune
+from flows.train import train
+from flows.validate import validate
 from tasks.prune import prune as prune_run
 from tasks.publishing import publisher
 from tasks.remove import remove
@@ -288,4 +290,34 @@ def test_whatever_deletes_is_on_record_as_the_flow_run_and_sends_an_event(
     )
     assert lines[2].endswith("kB freed: removed by hand; best of val/dice") or lines[2].endswith(
         "kB freed: best of val: dice; removed by hand"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.parametrize(
+    ("flow", "given", "name", "why"),
+    [
+        (prune, {"runs": []}, "prune nothing", "at least 1 item"),
+        (prune, {"policy": {"grace": "7 fortnights"}}, "prune *", "grace"),
+        (prune, {"runs": ["a", "b"], "policy": {}}, "prune a, b", "would keep nothing"),
+        (train, {"run": {"name": "typo", "num_iteration": 2}}, "train typo", "num_iteration"),
+        (train, {"retention": {}}, "train demo", "would keep nothing"),
+        (validate, {"run": "any", "iterations": "x"}, "validate any", "iterations"),
+    ],
+)
+def test_a_run_that_fails_before_it_begins_is_named(
+    prefect_server: str, flow: Any, given: dict[str, Any], name: str, why: str
+) -> None:
+    state = flow(**given, return_state=True)
+    assert state.is_failed()
+    assert why in state.message
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(state.state_details.flow_run_id).name == name
+
+
+def test_what_goes_wrong_alike_is_said_once() -> None:
+    alike = {f"run-{number}": "the same" for number in range(8)}
+    assert grouped({"lonely": "its own"} | alike) == (
+        "lonely: its own; 8 runs (run-0, run-1, run-2, run-3, run-4, 3 more): the same"
     )

@@ -341,6 +341,22 @@ def test_an_unknown_criterion_is_refused_with_the_known_ones() -> None:
         plan(policy, checkpoints(1, 2), scores=[scored(1, dice=0.5)], now=NOW)
 
 
+def test_of_many_criteria_the_similar_ones_are_named() -> None:
+    names = [*(f"channel_{number}__voi" for number in range(20)), "mito__f1_score"]
+    record = ScoresRecord.model_validate(
+        {
+            "iteration": 1,
+            "dataset": "val",
+            "criteria": dict.fromkeys(names, True),
+            "entries": [{"parameters": {}, "scores": dict.fromkeys(names, 0.5)}],
+        }
+    )
+    policy = RetentionPolicy(keep_best=1, criteria=["mito__f1score"])
+    with pytest.raises(RetentionError, match=r"they have .*mito__f1_score.* and \d+ more") as said:
+        plan(policy, checkpoints(1), scores=[record])
+    assert len(str(said.value)) < 300
+
+
 def test_an_unknown_criterion_is_refused_of_a_run_without_scores_too() -> None:
     policy = RetentionPolicy(keep_last=1, keep_best=1, criteria=["dise"])
     with pytest.raises(RetentionError, match="'dise', and the run has no scores"):

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
@@ -47,4 +48,25 @@ def test_the_policy_is_a_form() -> None:
     assert json.dumps(schema)
     assert all(field.get("description") for field in schema["properties"].values())
     types = [each.get("type") for each in schema["properties"]["grace"]["anyOf"]]
-    assert types == ["string", "integer", "null"]
+    assert types == ["string", "number", "null"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("grace", each) for each in (90, 0.5, "90", " 12h ", "1.5h", "2w", "P7D", "PT12H")),
+        *(("minimum_age", each) for each in ("P1DT2H", "7 days", "1 day, 02:00:00", "2:30:00")),
+        *(("max_total_size", each) for each in (10, "200 GB", "1.5TiB", ".5 gb", "5 kbit", "5k")),
+        *(("grace", each) for each in ("7 fortnights", "d", "", "P", "7dd", "-3d", "0d", 0, -1)),
+        *(("max_total_size", each) for each in ("12 apples", "5 XB", "GB", "0", "-1 GB", 0)),
+    ],
+)
+def test_the_form_refuses_what_could_not_be_read_and_nothing_else(field: str, value: Any) -> None:
+    given = {"keep_last": 1, field: value}
+    try:
+        RetentionPolicy(**given)
+    except ValidationError:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(given, RetentionPolicy.model_json_schema())
+    else:
+        jsonschema.validate(given, RetentionPolicy.model_json_schema())

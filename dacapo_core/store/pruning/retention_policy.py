@@ -39,16 +39,44 @@ def _sensible(value: timedelta) -> timedelta:
     return value
 
 
+# a form's schema refuses what could not be read, so that no run is started to say so
+_ONE_DIGIT_ABOVE_0 = r"(?=.*[1-9])"
+_ISO_DURATION = (
+    r"\+?P(\d+(\.\d+)?[YMWD])*(T(\d+(\.\d+)?[HMS])+)?"
+    r"|(\d+ ?([dD]|[dD]ays?),? ?)?\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
+    r"|\d+ ?([dD]|[dD]ays?),?"
+)
+_DURATION = rf"^{_ONE_DIGIT_ABOVE_0}({_SHORT_DURATION.pattern}|{_ISO_DURATION})$"
+_SIZE = (
+    rf"^{_ONE_DIGIT_ABOVE_0}\s*\d*\.?\d+\s*"
+    r"([kKmMgGtTpPeE]([iI]?[bB]([iI][tT])?)?|[bB]([iI][tT])?)?\s*$"
+)
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_short_duration),
     AfterValidator(_sensible),
     WithJsonSchema(
-        {"anyOf": [{"type": "string", "format": "duration"}, {"type": "integer"}]},
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _DURATION},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        },
         mode="validation",
     ),
 ]
 """Seconds (``90``), ISO 8601 (``P7D``) or short (``90s``, ``12h``, ``7d``, ``2w``)."""
+
+Size = Annotated[
+    ByteSize,
+    Field(gt=0),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": _SIZE}, {"type": "integer", "minimum": 1}]},
+        mode="validation",
+    ),
+]
+"""Bytes, or with a unit (``200 GB``, ``1.5 TiB``)."""
 
 
 class RetentionPolicy(BaseModel):
@@ -81,9 +109,8 @@ class RetentionPolicy(BaseModel):
     keep_weekly: int | None = Field(
         default=None, ge=1, description="Keep the newest of each of the last n weeks that have one."
     )
-    max_total_size: ByteSize | None = Field(
+    max_total_size: Size | None = Field(
         default=None,
-        gt=0,
         description="Limit for a run's checkpoints together, as `200 GB`; the oldest go first, "
         "the best last. Alone it keeps all that fits.",
     )
