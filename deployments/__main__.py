@@ -14,12 +14,15 @@ from urllib.parse import urlsplit
 
 import typer
 
+from deployments import prefect_server
 from deployments.devices import devices
+from deployments.lasting_output import survive_closed_terminal
+from deployments.one_worker import serve
+from deployments.served_devices import served_here
 from deployments.workers import (
     LIGHT_QUEUE,
     WORK_POOL,
     Supervisor,
-    become_prefect,
     places,
     training_place,
 )
@@ -49,7 +52,7 @@ def server(
 
     if port is None:
         port = served_port(str(PREFECT_API_URL.value()))
-    become_prefect("server", "start", "--host", "127.0.0.1", "--port", str(port))
+    prefect_server.serve(port)
 
 
 @app.command()
@@ -67,11 +70,20 @@ def deploy() -> None:
     WeightsStoreBlock.register_type_and_schema()
     _prefect("--no-prompt", "deploy", "--prefect-file", str(FOLDER / "prefect.yaml"), "--all")
     names = _deployment_names()
+    for name in names:
+        print(f"deployment: {name}")
     describe(names)
     shape_forms(names)
     automations()
     index = artifact_path(publish_index(names))
-    print(f"where everything is: {api_url.removesuffix('/api')}{index}")
+    _send_events()
+    print(
+        "\nnext:\n"
+        "  python -m deployments worker    in a terminal of its own; it runs what is asked for\n"
+        f"  PREFECT_API_URL={api_url} prefect deployment run train/default\n"
+        "      or any other, here or from its form\n"
+        f"where everything is: {api_url.removesuffix('/api')}{index}"
+    )
 
 
 @app.command()
@@ -94,19 +106,22 @@ def worker(
     """Start one worker per GPU, each for one run at a time, and stay.
 
     A worker more takes what needs no GPU: pruning and sweeps. CUDA_VISIBLE_DEVICES limits the
-    GPUs that are served. Without a GPU, one worker trains on the CPU.
+    GPUs that are served. Without a GPU, one worker trains on the CPU. What another worker of this
+    machine serves is left to it; where it serves all, this one says so and ends.
     """
-    _require_server()
+    survive_closed_terminal()
+    api_url = _require_server()
     _require_work_pool()
     host = os.uname().nodename
     if device is not None:
-        place = training_place(host, device)
-        os.environ |= place.environment
-        become_prefect(*place.command)
+        with served_here([training_place(host, device)], api_url) as (place,):
+            serve(place, supervised=False)
+        return
     found = devices()
-    if not found:
-        print("no GPU here: runs train on the CPU, one at a time", flush=True)
-    Supervisor(places(host, found), lambda text: print(text, flush=True)).run()
+    with served_here(places(host, found), api_url) as free:
+        if not found:
+            print("no GPU here: runs train on the CPU, one at a time", flush=True)
+        Supervisor(free, lambda text: print(text, flush=True)).run()
 
 
 def served_port(api_url: str) -> int:
@@ -143,6 +158,13 @@ def _require_work_pool() -> None:
         )
 
 
+def _send_events() -> None:
+    """Wait for Prefect's queue of events, which would be said to be late as the last line."""
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.instance().wait_until_empty()
+
+
 def _deployment_names() -> list[str]:
     import yaml
 
@@ -151,9 +173,19 @@ def _deployment_names() -> list[str]:
 
 
 def _prefect(*arguments: str) -> None:
-    """Run Prefect's command line; leave with its exit code if it fails."""
-    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], check=False)
+    """Run Prefect's command line; leave with what it said and its exit code if it fails.
+
+    What it advises to do next, after each of six deployments, is not what is next here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if done.returncode:
+        print(done.stdout)
         raise SystemExit(done.returncode)
 
 

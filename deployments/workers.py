@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployments.processes import marked, signal_group
+from tasks.stop_signals import catchable
 
 WORK_POOL = "gpu"
 TRAINING_QUEUE = "default"
@@ -25,7 +25,6 @@ RUNS_STOP_SECONDS = 25.0
 WORKER_STOPS_SECONDS = 10.0
 LOOK_EVERY_SECONDS = 0.5
 
-# tells the runs of a worker also when they have outlived it
 MARK = "DACAPO_WORKER"
 
 
@@ -39,17 +38,23 @@ class WorkerPlace:
     device: str
 
     @property
-    def command(self) -> list[str]:
-        """Prefect's arguments that start it."""
-        return [
-            *("worker", "start", "--pool", WORK_POOL, "--work-queue", self.queue),
-            *("--limit", str(self.limit), "--name", self.name),
-        ]
-
-    @property
     def environment(self) -> dict[str, str]:
         """What its runs need to see that device alone; indices as ``nvidia-smi`` counts."""
-        return {"CUDA_VISIBLE_DEVICES": self.device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        return {
+            "CUDA_VISIBLE_DEVICES": self.device,
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            MARK: self.mark,
+        }
+
+    @property
+    def mark(self) -> str:
+        """What its runs carry in their environment, also when they have outlived it."""
+        return f"{self.name} of {os.environ.get('PREFECT_API_URL', 'the default server')}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Those of ``python -m deployments.one_worker``."""
+        return [self.name, self.queue, str(self.limit)]
 
 
 def training_place(host: str, device: str) -> WorkerPlace:
@@ -69,9 +74,9 @@ def places(host: str, devices: Sequence[str]) -> list[WorkerPlace]:
 class Supervisor:
     """Starts workers, starts again those that end, and ends all of them with itself.
 
-    A run that outlives its worker keeps its GPU; the next worker starts there when it has ended.
-    Asked to stop by SIGTERM, Ctrl-C or a closed terminal, it asks the runs first, so that each
-    stores what it has.
+    A run that outlives its worker keeps its GPU; the next worker starts there when it has ended,
+    also where both are an earlier supervisor's. Asked to stop, by a signal or a closed terminal,
+    it asks the runs first, so that each stores what it has.
     """
 
     places: Sequence[WorkerPlace]
@@ -80,7 +85,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until asked to stop."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in catchable():
             signal.signal(number, lambda *_: self._stopping.set())
         keepers = [
             threading.Thread(target=self._keep, args=(place,), name=place.name)
@@ -94,6 +99,7 @@ class Supervisor:
     def _keep(self, place: WorkerPlace) -> None:
         failures = 0
         worker: subprocess.Popen[bytes] | None = None
+        self._outwait(place, worker, "an earlier worker has ended")
         while not self._stopping.is_set():
             began = time.monotonic()
             worker = self._start(place)
@@ -104,67 +110,67 @@ class Supervisor:
             failures = 0 if time.monotonic() - began > STABLE_SECONDS else failures + 1
             delay = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
             ended = f"worker {place.name} ended with code {worker.returncode}"
-            if place.limit == 1 and (runs := self._runs(place, worker)):
-                self.say(
-                    f"{ended}; its run (process {', '.join(map(str, runs))}) goes on, the next "
-                    "worker starts when it has ended"
-                )
-                while self._runs(place, worker) and not self._stopping.wait(LOOK_EVERY_SECONDS):
-                    pass
-            else:
+            if not self._outwait(place, worker, ended):
                 self.say(f"{ended}; again in {delay:.0f} s")
             self._stopping.wait(delay)
-        if worker is not None:
-            self._stop(place, worker)
+        self._stop(place, worker)
+
+    def _outwait(
+        self, place: WorkerPlace, worker: subprocess.Popen[bytes] | None, ended: str
+    ) -> bool:
+        """Wait until no run has the place's GPU; whether one had it."""
+        if place.limit > 1 or not (runs := self._runs(place, worker)):
+            return False
+        self.say(
+            f"{ended}; its run (process {', '.join(map(str, runs))}) goes on, the next "
+            "worker starts when it has ended"
+        )
+        while self._runs(place, worker) and not self._stopping.wait(LOOK_EVERY_SECONDS):
+            pass
+        return True
 
     def _start(self, place: WorkerPlace) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "deployments.workers", *place.command],
-            env=os.environ | place.environment | {MARK: self._mark(place)},
+            [sys.executable, "-m", "deployments.one_worker", *place.arguments],
+            # its end tells that this process is gone
+            stdin=subprocess.PIPE,
+            env=os.environ | place.environment,
             start_new_session=True,
         )
 
-    def _stop(self, place: WorkerPlace, worker: subprocess.Popen[bytes]) -> None:
-        """Ask the runs first, also those that a worker left behind; then end what is left."""
-        asked = self._runs(place, worker)
-        for run in asked:
+    def _stop(self, place: WorkerPlace, worker: subprocess.Popen[bytes] | None) -> None:
+        """Ask worker and runs, also those that a worker left behind; then end what is left."""
+        if worker is not None:
+            # it takes no run any more, and asks its own
+            worker.terminate()
+        for run in self._runs(place, worker, left_behind=True):
             signal_group(run, signal.SIGTERM)
-        deadline = time.monotonic() + RUNS_STOP_SECONDS
-        while time.monotonic() < deadline and set(asked) & set(self._runs(place, worker)):
+        deadline = time.monotonic() + RUNS_STOP_SECONDS + WORKER_STOPS_SECONDS
+        while time.monotonic() < deadline and (
+            (worker is not None and worker.poll() is None) or self._runs(place, worker)
+        ):
             time.sleep(0.1)
-        worker.terminate()
-        try:
-            worker.wait(WORKER_STOPS_SECONDS)
-        except subprocess.TimeoutExpired:
+        if worker is not None:
             worker.kill()
         for run in self._runs(place, worker):
             signal_group(run, signal.SIGKILL)
 
-    def _runs(self, place: WorkerPlace, worker: subprocess.Popen[bytes]) -> list[int]:
-        """What workers of this place have started, without what that has started in turn."""
-        found = marked(MARK, self._mark(place))
-        found.pop(worker.pid, None)
-        return sorted(pid for pid, parent in found.items() if parent not in found)
+    def _runs(
+        self,
+        place: WorkerPlace,
+        worker: subprocess.Popen[bytes] | None,
+        *,
+        left_behind: bool = False,
+    ) -> list[int]:
+        """What workers of this place have started, without what that has started in turn.
 
-    def _mark(self, place: WorkerPlace) -> str:
-        return f"{place.name} of {os.getpid()}"
-
-
-def become_prefect(*arguments: str) -> None:
-    """Go on as Prefect's command line, so that a signal reaches it and nothing is left behind.
-
-    A shell starts background processes deaf to Ctrl-C, and Prefect's workers then to SIGTERM too.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.execv(sys.executable, [sys.executable, "-m", "prefect", *arguments])
-
-
-def _end_with_the_supervisor() -> None:
-    """Have the kernel send SIGTERM when the supervisor is gone: two workers never share a GPU."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    _end_with_the_supervisor()
-    become_prefect(*sys.argv[1:])
+        Args:
+            left_behind: without what this worker has started.
+        """
+        found = marked(MARK, place.mark)
+        known = None if worker is None else worker.pid
+        return sorted(
+            pid
+            for pid, parent in found.items()
+            if pid != known and (parent not in found or (parent == known and not left_behind))
+        )

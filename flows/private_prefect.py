@@ -78,13 +78,18 @@ def _mark_abandoned_runs() -> None:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
+    from tasks.dead_attempts import end_tasks
+
     unfinished = FlowRunFilter(
         state=FlowRunFilterState(
             type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
         )
     )
     with get_client(sync_client=True) as client:
-        for abandoned in client.read_flow_runs(flow_run_filter=unfinished):
+        abandoned = [each.id for each in client.read_flow_runs(flow_run_filter=unfinished)]
+        for flow_run in abandoned:
             client.set_flow_run_state(
-                abandoned.id, Crashed(message="Its process was killed."), force=True
+                flow_run, Crashed(message="Its process was killed."), force=True
             )
+        if abandoned:
+            end_tasks(client, abandoned)

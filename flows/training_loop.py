@@ -12,14 +12,16 @@ from dacapo_core.store.errors import RetentionError
 from flows.run_summary import RunSummary, summarise
 from flows.unread_output import survive_unread_output
 from tasks.begin import begin
+from tasks.dead_attempts import end_tasks_of_earlier_attempts
 from tasks.hand_over import await_validations, find_deployment, hand_over
 from tasks.initialize_weights import initialize_weights
-from tasks.live_runs import LiveRun, deliver_termination, live
+from tasks.live_runs import LiveRun, live
 from tasks.pages.run_pruning import RunPruning
 from tasks.provenance import who
 from tasks.prune import prune
 from tasks.publish_report import publish_report
 from tasks.publishing import publisher
+from tasks.stop_signals import stop_signals
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
 from tasks.stores import store_url
@@ -55,6 +57,7 @@ def training_loop(
     """
     started = time.monotonic()
     survive_unread_output()
+    end_tasks_of_earlier_attempts()
     url = store_url(store)
     if validation_deployment is not None:
         find_deployment(validation_deployment)
@@ -77,13 +80,13 @@ def training_loop(
         for stop in run.validation_iterations():
             if stop <= at:
                 continue
-            current.watch.obey()
+            current.obey()
             at = _train_and_store(current, stop)
             _judge(run.name, at, url, validation_deployment, validated=False)
             _settle_up(run.name, url, retention)
         if validation_deployment is not None:
             await_validations(run.name)
-            current.watch.obey()
+            current.obey()
             store_best(run.name, url)
             _settle_up(run.name, url, retention)
         return summarise(
@@ -97,22 +100,22 @@ def training_loop(
 
 
 def _train_and_store(current: LiveRun, stop: int) -> int:
-    """Train until ``stop`` and store; asked to stop, store what there is and let Prefect end."""
+    """Train until ``stop`` and store; asked to stop, store what there is and end the flow."""
     before = current.run.iteration
     try:
-        reached = train_until(current.name, stop)
-        if reached > before:
-            store_weights(current.name, reached)
+        with stop_signals.held():
+            reached = train_until(current.name, stop)
+            if reached > before:
+                store_weights(current.name, reached)
+            if current.asked_to_end:
+                settle(current.name, reached)
     except Pause:
         # suspended: Prefect raises it where a task begins or ends, and what was trained is not lost
         trained = current.run.iteration
         if trained > before and trained != current.store.latest_iteration(current.name):
             store_weights.fn(current.name, trained)
         raise
-    if current.asked_to_end:
-        settle(current.name, reached)
-        deliver_termination(current)
-        current.watch.obey()
+    current.obey()
     return reached
 
 

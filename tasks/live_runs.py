@@ -6,16 +6,14 @@ store and the lease stay here, in the one process that owns the device.
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from tasks.progress import RunProgress
 from tasks.state_watch import StateWatch
+from tasks.stop_signals import stop_signals
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ class LiveRun:
     """A run between its first and its last task in this process.
 
     Attributes:
-        termination: the signal that asked it to stop.
         watch: what the state of the flow run asks of it.
         stretch: the iterations since the last checkpoint.
         event_files: TensorBoard's, where they are wanted.
@@ -45,7 +42,6 @@ class LiveRun:
     store: LocalWeightsStore
     lease: Lease | None
     progress: RunProgress
-    termination: int | None = None
     watch: StateWatch = field(default_factory=StateWatch)
     built: Run | None = None
     stretch: TrainingStats | None = None
@@ -69,7 +65,17 @@ class LiveRun:
     @property
     def asked_to_end(self) -> bool:
         """Whether it is to store what it has and end, by a signal or by its flow run's state."""
-        return self.termination is not None or self.watch.asked is not None
+        return stop_signals.asked is not None or self.watch.asked is not None
+
+    def obey(self) -> None:
+        """End the flow here if a signal or its flow run's state asks for that.
+
+        Raises:
+            Pause, Abort: its flow run's state does.
+            TerminationSignal, KeyboardInterrupt: a signal does.
+        """
+        self.watch.obey()
+        stop_signals.obey()
 
     def check_lease(self) -> None:
         """Make sure that this process still is the one that trains the run.
@@ -112,7 +118,8 @@ def live_run(name: str) -> LiveRun:
 def live(name: str, num_iterations: int, store: str | None, owner: str) -> Iterator[LiveRun]:
     """Hold the lease on a run, and its live state, until the block ends.
 
-    What is still being written is settled before the lease is given back.
+    What is still being written is settled before the lease is given back, however many signals
+    ask this process to stop meanwhile.
 
     Args:
         owner: said to whoever asks for the lease meanwhile.
@@ -122,7 +129,8 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
     """
     opened = open_store(store)
     with ExitStack() as stack:
-        # first, so that it ends last: what is reported as cancelled is stored and holds no lease
+        # first, so that they end last: what is reported as cancelled is stored and holds no lease
+        stack.enter_context(stop_signals.noted())
         watch = stack.enter_context(StateWatch())
         lease = stack.enter_context(opened.lease(name, owner=owner))
         progress = stack.enter_context(RunProgress(name, num_iterations))
@@ -152,34 +160,3 @@ def _registered(live: LiveRun) -> Iterator[None]:
         yield
     finally:
         del _live[live.name]
-
-
-@contextmanager
-def termination_deferred(live: LiveRun) -> Iterator[None]:
-    """Note SIGTERM and Ctrl-C in ``live.termination`` instead of raising in the middle of a step.
-
-    ``deliver_termination`` raises it afterwards; asked a second time, it raises at once. Only a
-    main thread can do this; elsewhere signals keep their way.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if live.termination is not None:
-            raise KeyboardInterrupt
-        live.termination = number
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def deliver_termination(live: LiveRun) -> None:
-    """Raise the signal that was deferred, if there was one, for Prefect to handle."""
-    if live.termination is not None:
-        number, live.termination = live.termination, None
-        signal.raise_signal(number)

@@ -8,15 +8,16 @@ the process looks itself.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.context import SettingsContext, get_settings_context
-from prefect.exceptions import Abort, ObjectNotFound, Pause
+from prefect.context import FlowRunContext, SettingsContext, get_settings_context
+from prefect.exceptions import Abort, ObjectNotFound, Pause, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from prefect.states import Cancelled
@@ -38,7 +39,8 @@ class StateWatch:
 
     A flow run that was deleted is to end as a cancelled one. A server that is away, or that knows
     nothing of this flow either, is asked again, and nobody waits for it. At the end of a block that
-    ended by `obey`, when all that it held is given back, a cancellation is reported as done.
+    ended by `obey`, when all that it held is given back, a cancellation is reported as done. So is
+    one of which a worker told by a signal, which Prefect would report as a crash.
 
     Attributes:
         asked: the state that asks to end; None while there is none.
@@ -46,6 +48,8 @@ class StateWatch:
 
     def __init__(self) -> None:
         self.asked: State | None = None
+        context = FlowRunContext.get()
+        self._flow = context.flow_run.flow_id if context and context.flow_run else None
         _, self._flow_run = get_task_and_flow_run_ids()
         self._settings = get_settings_context()
         self._over = threading.Event()
@@ -65,10 +69,16 @@ class StateWatch:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        if self._flow_run is None or self.asked is None or not isinstance(error, Abort):
+        if self._flow_run is None or not isinstance(error, (Abort, TerminationSignal)):
+            return
+        if self.asked is None:
+            self._look_once(self._flow_run)
+        if self.asked is None:
             return
         if self.asked.is_cancelling():
-            _report_cancelled(self._flow_run)
+            self.asked = _report_cancelled(self._flow_run)
+        # again, with the state that it has now
+        self.obey()
 
     def obey(self) -> None:
         """End the flow here if its state asks for that.
@@ -81,39 +91,54 @@ class StateWatch:
             return
         if self.asked.is_paused():
             raise Pause(state=self.asked)
-        raise Abort(f"the flow run is {self.asked.name}")
+        ended = Abort(f"the flow run is {self.asked.name}")
+        if self.asked.is_cancelled():
+            # Prefect's last line of the log says it
+            ended.state = self.asked  # type: ignore[attr-defined]
+        raise ended
 
     def _watch(self, flow_run: UUID) -> None:
         if self._over.wait(LOOK_EVERY_SECONDS):
             return
+        with self._one_attempt() as client:
+            while not self._look(client, flow_run):
+                if self._over.wait(LOOK_EVERY_SECONDS):
+                    return
+
+    def _look_once(self, flow_run: UUID) -> None:
+        with suppress(Exception), self._one_attempt() as client:
+            self._look(client, flow_run)
+
+    def _look(self, client: SyncPrefectClient, flow_run: UUID) -> bool:
+        """Whether it is to end, as far as the server says; note it if so."""
+        with suppress(Exception):
+            try:
+                state = client.read_flow_run(flow_run).state
+            except ObjectNotFound:
+                if self._flow is None:
+                    raise
+                # raises where the database is another one: nobody deleted the run there
+                client.read_flow(self._flow)
+                state = Cancelled(name="Deleted", message="The flow run was deleted.")
+            if asks_to_end(state):
+                self.asked = state
+        return self.asked is not None
+
+    @contextmanager
+    def _one_attempt(self) -> Iterator[SyncPrefectClient]:
         settings = self._settings.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
         with (
             SettingsContext(profile=self._settings.profile, settings=settings),
             get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
         ):
-            flow: UUID | None = None
-            while True:
-                with suppress(Exception):
-                    try:
-                        found = client.read_flow_run(flow_run)
-                        flow, state = found.flow_id, found.state
-                    except ObjectNotFound:
-                        if flow is None:
-                            raise
-                        # raises where the database is another one: nobody deleted the run there
-                        client.read_flow(flow)
-                        state = Cancelled(name="Deleted")
-                    if asks_to_end(state):
-                        self.asked = state
-                        return
-                if self._over.wait(LOOK_EVERY_SECONDS):
-                    return
+            yield client
 
 
-def _report_cancelled(flow_run: UUID) -> None:
-    done: State[Any] = Cancelled(message="Found cancelled by its process, which stored and ended.")
+def _report_cancelled(flow_run: UUID) -> State:
+    done: State[Any] = Cancelled(message="Cancelled: it stored what it had, and ended.")
     try:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(flow_run, done, force=True)
     except Exception as error:
         get_run_logger().warning("the flow run could not be set to Cancelled: %s", error)
+    return done

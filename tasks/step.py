@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import CancelledRun, TerminationSignal
+from prefect.states import Cancelled
 
 from tasks.library_log import enter_task
 from tasks.live_runs import live_run
+from tasks.stop_signals import stop_signals
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, R]], Task[P, R]]:
+class Step(Task[P, R]):
+    """A task that ends as Cancelled when its process is asked to stop, and its flow with it.
+
+    Prefect calls that a crash of both, in red.
+    """
+
+    stopped: BaseException | None = None
+
+    # without the arguments of Prefect's own that no flow here uses
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        """Run the task, unless the process was asked to stop.
+
+        Raises:
+            TerminationSignal: it was, before or meanwhile.
+            KeyboardInterrupt: by Ctrl-C.
+        """
+        stop_signals.obey()
+        try:
+            result = super().__call__(*args, **kwargs)
+        except CancelledRun:
+            if self.stopped is None:
+                raise
+            stopped, self.stopped = self.stopped, None
+            raise stopped from None
+        stop_signals.obey()
+        return result
+
+
+def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Declare a task; ``run_name`` is a template over its arguments.
 
     No hashing of arguments and no pickled results: arguments are names, numbers and URLs, and
@@ -29,20 +60,25 @@ def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, 
     def with_iteration(parameters: dict[str, Any]) -> str:
         return run_name.format(**parameters) + _where(parameters["run"])
 
-    declared = task(
-        # Prefect finds by its argument's name what to call it with; its type asks for more
-        task_run_name=with_iteration if at_iteration else run_name,  # type: ignore[arg-type]
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-
-    def declare(function: Callable[P, R]) -> Task[P, R]:
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    def declare(function: Callable[P, R]) -> Step[P, R]:
+        @wraps(function)
+        def body(*args: P.args, **kwargs: P.kwargs) -> Any:
             enter_task()
-            return function(*args, **kwargs)
+            try:
+                with stop_signals.in_step():
+                    return function(*args, **kwargs)
+            except (TerminationSignal, KeyboardInterrupt) as asked:
+                declared.stopped = asked
+                return Cancelled(message="Its process was asked to stop.")
 
-        return declared(run)
+        declared: Step[P, R] = Step(
+            body,
+            # Prefect finds by its argument's name what to call it with; its type asks for more
+            task_run_name=with_iteration if at_iteration else run_name,  # type: ignore[arg-type]
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        return declared
 
     return declare
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tasks.live_runs import live_run, termination_deferred
+from tasks.live_runs import live_run
 from tasks.pages.wording import readable_bytes
 from tasks.step import step
 
@@ -47,10 +47,9 @@ def train_until(run: str, iteration: int) -> int:
         if live.asked_to_end:
             raise _AskedToEnd
 
-    with termination_deferred(live):
-        try:
-            train(live.run, iteration, on_iteration=on_iteration)
-        except _AskedToEnd:
-            live.progress.note(f"{run}: asked to stop at iteration {live.run.iteration}")
+    try:
+        train(live.run, iteration, on_iteration=on_iteration)
+    except _AskedToEnd:
+        live.progress.note(f"{run}: asked to stop at iteration {live.run.iteration}")
     live.stretch = live.run.training_stats.after(before)
     return live.run.iteration

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,10 @@ def running_site(folder: Path, **environment: str) -> Iterator[Site]:
         | {
             "OMP_NUM_THREADS": "1",
             "PREFECT_HOME": str(folder / "prefect"),
+            # what is served here is nothing to the sites beside it
+            "TMPDIR": str(folder),
+            # and what was compiled for them is as good here
+            "TORCHINDUCTOR_CACHE_DIR": f"{tempfile.gettempdir()}/torchinductor_{getuser()}",
             "PREFECT_API_URL": url,
             "DACAPO_RUNS_BASE_DIR": str(folder / "runs"),
         }

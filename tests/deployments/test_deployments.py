@@ -64,6 +64,13 @@ def test_deploying_again_duplicates_nothing(site: Site) -> None:
     assert len(before) == len(set(before)) >= 2
     again = site.run("deployments", "deploy")
     assert again.returncode == 0, again.stdout
+    # what to do next comes last, and Prefect's advice, which is for other workers, not at all
+    last = again.stdout.partition("\nnext:\n")[2].splitlines()
+    assert "python -m deployments worker" in last[0]
+    assert "prefect deployment run" in last[1]
+    assert last[-1].startswith("where everything is: http")
+    assert "prefect worker start" not in again.stdout
+    assert [line for line in DEPLOYMENTS if f"deployment: {line}\n" not in again.stdout] == []
     after = [automation["name"] for automation in site.post("automations/filter", {})]
     assert sorted(after) == sorted(before)
     (schedule,) = site.get("deployments/name/prune/nightly")["schedules"]
@@ -115,6 +122,25 @@ def test_a_parameter_that_the_flow_does_not_have_is_refused_at_once(site: Site, 
         site.deployment_run(name, **needed, policyy={"keep_last": 1})
     assert refused.value.code == 409
     assert "'policyy' was unexpected" in refused.value.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"policy": {"keep_last": 1, "grace": "7 fortnights"}}, "policy.grace"),
+        ({"policy": {"keep_last": 1, "minimum_age": "soon"}}, "policy.minimum_age"),
+        ({"policy": {"max_total_size": "12 apples"}}, "policy.max_total_size"),
+        ({"runs": []}, "runs"),
+        ({"runs": ""}, "runs"),
+    ],
+)
+def test_what_pruning_could_not_understand_is_refused_at_once(
+    site: Site, given: dict[str, object], field: str
+) -> None:
+    with pytest.raises(HTTPError) as refused:
+        site.deployment_run("prune/nightly", **given)
+    assert refused.value.code == 409
+    assert f"'{field}'" in refused.value.read().decode()
 
 
 @pytest.mark.parametrize(

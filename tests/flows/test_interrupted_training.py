@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterName,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelling, Suspended
 
@@ -127,6 +136,9 @@ def test_killed_anywhere_and_restarted_it_keeps_the_same_checkpoints(
     said = finish(start(broken, config))
     assert "resumed at iteration" in said or "nothing to do" in said
     assert kept(broken) == kept(whole)
+    with closing(sqlite3.connect(broken / ".prefect" / "prefect" / "prefect.db")) as database:
+        states = {state for (state,) in database.execute("select state_type from task_run")}
+    assert states <= {"COMPLETED", "CRASHED"}
     deadline = time.monotonic() + 20
     while processes_of(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -149,15 +161,19 @@ def test_asked_to_stop_it_stores_what_it_has_and_continues_from_there(
 
 
 @pytest.mark.parametrize(
-    ("asked", "end"),
-    [(Cancelling(), "Cancelled"), (Suspended(), "Suspended")],
-    ids=["cancel", "suspend"],
+    ("asked", "end", "told"),
+    [
+        (Cancelling(), "Cancelled", False),
+        (Suspended(), "Suspended", False),
+        (Cancelling(), "Cancelled", True),
+    ],
+    ids=["cancel", "suspend", "cancel-by-a-worker"],
 )
 def test_it_looks_itself_whether_its_flow_run_is_to_end(
-    prefect_server: str, tmp_path: Path, tiny: RunConfig, asked: State, end: str
+    prefect_server: str, tmp_path: Path, tiny: RunConfig, asked: State, end: str, told: bool
 ) -> None:
-    """No worker tells it here, as none tells an orphan."""
-    name = f"asked-{asked.name.lower()}"
+    """No worker tells it here, as none tells an orphan, or one does by a signal."""
+    name = f"asked-{asked.name.lower()}-{told}"
     config = tiny.model_copy(
         update={"name": name, "num_iterations": 4000, "validation_interval": 2000}
     )
@@ -167,10 +183,17 @@ def test_it_looks_itself_whether_its_flow_run_is_to_end(
         wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"train {name}"]))
         (flow_run,) = client.read_flow_runs(flow_run_filter=wanted)
         client.set_flow_run_state(flow_run.id, asked, force=True)
+        if told:
+            process.terminate()
         said, _ = process.communicate(timeout=60)
-        state = client.read_flow_run(flow_run.id).state
-    assert state is not None
-    assert state.name == end
+        states = [each.name for each in client.read_flow_run_states(flow_run.id)]
+        logged = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run.id])))
+        tasks = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+        )
+    assert states[-1] == end
+    assert "Crashed" not in [*states, *(each.state_name for each in tasks)]
+    assert [each.message for each in logged if each.level > logging.INFO] == []
     assert f"The flow run was {end.lower()}" in said
     store = LocalWeightsStore(tmp_path / "runs")
     (stored,) = store.iterations(name)
@@ -188,8 +211,6 @@ def test_deleted_it_stores_what_it_has_and_ends(
     )
     process = start(tmp_path, config, PREFECT_API_URL=prefect_server)
     wait_for_training(tmp_path, name)
-    # the watch looks every five seconds, and is to have seen the flow run
-    time.sleep(8)
     with get_client(sync_client=True) as client:
         wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"train {name}"]))
         (flow_run,) = client.read_flow_runs(flow_run_filter=wanted)

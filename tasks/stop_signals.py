@@ -1,0 +1,101 @@
+"""Signals that ask this process to stop: noted, and obeyed where nothing is lost by it.
+
+A worker, a service manager and a scheduler may all ask, each more than once and within a second.
+Asked is asked: only a second Ctrl-C, of a person who will not wait, ends a process at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# what schedulers send before they kill, and what a closed terminal does
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def catchable() -> list[signal.Signals]:
+    """Those that this process may take; one started with nohup is to outlive its terminal."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [each for each in STOP_SIGNALS if each != signal.SIGHUP or not nohup]
+
+
+class StopSignals:
+    """What this process was asked to do by signals, while that is noted.
+
+    Attributes:
+        asked: the first signal; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._held = False
+        self._in_step = False
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Inside the block, signals are noted, and raised in steps and by `obey` alone.
+
+        Only a main thread can do this; elsewhere signals keep their way.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in catchable()}
+        for number in before:
+            signal.signal(number, self._note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.asked = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside the block, nothing is raised: what is trained is to be stored first."""
+        before, self._held = self._held, True
+        try:
+            yield
+        finally:
+            self._held = before
+
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Inside the block, a signal is raised as it comes."""
+        self._in_step = True
+        try:
+            yield
+        finally:
+            self._in_step = False
+
+    def obey(self) -> None:
+        """End the flow here if a signal asked for that and nothing is held.
+
+        Raises:
+            TerminationSignal: one did.
+            KeyboardInterrupt: that was Ctrl-C.
+        """
+        if self.asked is not None and not self._held:
+            raise _error(self.asked)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked is not None:
+            if number == self.asked == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        self.asked = number
+        if self._in_step and not self._held:
+            raise _error(number)
+
+
+def _error(number: int) -> BaseException:
+    # what serves the flows asks for the signals before prefect's settings are there
+    from prefect.exceptions import TerminationSignal
+
+    return KeyboardInterrupt() if number == signal.SIGINT else TerminationSignal(signal.SIGTERM)
+
+
+stop_signals = StopSignals()

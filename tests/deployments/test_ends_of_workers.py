@@ -1,0 +1,136 @@
+"""Every way to end a worker but SIGKILL to its run leaves the run the time to store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dacapo_core.store.local_weights_store import LocalWeightsStore
+from tests.deployments.processes import environment, running, trainer, trains
+from tests.deployments.site import Site, children, kill, wait_for
+from tests.small_run import small_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.prefect]
+
+# stored at the end alone, or when it is asked to stop
+ENDLESS = (100_000, 50_000)
+
+
+@pytest.fixture
+def no_run_left(site: Site) -> Iterator[list[str]]:
+    """The flow runs of a test, which no worker of a later one is to go on with."""
+    ids: list[str] = []
+    yield ids
+    for id in ids:
+        site.cancel(id)
+
+
+def stored(site: Site, name: str) -> int:
+    """The one checkpoint of a run whose process has ended and has given back its lease."""
+    store = LocalWeightsStore(site.folder / "runs")
+    (iteration,) = store.iterations(name)
+    assert store.latest_iteration(name, verified=True) == iteration
+    with store.lease(name, owner="the next one"):
+        pass
+    return iteration
+
+
+def ended(site: Site, *pids: int) -> None:
+    wait_for("the end of runs", 60, lambda: not any(map(running, pids)), site.log)
+
+
+def test_whoever_is_asked_to_stop_and_by_whatever_the_run_stores(
+    site: Site, no_run_left: list[str]
+) -> None:
+    supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1,2,3,4")
+    names = [f"ended-{number}" for number in range(5)]
+    for name in names:
+        no_run_left.append(site.deployment_run("train/default", run=small_run(name, *ENDLESS)))
+    runs = [trains(site, id, name) for id, name in zip(no_run_left, names, strict=True)]
+    worker = {run: each for each in children(supervisor.pid) for run in children(each)}
+
+    # a closed terminal, a scheduler's notice
+    os.kill(runs[0], signal.SIGHUP)
+    os.kill(runs[1], signal.SIGUSR1)
+    # a person with `kill`
+    os.kill(worker[runs[2]], signal.SIGTERM)
+    # a service manager, a scheduler that preempts: all processes at once, and more than once
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+        for pid in (worker[runs[3]], runs[3]):
+            os.kill(pid, number)
+    ended(site, *runs[:4])
+    # the out-of-memory killer
+    supervisor.kill()
+    supervisor.wait()
+    ended(site, runs[4], *worker.values())
+    print("stored at", [stored(site, name) for name in names])
+
+
+@pytest.mark.parametrize("what", ["worker", "train"])
+def test_a_closed_terminal_costs_nothing(
+    site: Site, no_run_left: list[str], tmp_path: Path, what: str
+) -> None:
+    name = f"in-a-terminal-{what}"
+    if what == "worker":
+        typed = "-m deployments worker"
+        run = small_run(name, *ENDLESS)
+        no_run_left.append(site.deployment_run("train/default", run=run))
+    else:
+        config = tmp_path / "run.yaml"
+        config.write_text(yaml.safe_dump(small_run(name, *ENDLESS)))
+        typed = f"-m flows train {config} --store {site.folder / 'runs'}"
+    terminal, inside = pty.openpty()
+    # a shell that has the terminal, with the command in its foreground
+    shell = subprocess.Popen(
+        ["bash", "-ic", f"{sys.executable} {typed}; true"],
+        cwd=site.folder,
+        env=site.environment | {"CUDA_VISIBLE_DEVICES": ""},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    os.close(inside)
+    try:
+        pid = wait_for("the run", 120, lambda: trainer(site, name), site.log)
+        wait_for("its configuration", 60, (site.folder / f"runs/{name}/records/run.json").is_file)
+        os.close(terminal)
+        ended(site, pid)
+        print("stored at", stored(site, name))
+    finally:
+        kill(shell)
+
+
+def take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_a_worker_for_a_device_that_is_served_takes_another_or_refuses(site: Site) -> None:
+    first = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7")
+    wait_for("it", 60, lambda: len(children(first.pid)) == 2, site.log)
+    second = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7,8")
+    (other,) = wait_for("the other", 60, lambda: children(second.pid), site.log)
+    assert environment(other)["CUDA_VISIBLE_DEVICES"] == "8"
+    host = os.uname().nodename
+    said = f"there already: {host}-gpu7 (process {first.pid}), {host}-light (process {first.pid})"
+    assert said in site.log()
+    refused = site.run("deployments", "worker", "--device", "8")
+    assert refused.returncode == 1
+    assert f"{host}-gpu8 (process {second.pid})" in refused.stdout
+    for process in (first, second):
+        kill(process)
+    # nobody is left behind who would keep the device
+    third = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7")
+    wait_for("the next", 60, lambda: len(children(third.pid)) == 2, site.log)
+    kill(third)
