@@ -148,6 +148,7 @@ def summarise(
         best={
             f"{dataset}/{criterion}": (record.iteration, record.score)
             for (dataset, criterion), record in opened.best_records(run).items()
+            if not record.replaced
         },
         kept=kept,
         pruned={iteration: checkpoint.reasons for iteration, checkpoint in gone.items()},

@@ -36,6 +36,7 @@ def publish_comparison(
         best = {
             f"{dataset}/{criterion}": (record.iteration, record.score)
             for (dataset, criterion), record in opened.best_records(name).items()
+            if not record.replaced
         }
         results.append(
             RunResult(

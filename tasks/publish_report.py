@@ -67,6 +67,7 @@ def read_report(live: LiveRun) -> RunReport:
         best={
             f"{dataset}/{criterion}": (best.iteration, best.score)
             for (dataset, criterion), best in store.best_records(live.name).items()
+            if not best.replaced
         },
         pictures={
             f"{dataset} at iteration {iteration}": png

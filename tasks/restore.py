@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dacapo_core.store.records.history import MARKED, CheckpointHistory
+from dacapo_core.store.records.history import CheckpointHistory
+from dacapo_core.store.records.history_events import MARKED
 from tasks.events import emit_checkpoint_event
 from tasks.provenance import who
 from tasks.publish_pruning import publish_pruning
@@ -12,7 +13,7 @@ from tasks.stores import open_store, place_of
 
 @step("restore {run} {iteration}")
 def restore(run: str, iteration: int, store: str | None = None) -> bool:
-    """Keep a checkpoint that pruning had marked, within its grace period.
+    """Keep a checkpoint that pruning had marked, within its grace period, until it is unpinned.
 
     Returns:
         False when it was not marked, so that nothing had to be done.

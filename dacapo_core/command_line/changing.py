@@ -22,6 +22,7 @@ from dacapo_core.command_line.output import readable_age, readable_size, show_js
 if TYPE_CHECKING:
     from dacapo_core.store.pruning.prune_plan import PrunePlan
     from dacapo_core.store.pruning.reclaiming import Sweep
+    from dacapo_core.store.records.scores import BestRecord
     from dacapo_core.store.records_store import RecordsStore
 
 
@@ -61,8 +62,8 @@ def _show_best(where: Where, store: RecordsStore, run: str) -> None:
             {
                 "dataset": dataset,
                 "criterion": criterion,
-                **record.model_dump(mode="json"),
-                "exists": record.iteration in there,
+                **record.model_dump(mode="json", exclude={"of"}),
+                "exists": record.iteration in there and not record.replaced,
             }
             for (dataset, criterion), record in records.items()
         ]
@@ -75,13 +76,19 @@ def _show_best(where: Where, store: RecordsStore, run: str) -> None:
             [
                 dataset,
                 criterion,
-                f"{record.iteration}{'' if record.iteration in there else ' (gone)'}",
+                f"{record.iteration}{_became(record, there)}",
                 "–" if record.score is None else f"{record.score:.4g}",
                 ", ".join(f"{key}={value}" for key, value in (record.parameters or {}).items()),
             ]
             for (dataset, criterion), record in records.items()
         ],
     )
+
+
+def _became(record: BestRecord, there: set[int]) -> str:
+    if record.iteration not in there:
+        return " (gone)"
+    return " (replaced)" if record.replaced else ""
 
 
 def pin(
@@ -291,14 +298,17 @@ def _became(plan: PrunePlan, iteration: int, doomed: set[int]) -> str:
 
 
 def restore(context: typer.Context, run: RunName, iteration: Iteration) -> None:
-    """Bring back a checkpoint that was pruned and is within its grace period."""
+    """Bring back a checkpoint that was pruned and is within its grace period, and pin it."""
     where: Where = context.obj
     with exit_codes():
         restored = where.records().restore(run, iteration)
         _said(
             where,
-            {"run": run, "iteration": iteration, "restored": restored},
-            f"{run}/{iteration} is back" if restored else f"{run}/{iteration} was not pruned",
+            {"run": run, "iteration": iteration, "restored": restored, "pinned": restored},
+            f"{run}/{iteration} is back, and pinned: it is kept until "
+            f"`dacapo-store unpin {run} {iteration}`"
+            if restored
+            else f"{run}/{iteration} was not pruned",
         )
 
 

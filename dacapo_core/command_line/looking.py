@@ -260,6 +260,6 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
         for event in checkpoint.events:
             by = f" by {event.by}" if event.by else ""
             reasons = f" ({'; '.join(gathered_reasons(event.reasons))})" if event.reasons else ""
-            typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event.what}{by}{reasons}")
+            typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event}{by}{reasons}")
         for path in found.damaged_records:
             typer.echo(f"cannot be read: {path}")

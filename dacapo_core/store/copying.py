@@ -88,7 +88,7 @@ def copy_run(
     for record in source.scores(run):
         target.store_scores(name, record.iteration, record.dataset, record)
     for (dataset, criterion), best in source.best_records(run).items():
-        if best.iteration in wanted:
+        if best.iteration in wanted and not best.replaced:
             target.store_best(
                 name,
                 best.iteration,

@@ -252,6 +252,15 @@ def pruned_path(run: str, operation: str) -> str:
     return f"{run}/records/pruned/{operation}.json"
 
 
+def withdrawn_folder(run: str) -> str:
+    return f"{run}/records/withdrawn"
+
+
+def withdrawn_path(run: str, operation: str) -> str:
+    """What was said of checkpoints and holds no more."""
+    return f"{run}/records/withdrawn/{operation}.json"
+
+
 def pins_folder(run: str) -> str:
     return f"{run}/records/pins"
 

@@ -27,6 +27,7 @@ from dacapo_core.store.checkpoints.run_state import buffers_of, device_of, state
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
+    StoreError,
     StoreUnreachableError,
     UnsafeCheckpointError,
 )
@@ -36,8 +37,16 @@ from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.pruning.reclaiming import remove_checkpoint
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy
+from dacapo_core.store.records.checkpoint_identity import UNKNOWN
 from dacapo_core.store.records.iteration_notes import void_notes
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease, require_no_other_holder
+from dacapo_core.store.records.present_checkpoints import identity_of
+from dacapo_core.store.records.stored_again import (
+    Before,
+    about_to_store,
+    newest_known,
+    withdraw_facts,
+)
 from dacapo_core.store.records_store import RecordsStore
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
 
@@ -70,6 +79,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self._storing = threading.RLock()
         self._leases: dict[str, Lease] = {}
         self._written: dict[str, tuple[int, FileInfo]] = {}
+        self._newest_known: dict[str, int] = {}
 
     # storing
 
@@ -155,11 +165,15 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         self, run: str, iteration: int, snapshot: Snapshot, check_lease: Callable[[], None]
     ) -> None:
         snapshot.settle()
+        before = self._about_to_store(run, iteration)
         stored = False
         while not stored:
-            record = commit_checkpoint(self.filesystem, run, iteration, snapshot.state, check_lease)
-            with suppress(FileNotFoundError):
-                self._written[run] = iteration, self._checkpoint_info(run, iteration)
+            record, file = commit_checkpoint(
+                self.filesystem, run, iteration, snapshot.state, check_lease
+            )
+            if file is not None:
+                self._written[run] = iteration, file
+                self._seen[run, iteration] = identity_of(file, record.nonce)
             stored = True
             if wait_for_pruners(self.filesystem, run, iteration):
                 # one that meant the checkpoint of before may have taken this one, or its record
@@ -168,6 +182,29 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
                     write_record(self.filesystem, run, record)
         # stored again, it is no longer the one that was pruned
         void_notes(self.filesystem, run, iteration)
+        if before is not None:
+            try:
+                withdraw_facts(self.filesystem, run, iteration, before)
+            except (StoreError, OSError) as error:
+                # they name another file, so they count for nothing where they are too
+                logger.warning(
+                    "%s/%d is stored again; what was said of the one before could not be moved to "
+                    "the history: %s",
+                    run,
+                    iteration,
+                    error,
+                )
+
+    def _about_to_store(self, run: str, iteration: int) -> Before | None:
+        """What there may be of this iteration; nothing, and not asked for, beyond all known."""
+        # where nothing can be read, writing says why, or does not need to
+        with suppress(StoreUnreachableError):
+            if run not in self._newest_known:
+                self._newest_known[run] = newest_known(self.filesystem, run)
+            if iteration <= self._newest_known[run]:
+                return about_to_store(self.filesystem, run, iteration)
+            self._newest_known[run] = iteration
+        return None
 
     def _checkpoint_info(self, run: str, iteration: int) -> FileInfo:
         return self.filesystem.file_info(layout.checkpoint_path(run, iteration))
@@ -180,6 +217,14 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         written = self._written.get(run) if self.filesystem.is_local else None
         if written != (iteration, self._checkpoint_info(run, iteration)):
             self.verify(run, iteration)
+
+    def _see(self, run: str, iteration: int) -> None:
+        """Remember which file is about to be read: what is said of it next is said of that one."""
+        with suppress(FileNotFoundError):
+            file = self._checkpoint_info(run, iteration)
+            known = self._seen.get((run, iteration))
+            if known is None or identity_of(file, known.nonce) != known:
+                self._seen[run, iteration] = identity_of(file, UNKNOWN)
 
     # reading
 
@@ -253,6 +298,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()
         to = None if device is None else torch.device(device)
+        self._see(run, iteration)
         state = read_checkpoint(self.filesystem, run, iteration, verify=verify, device=to)
         return Weights(state["model"], state["optimizer"], state.get("extra"))
 
@@ -269,6 +315,7 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
         """
         run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()
+        self._see(run, iteration)
         return read_model(self.filesystem, run, iteration, verify=verify)
 
     def verify(self, run: str, iteration: int) -> Verification:

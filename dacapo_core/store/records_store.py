@@ -17,6 +17,7 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning import reclaiming
 from dacapo_core.store.pruning.reclaiming import Sweep
 from dacapo_core.store.records import (
+    best_lookup,
     best_records,
     history,
     iteration_notes,
@@ -27,6 +28,7 @@ from dacapo_core.store.records import (
     scores_records,
     training_records,
 )
+from dacapo_core.store.records.checkpoint_identity import CheckpointIdentity
 from dacapo_core.store.records.iteration_notes import Pin
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.records.run_overview import RunOverview
@@ -55,6 +57,7 @@ class RecordsStore:
         """
         self.filesystem = StoreFilesystem(basedir, storage_options)
         self.basedir = self.filesystem.basedir
+        self._seen: dict[tuple[str, int], CheckpointIdentity] = {}
 
     def on_record(self) -> RecordsStore:
         """This store as it is, for a reader that waits for no checkpoint in the making.
@@ -211,26 +214,36 @@ class RecordsStore:
             FileNotFoundError: there is no such best record, or its checkpoint is gone.
         """
         self._settle()
-        return best_records.read_best(self.filesystem, run, _name(dataset), criterion)
+        return best_lookup.read_best(self.filesystem, run, _name(dataset), criterion)
 
     def best_records(self, run: str) -> dict[Judged, BestRecord]:
         """(dataset, criterion) → best, of all there are; also of checkpoints that are gone.
+
+        Those whose checkpoint another of the same iteration has replaced say so: ``replaced``.
 
         Raises:
             FileNotFoundError: no such run.
         """
         self._settle()
-        found = best_records.read_all_best(self.filesystem, layout.check_run_name(run))
+        found = best_lookup.read_all_best(self.filesystem, layout.check_run_name(run))
         if not found:
             run_facts.require_run(self.filesystem, run)
         return found
 
     def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
-        """Keep the scores of a checkpoint in place of earlier ones of the same dataset."""
-        scores_records.write_scores(self.filesystem, run, iteration, _name(dataset), scores)
+        """Keep the scores of a checkpoint in place of earlier ones of the same dataset.
+
+        They are of the checkpoint that this store has loaded or stored last under this iteration,
+        else of the one that is there. Where that was replaced meanwhile, they are kept for the
+        history alone.
+        """
+        self._settle()
+        judged = self._seen.get((run, iteration))
+        name = _name(dataset)
+        scores_records.write_scores(self.filesystem, run, iteration, name, scores, judged)
 
     def scores(self, run: str) -> list[ScoresRecord]:
-        """All scores of a run, by iteration and dataset.
+        """All scores of a run, by iteration and dataset; none of checkpoints that were replaced.
 
         Raises:
             DamagedRecordError: one cannot be read.
@@ -244,8 +257,10 @@ class RecordsStore:
 
     def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
         """Keep a picture of a validation, beside those of the newest few and of the best."""
-        records = best_records.read_all_best(self.filesystem, layout.check_run_name(run))
-        best = picture_records.overall_best(records)
+        records = best_lookup.read_all_best(self.filesystem, layout.check_run_name(run))
+        best = picture_records.overall_best(
+            {judged: record for judged, record in records.items() if not record.replaced}
+        )
         picture_records.write_picture(self.filesystem, run, iteration, _name(dataset), png, best)
 
     def pictures(self, run: str) -> list[tuple[int, str]]:
@@ -309,6 +324,9 @@ class RecordsStore:
         notes = iteration_notes.read_notes(self.filesystem, layout.check_run_name(run))
         if not notes.pins:
             run_facts.require_run(self.filesystem, run)
+        elif any(pin is not None and pin.of for pins in notes.pins.values() for pin in pins):
+            there = run_facts.list_checkpoints(self.filesystem, run, notes)
+            notes, _ = run_facts.without_replaced_pins(self.filesystem, run, notes, there)
         return {i: [pin or Pin() for pin in pins] for i, pins in sorted(notes.pins.items())}
 
     def request_validation(
@@ -341,7 +359,9 @@ class RecordsStore:
     # what went, and back
 
     def restore(self, run: str, iteration: int, *, by: str | None = None) -> bool:
-        """Bring back a checkpoint that was pruned and is within its grace period.
+        """Bring back a checkpoint that was pruned and is within its grace period, and pin it.
+
+        No prune and no sweep takes it until it is unpinned.
 
         Returns:
             False when it was there and not pruned, so that nothing had to be done.
@@ -350,7 +370,7 @@ class RecordsStore:
             RestoreError: it is gone; says when, why and by whom.
         """
         self._settle()
-        return reclaiming.restore(self.filesystem, run, iteration, by=by)
+        return reclaiming.restore(self.filesystem, run, iteration, by=by, keep=True)
 
     def sweep(self, run: str | None = None, *, by: str | None = None) -> dict[str, Sweep]:
         """Delete what is past its grace and still may go, and what dead writers left.

@@ -71,7 +71,8 @@ def pruning_page(
         _gone_table(run, *gone),
         "## Can I have one back?",
         "A *marked* checkpoint is still whole, at least until the time that its row says: "
-        f"`{command_on('restore', run, store_url)}`. "
+        f"`{command_on('restore', run, store_url)}`. It is pinned then: no pruning takes it until "
+        f"`{command_on('unpin', run, store_url)}`. "
         "A *pruned* one is gone; its row, or that of the range it is in, says when, why and by "
         "which flow run, and what it scored. "
         f"To keep one for good: `{command_on('pin', run, store_url)}`.",

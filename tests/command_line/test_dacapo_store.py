@@ -25,9 +25,16 @@ def test_the_question_at_two_in_the_morning(dacapo_store: Command) -> None:
     assert "was pruned on" in out
     assert "not among the last 1; not among the best 2 of val/dice (place 3, 0.6)" in out
     assert "It can be brought back: dacapo-store restore run 4000" in out
-    assert dacapo_store("restore", "run", "4000")[:2] == (0, "run/4000 is back\n")
-    assert "is in the store" in dacapo_store("why", "run", "4000")[1]
+    code, out, _ = dacapo_store("restore", "run", "4000")
+    assert code == 0
+    assert "run/4000 is back, and pinned" in out
+    assert "dacapo-store unpin run 4000" in out
+    assert dacapo_store("prune", "run", "--keep-last", "1")[0] == 0
+    out = dacapo_store("why", "run", "4000")[1]
+    assert "is in the store: pinned: restored by hand" in out
+    assert "kept until it is unpinned: dacapo-store unpin run 4000" in out
 
+    assert dacapo_store("unpin", "run", "4000")[0] == 0
     assert dacapo_store("prune", "run", "--keep-last", "1")[0] == 0
     code, out, _ = dacapo_store("why", "run", "4000")
     assert code == 0

@@ -253,6 +253,16 @@ def test_within_its_grace_period_a_checkpoint_comes_back_and_the_page_says_so(
     assert "1 marked" in shown("pruning-one")
     fates = {row["iteration"]: row["fate"] for row in json.loads(shown("pruning-table-one"))}
     assert fates == {"10": "kept", "20": "marked", "30": "kept"}
+    assert "pinned: restored by hand" in shown("pruning-one")
+
+    @flow(name="prune without grace")
+    def prune_again() -> None:
+        with publisher.caught_up():
+            prune_run("one", RetentionPolicy(keep_last=1), url)
+            sweep("one", url)
+
+    prune_again()
+    assert store.iterations("one") == [10, 20, 30]
 
 
 @pytest.mark.slow

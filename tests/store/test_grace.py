@@ -175,3 +175,40 @@ def test_what_is_reclaimed_removed_or_marked_stays_on_record_with_its_scores(
     assert reclaim.iterations[100].scores == {"val_dice/dice": 0.25}
     assert remove.iterations[200].scores == {"val_dice/dice": 0.5}
     assert remove.by == "flow run brave-bee"
+
+
+def test_what_a_person_restored_is_kept_until_it_is_unpinned(
+    store: LocalWeightsStore, fill: Fill, open_store: Any
+) -> None:
+    fill(100, 200, 300)
+    store.prune("run", WEEK)
+    store.restore("run", 100, by="ann")
+    other: LocalWeightsStore = open_store()
+    assert other.prune("run", RetentionPolicy(keep_last=1)).kept[100] == [
+        "pinned: restored by hand"
+    ]
+    assert other.prune("run", INSTANT).kept[100] == ["pinned: restored by hand"]
+    assert other.sweep("run")["run"].reclaimed == {}
+    history = other.history("run").checkpoints[100]
+    assert history.fate == "kept"
+    assert "dacapo-store unpin run 100" in history.answer("run")
+    store.unpin("run", 100)
+    assert other.prune("run", RetentionPolicy(keep_last=1)).pruned.keys() == {100, 200}
+    assert other.iterations("run") == [200, 300], "200 is still within its grace period"
+
+
+def test_what_a_person_pinned_before_keeps_its_word(store: LocalWeightsStore, fill: Fill) -> None:
+    fill(100, 200)
+    store.prune("run", WEEK)
+    store.pin("run", 100, why="for the paper")
+    store.restore("run", 100)
+    (pin,) = store.pins("run")[100]
+    assert pin.why == "for the paper"
+
+
+def test_what_a_policy_brought_back_is_not_pinned(store: LocalWeightsStore, fill: Fill) -> None:
+    fill(100, 200)
+    store.prune("run", WEEK)
+    store.prune("run", RetentionPolicy(keep_last=1, pins=[100]))
+    assert store.history("run").checkpoints[100].fate == "kept"
+    assert store.pins("run") == {}

@@ -176,6 +176,7 @@ def test_the_page_shows_strip_scores_and_disk_use_as_whole_pictures() -> None:
     assert "`dacapo-store restore 'a run' ITERATION --store /data/runs`" in page
     order = ["## Marked and pruned", "## Can I have one back?", "## Kept", "## Best", "## Scores"]
     assert [page.index(each) for each in order] == sorted(page.index(each) for each in order)
+    assert "`dacapo-store unpin 'a run' ITERATION --store /data/runs`" in page
 
 
 def test_names_cannot_break_table_or_picture() -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +24,7 @@ from dacapo_core.store.checkpoints.device_loading import load_to_device
 from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
 from dacapo_core.store.checkpoints.verification import verify_file, verify_loaded
 from dacapo_core.store.errors import MissingCheckpointError, NotAFileError
+from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.version import __version__
 
@@ -53,7 +54,7 @@ def commit_checkpoint(
     iteration: int,
     state: dict[str, Any],
     before_commit: Callable[[], None],
-) -> CheckpointRecord:
+) -> tuple[CheckpointRecord, FileInfo | None]:
     """Write a state of CPU tensors as a checkpoint, durably, then its record.
 
     The checkpoint verifies itself, so it stands when its record could not be written: that is
@@ -62,9 +63,16 @@ def commit_checkpoint(
     Args:
         before_commit: called just before the checkpoint becomes visible; an error from it
             leaves the store as it was.
+
+    Returns:
+        the record, and the file as it stands there; None: somebody deleted it already.
     """
-    with filesystem.replacing(layout.checkpoint_path(run, iteration), before_commit) as file:
+    path = layout.checkpoint_path(run, iteration)
+    with filesystem.replacing(path, before_commit) as file:
         written = write_checkpoint(state, file)
+    stored = None
+    with suppress(FileNotFoundError):
+        stored = filesystem.file_info(path)
     record = CheckpointRecord(
         iteration=iteration,
         bytes=written.bytes,
@@ -75,9 +83,11 @@ def commit_checkpoint(
         torch=torch.__version__,
         version=__version__,
         by=_this_process(),
+        modified=None if stored is None else stored.modified,
+        file_version=None if stored is None else stored.version,
     )
     write_record(filesystem, run, record)
-    return record
+    return record, stored
 
 
 def write_record(filesystem: StoreFilesystem, run: str, record: CheckpointRecord) -> None:

@@ -19,6 +19,7 @@ class CheckpointRecord(BaseModel):
         parts: section (model, optimizer, extra) → xxh3_128 over its tensors' digests; equal
             weights have equal digests in every checkpoint.
         by: who stored it.
+        modified, file_version: of the file, as it was seen when it was stored.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -32,3 +33,5 @@ class CheckpointRecord(BaseModel):
     torch: str
     version: str
     by: str
+    modified: float | None = None
+    file_version: int | str | None = None

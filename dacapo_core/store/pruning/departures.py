@@ -46,8 +46,7 @@ def departures(
     records: Mapping[int, str],
 ) -> dict[int, Departure]:
     """What will be said of each; its scores are read now: one listing, concurrent reads."""
-    scored, _ = read_scores(filesystem, run, reasons)
-    scores = best_scores(scored)
+    scores = best_scores(read_scores(filesystem, run, seen, reasons).records)
     no_scores: dict[str, float] = {}
     return {
         iteration: Departure(

@@ -43,6 +43,7 @@ def mark_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Out
             by=order.by,
             size=then.size,
             stored=then.stored,
+            version=then.version if isinstance(then.version, str) else None,
             reclaim_after=order.reclaim_after,
             reasons=order.reasons[iteration],
             operation=record.operation,

@@ -106,7 +106,7 @@ def _decide(
     protected = {iteration: list(reasons) for iteration, reasons in facts.protected.items()}
     records: list[ScoresRecord] = []
     if policy.keep_best is not None:
-        records, unreadable = read_scores(filesystem, run, checkpoints)
+        records, unreadable, _ = read_scores(filesystem, run, checkpoints, checkpoints)
         for iteration, what in unreadable.items():
             protected.setdefault(iteration, []).append(f"its scores cannot be read: {what}")
     while True:

@@ -17,7 +17,7 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.deletion import Order, delete_checkpoints
 from dacapo_core.store.pruning.prune_intents import finish_abandoned, require_checkpoint, settle
 from dacapo_core.store.records.best_records import delete_best
-from dacapo_core.store.records.iteration_notes import unmark
+from dacapo_core.store.records.iteration_notes import RESTORED, pin, unmark
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.prune_records import (
     DELETING,
@@ -57,8 +57,12 @@ def restore(
     *,
     by: str | None = None,
     reasons: Sequence[str] = ("restored within its grace period",),
+    keep: bool = False,
 ) -> bool:
     """Bring back a checkpoint that was pruned and is within its grace period.
+
+    Args:
+        keep: pin it, so that the next prune does not take it again: a person wants it.
 
     Returns:
         False when it was there and not pruned, so that nothing had to be done.
@@ -73,6 +77,11 @@ def restore(
         raise _gone(filesystem, run, iteration)
     if not filesystem.exists(layout.marked_path(run, iteration)):
         return False
+    if keep and not filesystem.exists(layout.pin_path(run, iteration)):
+        try:
+            pin(filesystem, run, iteration, why=RESTORED, by=by or this_person())
+        except MissingCheckpointError:
+            raise _gone(filesystem, run, iteration) from None
     unmark(filesystem, run, iteration)
     try:
         settle(filesystem, run, iteration)

@@ -15,32 +15,21 @@ from dacapo_core.store import layout
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import read_intents
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.records.history_events import (
+    Event,
+    of_operations,
+    of_the_one_before,
+    of_withdrawn,
+    scored,
+)
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
 from dacapo_core.store.records.run_facts import RunFacts, gather_readable, require_run
 from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.records.scores_records import read_scores
 from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
+from dacapo_core.store.records.withdrawn_facts import read_withdrawn
 
 Fate = Literal["kept", "marked", "pruned"]
-
-MARKED = "pruned, within its grace period"
-_SAID = {
-    "prune": "pruned",
-    "mark": MARKED,
-    "restore": "restored",
-    "reclaim": "deleted, its grace period was over",
-    "remove": "removed by hand",
-}
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a checkpoint: stored, scored, pruned, restored, …"""
-
-    time: datetime
-    what: str
-    by: str | None = None
-    reasons: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +69,10 @@ class CheckpointHistory:
             said = f"{name} is in the store" + (
                 f": {why}." if why else ", and nothing protects it."
             )
+            if any(reason.split(":")[0] == "pinned" for reason in self.reasons):
+                said += (
+                    f" It is kept until it is unpinned: dacapo-store unpin {run} {self.iteration}."
+                )
             if self.damaged:
                 said += f" It is damaged: {self.damaged}."
         elif self.fate == "marked":
@@ -119,19 +112,24 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
     facts = gather_readable(filesystem, run, datetime.now(UTC))
     operations, damaged = read_operations(filesystem, run)
     operations += [_interrupted(intent.record, facts) for intent in read_intents(filesystem, run)]
-    records, unreadable = read_scores(filesystem, run)
+    records, unreadable, replaced = read_scores(filesystem, run, facts.checkpoints)
+    withdrawn, lost = read_withdrawn(filesystem, run)
     if not (facts.checkpoints or operations or records):
         require_run(filesystem, run)
-    events = _events(operations)
+    about = _by_iteration(operations)
+    events = of_operations(operations)
+    for iteration in about.keys() & facts.checkpoints.keys():
+        events[iteration] = of_the_one_before(about[iteration], iteration, events[iteration])
+    for iteration, told in of_withdrawn(withdrawn).items():
+        events.setdefault(iteration, []).extend(told)
     for record in records:
-        shown = best_scores([record]).get(record.iteration, {})
-        what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
-        events.setdefault(record.iteration, []).append(Event(record.scored, what, record.by))
+        events.setdefault(record.iteration, []).append(scored(record))
+    for record in replaced:
+        events.setdefault(record.iteration, []).append(scored(record, earlier=True))
     said = _stored_records(filesystem, run, facts)
     verified = read_verified(filesystem, run)
     scores = best_scores(records)
     firm = facts.never_prunable()
-    about = _by_iteration(operations)
     return RunHistory(
         run=run,
         checkpoints={
@@ -148,7 +146,7 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
             for iteration in sorted(facts.checkpoints.keys() | about.keys() | facts.astray.keys())
         },
         operations=operations,
-        damaged_records=[*damaged, *unreadable.values(), *map(str, facts.damaged.values())],
+        damaged_records=[*damaged, *lost, *unreadable.values(), *map(str, facts.damaged.values())],
     )
 
 
@@ -233,18 +231,9 @@ def _verified(
 ) -> tuple[bool | None, datetime | None]:
     """Whether a verification found this file whole, and when."""
     for outcome, note in ((False, damage), (True, whole)):
-        if note is not None and note.is_of(live.size, live.stored):
+        if note is not None and note.is_of(live.size, live.stored, live.version):
             return outcome, note.time
     return None if live.damaged is None else False, None
-
-
-def _events(operations: Sequence[OperationRecord]) -> dict[int, list[Event]]:
-    found: dict[int, list[Event]] = {}
-    for record in operations:
-        for iteration, departure in record.iterations.items():
-            event = Event(record.time, _SAID[record.kind], record.by, departure.reasons)
-            found.setdefault(iteration, []).append(event)
-    return found
 
 
 def _interrupted(record: OperationRecord, facts: RunFacts) -> OperationRecord:

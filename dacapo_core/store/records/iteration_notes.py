@@ -14,11 +14,16 @@ from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
+from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
 from dacapo_core.store.records.note import Note, parsed
+from dacapo_core.store.records.present_checkpoints import identify
 from dacapo_core.store.records.verification_notes import Damage
 
+RESTORED = "restored by hand"
+"""Why a checkpoint is pinned that a person has brought back."""
 
-class Pin(Note):
+
+class Pin(Note, SaidOfBytes):
     """Kept by hand, or because ``child`` starts from it and has no checkpoint yet."""
 
     why: str | None = None
@@ -43,11 +48,12 @@ class Mark(Note):
     """Pruned, and within its grace period: loadable until ``reclaim_after`` at least.
 
     Attributes:
-        size, stored: of the file it is about; one stored later is not marked.
+        size, stored, version: of the file it is about; one stored later is not marked.
     """
 
     size: int
     stored: datetime
+    version: int | str | None = None
     reclaim_after: datetime
     reasons: list[str]
     operation: str
@@ -131,14 +137,19 @@ def pin(
         MissingCheckpointError: no such checkpoint, or a pruner was faster.
     """
     path = _checked_pin_path(run, iteration, child)
-    require_checkpoint(filesystem, run, iteration)
-    note = Pin(why=why, by=by, child=child)
-    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+    file = require_checkpoint(filesystem, run, iteration)
+    of = identify(filesystem, run, iteration, file)
+    note = Pin(why=why, by=by, child=child, of=of)
+    write_pin(filesystem, path, note)
     try:
         settle(filesystem, run, iteration)
     except MissingCheckpointError:
         filesystem.delete([path])
         raise
+
+
+def write_pin(filesystem: StoreFilesystem, path: str, note: Pin) -> None:
+    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
 
 
 def unpin(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError, MissingCheckpointError
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
-from dacapo_core.store.records.best_records import read_best_records
-from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
+from dacapo_core.store.records.best_lookup import read_best_records
+from dacapo_core.store.records.checkpoint_identity import is_same_file
+from dacapo_core.store.records.iteration_notes import IterationNotes, Pin, read_notes
+from dacapo_core.store.records.present_checkpoints import are_of_present
 from dacapo_core.store.records.scores import BestRecord, Judged
 from dacapo_core.store.records.verification_notes import known_damage
 from dacapo_core.store.retention import named, never_prunable
@@ -22,8 +24,11 @@ class RunFacts:
     """A run's checkpoints, best records and notes, as they were a moment ago.
 
     Attributes:
+        best, notes: those that are about the checkpoints that are there, or about none that is.
         astray: iteration → what stands there and is no checkpoint: a link astray, a pipe, …
         damaged: path → what is wrong, of best records that cannot be read.
+        replaced_best, replaced_pins: what was said of a checkpoint that another of the same
+            iteration has replaced.
     """
 
     checkpoints: Mapping[int, StoredCheckpoint]
@@ -32,6 +37,8 @@ class RunFacts:
     protected: Mapping[int, list[str]]
     damaged: Mapping[str, DamagedRecordError]
     astray: Mapping[int, str]
+    replaced_best: Mapping[Judged, BestRecord] = field(default_factory=dict)
+    replaced_pins: Mapping[int, list[Pin]] = field(default_factory=dict)
 
     @property
     def best_targets(self) -> dict[Judged, int]:
@@ -88,12 +95,36 @@ def gather_readable(
         checkpoints, astray = list_entries(filesystem, run, notes)
     else:
         checkpoints = dict(listed)
-    best, damaged = read_best_records(filesystem, run, checkpoints)
+    notes, replaced_pins = without_replaced_pins(filesystem, run, notes, checkpoints)
+    found, damaged = read_best_records(filesystem, run, checkpoints)
+    best = {judged: record for judged, record in found.items() if not record.replaced}
+    replaced = {judged: record for judged, record in found.items() if record.replaced}
     protected = notes.protections(now)
     if layout.is_published_start(run):
         for iteration in checkpoints:
             protected.setdefault(iteration, []).append("a published start")
-    return RunFacts(checkpoints, best, notes, protected, damaged, astray)
+    return RunFacts(checkpoints, best, notes, protected, damaged, astray, replaced, replaced_pins)
+
+
+def without_replaced_pins(
+    filesystem: StoreFilesystem,
+    run: str,
+    notes: IterationNotes,
+    there: Mapping[int, StoredCheckpoint],
+) -> tuple[IterationNotes, dict[int, list[Pin]]]:
+    """The notes without pins of checkpoints that others have replaced, and those pins."""
+    pins = [(i, pin) for i, several in notes.pins.items() for pin in several]
+    said = [(i, None if pin is None else pin.of) for i, pin in pins]
+    holding: dict[int, list[Pin | None]] = {}
+    replaced: dict[int, list[Pin]] = {}
+    for (iteration, pin), holds in zip(
+        pins, are_of_present(filesystem, run, there, said), strict=True
+    ):
+        if holds or pin is None:
+            holding.setdefault(iteration, []).append(pin)
+        else:
+            replaced.setdefault(iteration, []).append(pin)
+    return (replace(notes, pins=holding) if replaced else notes), replaced
 
 
 def require_run(filesystem: StoreFilesystem, run: str) -> None:
@@ -137,7 +168,9 @@ def list_entries(
             if note is None:
                 marked = "pruned, and its mark cannot be read"
             # a checkpoint stored after its mark is not the one that was pruned
-            elif (note.size, note.stored) == (file.size, stored):
+            elif is_same_file(
+                (note.size, note.stored, note.version), (file.size, stored, file.version)
+            ):
                 marked, marked_for = str(note), note.reasons
                 reclaim_after = note.reclaim_after
         found[iteration] = StoredCheckpoint(

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dacapo_core.store.layout import check_dataset_name
+from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
 
 Judged = tuple[str, str]
 """(dataset, criterion)."""
@@ -32,7 +33,7 @@ class ScoreEntry(BaseModel):
         }
 
 
-class ScoresRecord(BaseModel):
+class ScoresRecord(SaidOfBytes):
     """What one validation of one checkpoint on one dataset found.
 
     ``criteria`` names those that a best is kept for, with their direction (True: higher is
@@ -68,10 +69,13 @@ class ScoresRecord(BaseModel):
         return found
 
 
-class BestRecord(BaseModel):
+class BestRecord(SaidOfBytes):
     """Which checkpoint is the best of a dataset and criterion.
 
     DaCapo's own records hold the iteration alone.
+
+    Attributes:
+        replaced: it was said of a checkpoint that another one of this iteration has replaced.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="strings")
@@ -79,6 +83,12 @@ class BestRecord(BaseModel):
     iteration: int = Field(ge=0)
     score: float | None = None
     parameters: dict[str, Any] | None = None
+    replaced: bool = Field(default=False, exclude=True)
+
+    @property
+    def by_dacapo(self) -> bool:
+        """Whether DaCapo wrote it: what we write has a score, if only an empty one."""
+        return "score" not in self.model_fields_set
 
 
 def better(score: float, other: float, higher_is_better: bool) -> bool:
@@ -105,7 +115,9 @@ def ranking(records: Iterable[ScoresRecord]) -> dict[Judged, list[tuple[int, Bes
             ranked = found.setdefault(judged, [])
             if entry is not None:
                 score, parameters = entry
-                best = BestRecord(iteration=record.iteration, score=score, parameters=parameters)
+                best = BestRecord(
+                    iteration=record.iteration, score=score, parameters=parameters, of=record.of
+                )
                 ranked.append((record.iteration, best))
     for judged, ranked in found.items():
         sign = -1.0 if directions[judged] else 1.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,18 +16,35 @@ from dacapo_core.store.errors import (
     MissingCheckpointError,
 )
 from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.records.best_records import delete_best, read_all_best, write_best
-from dacapo_core.store.records.iteration_notes import read_notes
+from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.records.best_lookup import read_all_best
+from dacapo_core.store.records.best_records import delete_best, write_best
+from dacapo_core.store.records.checkpoint_identity import CheckpointIdentity
+from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
+from dacapo_core.store.records.present_checkpoints import are_of_present, identify, seen_as
+from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.run_facts import list_checkpoints
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord, best_of
+from dacapo_core.store.records.withdrawn_facts import Withdrawn, write_withdrawn
+
+logger = logging.getLogger(__name__)
 
 
 def write_scores(
-    filesystem: StoreFilesystem, run: str, iteration: int, dataset: str, scores: ScoresRecord
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    dataset: str,
+    scores: ScoresRecord,
+    judged: CheckpointIdentity | None = None,
 ) -> None:
     """Keep the scores of a checkpoint on a dataset, in place of earlier ones of the same.
 
-    The checkpoint need not exist: the score before the first step is kept without one.
+    The checkpoint need not exist: the score before the first step is kept without one. Scores of
+    a checkpoint that another has replaced are kept for the history alone.
+
+    Args:
+        judged: the checkpoint that the scores are of; default the one that is there.
 
     Raises:
         InvalidNameError: a name that the layout cannot hold.
@@ -41,23 +60,65 @@ def write_scores(
         )
     for criterion in scores.criteria:
         layout.check_criterion_name(criterion)
-    record = scores.model_copy(update={"dataset": folder})
+    judged = scores.of or judged
+    try:
+        file = filesystem.file_info(layout.checkpoint_path(run, iteration))
+    except FileNotFoundError:
+        there: dict[int, StoredCheckpoint] = {}
+    else:
+        there = {iteration: seen_as(iteration, file)}
+        if are_of_present(filesystem, run, there, [(iteration, judged)]) == [False]:
+            _keep_for_history(filesystem, run, scores.model_copy(update={"of": judged}))
+            logger.warning(
+                "scores of %s/%d on %s are of a checkpoint that was stored again since: "
+                "they are kept in its history, and count for nothing",
+                run,
+                iteration,
+                scores.dataset,
+            )
+            return
+        judged = identify(filesystem, run, iteration, file)
+    record = scores.model_copy(update={"dataset": folder, "of": judged})
     path = layout.scores_path(run, iteration, folder)
+    for content in filesystem.read_many([path]).values():
+        before = parsed_scores(content)
+        if before is not None and not all(
+            are_of_present(filesystem, run, there, [(iteration, before.of)])
+        ):
+            _keep_for_history(filesystem, run, before)
     filesystem.write_bytes(path, record.model_dump_json().encode())
 
 
-def read_scores(
-    filesystem: StoreFilesystem, run: str, iterations: Iterable[int] | None = None
-) -> tuple[list[ScoresRecord], dict[int, str]]:
-    """Scores of a run by iteration and dataset, and what could not be read.
+def _keep_for_history(filesystem: StoreFilesystem, run: str, scores: ScoresRecord) -> None:
+    withdrawn = {scores.iteration: Withdrawn(of=scores.of, scores=[scores])}
+    write_withdrawn(filesystem, run, "scored late", withdrawn, scores.by or this_person())
 
-    One listing, and one concurrent read of what is new in it.
+
+class Scores(NamedTuple):
+    """Scores of a run, by iteration and dataset.
+
+    Attributes:
+        records: of the checkpoints that are there, and of iterations that have none.
+        damaged: iteration → what is wrong, of records that cannot be read.
+        replaced: of checkpoints that others have replaced.
+    """
+
+    records: list[ScoresRecord]
+    damaged: dict[int, str]
+    replaced: list[ScoresRecord]
+
+
+def read_scores(
+    filesystem: StoreFilesystem,
+    run: str,
+    there: Mapping[int, StoredCheckpoint] | None = None,
+    iterations: Iterable[int] | None = None,
+) -> Scores:
+    """One listing, and one concurrent read of what is new in it.
 
     Args:
+        there: the run's checkpoints, where the caller has listed them.
         iterations: only those; default all.
-
-    Returns:
-        the records, and iteration → what is wrong for those of damaged records.
     """
     wanted = None if iterations is None else set(iterations)
     folder = layout.scores_folder(layout.check_run_name(run))
@@ -84,7 +145,24 @@ def read_scores(
         else:
             damaged[paths[path]] = f"{filesystem.url(path)} is of iteration {record.iteration}"
     records.sort(key=lambda record: (record.iteration, record.dataset))
-    return records, damaged
+    said = [(record.iteration, record.of) for record in records]
+    if there is None:
+        named = any(of is not None for _, of in said)
+        there = list_checkpoints(filesystem, run, IterationNotes()) if named else {}
+    hold = are_of_present(filesystem, run, there, said)
+    return Scores(
+        [record for record, holds in zip(records, hold, strict=True) if holds],
+        damaged,
+        [record for record, holds in zip(records, hold, strict=True) if not holds],
+    )
+
+
+def parsed_scores(content: bytes) -> ScoresRecord | None:
+    """None for a record that cannot be read."""
+    try:
+        return _parsed(content)
+    except ValidationError:
+        return None
 
 
 @lru_cache(maxsize=4096)
@@ -97,7 +175,7 @@ def read_all_scores(filesystem: StoreFilesystem, run: str) -> list[ScoresRecord]
     Raises:
         DamagedRecordError: one cannot be read; it is named.
     """
-    records, damaged = read_scores(filesystem, run)
+    records, damaged, _ = read_scores(filesystem, run)
     if damaged:
         raise DamagedRecordError(
             f"scores that cannot be read: {'; '.join(damaged.values())}. Validate these "
@@ -110,7 +188,8 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
     """Move every best to what the scores of the live checkpoints say.
 
     Several may derive at once: each looks again after it has written, so that the last one
-    to write has seen all scores. A best without any live score stays where it is.
+    to write has seen all scores. A best without any live score stays where it is, unless its
+    checkpoint was replaced.
 
     Returns:
         those that moved.
@@ -119,10 +198,11 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
     # each round but the last was made necessary by another writer
     for _ in range(20):
         live = _live(filesystem, run)
-        records, _ = read_scores(filesystem, run, live)
-        derived = best_of(records)
+        derived = best_of(read_scores(filesystem, run, live, live).records)
         recorded = read_all_best(filesystem, run, live)
         wrong = {judged: best for judged, best in derived.items() if recorded.get(judged) != best}
+        replaced = [judged for judged, best in recorded.items() if best.replaced]
+        delete_best(filesystem, run, [judged for judged in replaced if judged not in derived])
         if not wrong:
             break
         for (dataset, criterion), best in wrong.items():
@@ -137,7 +217,8 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
 def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int) -> list[int]:
     """Discard scores and best records past an iteration: training resumes there.
 
-    Bests move back to what the remaining scores say; those that nothing else holds go.
+    They stay in the history. Bests move back to what the remaining scores say; those that nothing
+    else holds go.
 
     Returns:
         the iterations whose scores were discarded.
@@ -148,18 +229,27 @@ def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int)
         number = layout.parse_iteration(file.name.partition("/")[0])
         if number is not None and number > iteration:
             found[f"{folder}/{file.name}"] = number
-    filesystem.delete_all(found)
-    past = [
-        judged
+    past = {
+        judged: best
         for judged, best in read_all_best(filesystem, run).items()
         if best.iteration > iteration
-    ]
+    }
+    gone = set(found.values())
+    if found or past:
+        records, _, replaced = read_scores(filesystem, run, iterations=gone)
+        withdrawn: dict[int, Withdrawn] = {}
+        for number in gone | {best.iteration for best in past.values()}:
+            scores = [each for each in [*records, *replaced] if each.iteration == number]
+            best = {f"{d}/{c}": b for (d, c), b in past.items() if b.iteration == number}
+            withdrawn[number] = Withdrawn(scores=scores, best=best)
+        write_withdrawn(filesystem, run, "resumed", withdrawn, this_person())
+    filesystem.delete_all(found)
     delete_best(filesystem, run, past)
     derive_best(filesystem, run)
-    return sorted(set(found.values()))
+    return sorted(gone)
 
 
-def _live(filesystem: StoreFilesystem, run: str) -> set[int]:
-    """Iterations whose checkpoint is there and not known to be damaged."""
+def _live(filesystem: StoreFilesystem, run: str) -> dict[int, StoredCheckpoint]:
+    """Checkpoints that are there and not known to be damaged."""
     checkpoints = list_checkpoints(filesystem, run, read_notes(filesystem, run))
-    return {iteration for iteration, each in checkpoints.items() if each.damaged is None}
+    return {iteration: each for iteration, each in checkpoints.items() if each.damaged is None}

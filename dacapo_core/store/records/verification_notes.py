@@ -11,18 +11,23 @@ from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.checkpoint_identity import is_same_file
 from dacapo_core.store.records.note import Kind, Note, parsed
 
 
 class _Finding(Note):
-    """Of a verification, about the file of this size and modification time."""
+    """Of a verification, about the file of this size, modification time and version."""
 
     size: int
     modified: float
+    version: int | str | None = None
 
-    def is_of(self, size: int, stored: datetime) -> bool:
-        """Whether it is about the file of this size and time, not one that it has replaced."""
-        return (self.size, datetime.fromtimestamp(self.modified, UTC)) == (size, stored)
+    def is_of(self, size: int, stored: datetime, version: int | str | None) -> bool:
+        """Whether it is about this file, not one that it has replaced."""
+        # by the time locally: a moved store keeps its times, and not its inodes
+        known = self.version if isinstance(self.version, str) else None
+        then = datetime.fromtimestamp(self.modified, UTC)
+        return is_same_file((self.size, then, known), (size, stored, version))
 
 
 class Damage(_Finding):
@@ -60,10 +65,12 @@ def note_verification(
     note: Damage | Verified
     if damage is None:
         path, void = verified, damaged
-        note = Verified(size=file.size, modified=file.modified, by=by)
+        note = Verified(size=file.size, modified=file.modified, version=file.version, by=by)
     else:
         path, void = damaged, verified
-        note = Damage(size=file.size, modified=file.modified, by=by, what=damage)
+        note = Damage(
+            size=file.size, modified=file.modified, version=file.version, by=by, what=damage
+        )
     filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
     filesystem.delete_all([void])
 
@@ -93,7 +100,8 @@ def _read_notes(
 
 def known_damage(file: FileInfo, note: Damage | None) -> str | None:
     """What is known to be wrong with a checkpoint, from its listing and its note."""
-    if note is not None and note.is_of(file.size, datetime.fromtimestamp(file.modified, UTC)):
+    stored = datetime.fromtimestamp(file.modified, UTC)
+    if note is not None and note.is_of(file.size, stored, file.version):
         return note.what
     return "the file is empty" if file.size == 0 else None
 

@@ -1,0 +1,103 @@
+"""What happened to the checkpoints of a run, line by line, from its records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dacapo_core.store.records.prune_records import OperationRecord
+from dacapo_core.store.records.scores import ScoresRecord, best_scores, shown_scores
+from dacapo_core.store.records.withdrawn_facts import Withdrawn, WithdrawnFacts
+
+MARKED = "pruned, within its grace period"
+_SAID = {
+    "prune": "pruned",
+    "mark": MARKED,
+    "restore": "restored",
+    "reclaim": "deleted, its grace period was over",
+    "remove": "removed by hand",
+}
+_OCCASIONS = {
+    "stored again": "replaced: the iteration was stored again",
+    "resumed": "scores withdrawn: training resumed before it",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a checkpoint: stored, scored, pruned, restored, …
+
+    Attributes:
+        earlier: to one that another checkpoint of the same iteration has replaced since.
+    """
+
+    time: datetime
+    what: str
+    by: str | None = None
+    reasons: Sequence[str] = ()
+    earlier: bool = False
+
+    def __str__(self) -> str:
+        return self.what + (" (the one before)" if self.earlier else "")
+
+
+def scored(record: ScoresRecord, *, earlier: bool = False) -> Event:
+    """Scores of a checkpoint on a dataset."""
+    shown = best_scores([record]).get(record.iteration, {})
+    what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
+    return Event(record.scored, what, record.by, earlier=earlier)
+
+
+def of_operations(operations: Iterable[OperationRecord]) -> dict[int, list[Event]]:
+    """Iteration → what pruning, restoring and removing did."""
+    found: dict[int, list[Event]] = {}
+    for record in operations:
+        for iteration, departure in record.iterations.items():
+            event = Event(record.time, _SAID[record.kind], record.by, departure.reasons)
+            found.setdefault(iteration, []).append(event)
+    return found
+
+
+def of_the_one_before(
+    operations: Iterable[OperationRecord], iteration: int, events: list[Event]
+) -> list[Event]:
+    """The events of an iteration that is there; where it had gone, most are of the one before."""
+    gone = [op for op in operations if op.kind in ("prune", "reclaim", "remove")]
+    if not gone:
+        return events
+    last = max(op.time for op in gone)
+    told = [
+        Event(each.time, each.what, each.by, each.reasons, earlier=True)
+        if each.time <= last
+        else each
+        for each in events
+    ]
+    for operation in gone:
+        departure = operation.iterations[iteration]
+        if departure.stored is not None:
+            by = json.loads(departure.record or "{}").get("by")
+            told.append(Event(departure.stored, "stored", by, earlier=True))
+    return told
+
+
+def of_withdrawn(records: Iterable[WithdrawnFacts]) -> dict[int, list[Event]]:
+    """Iteration → what was said of checkpoints and holds no more."""
+    found: dict[int, list[Event]] = {}
+    for record in records:
+        for iteration, each in record.iterations.items():
+            earlier = record.occasion != "resumed"
+            events = found.setdefault(iteration, [])
+            events += [scored(scores, earlier=earlier) for scores in each.scores]
+            events += [Event(pin.time, str(pin), pin.by, earlier=earlier) for pin in each.pins]
+            if each.stored is not None:
+                events.append(Event(each.stored, "stored", each.stored_by, earlier=earlier))
+            if record.occasion in _OCCASIONS:
+                what = _OCCASIONS[record.occasion]
+                events.append(Event(record.time, what, record.by, _bests(each)))
+    return found
+
+
+def _bests(withdrawn: Withdrawn) -> list[str]:
+    return [f"was best of {name}" for name in withdrawn.best]
