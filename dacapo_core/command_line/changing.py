@@ -76,7 +76,7 @@ def _show_best(where: Where, store: RecordsStore, run: str) -> None:
             [
                 dataset,
                 criterion,
-                f"{record.iteration}{_became(record, there)}",
+                f"{record.iteration}{_whether_there(record, there)}",
                 "–" if record.score is None else f"{record.score:.4g}",
                 ", ".join(f"{key}={value}" for key, value in (record.parameters or {}).items()),
             ]
@@ -85,7 +85,7 @@ def _show_best(where: Where, store: RecordsStore, run: str) -> None:
     )
 
 
-def _became(record: BestRecord, there: set[int]) -> str:
+def _whether_there(record: BestRecord, there: set[int]) -> str:
     if record.iteration not in there:
         return " (gone)"
     return " (replaced)" if record.replaced else ""

@@ -156,6 +156,8 @@ def test_a_store_that_is_read_only_is_said_and_untouched(run: Any) -> None:
             assert list(store.prune("run", LAST, dry_run=True).pruned) == [50, 100]
             with pytest.raises(StoreError, match="cannot write"):
                 store.prune("run", LAST)
-            with pytest.raises(StoreNotWritableError, match=r"cannot write .*marked/100\.json"):
+            with pytest.raises(
+                StoreNotWritableError, match=r"cannot write .*(pins|marked)/100\.json"
+            ):
                 store.restore("run", 100)
         assert sorted(Path(folder).rglob("*")) == before

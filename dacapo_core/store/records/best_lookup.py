@@ -117,9 +117,12 @@ def _chosen(
     What we wrote there mirrors ours, and says nothing without it.
     """
     ours, *mirrors = choices
-    theirs = next((each for each in mirrors if each is not None and each.by_dacapo), None)
-    if ours is None or theirs is None:
-        return ours or theirs
+    dacapos = [each if each is not None and each.by_dacapo else None for each in mirrors]
+    if ours is None:
+        return next((each for each in dacapos if each is not None), None)
+    theirs = dacapos[0]
+    if theirs is None:
+        return ours
     moved = theirs.iteration != ours.iteration or ours.replaced
     return theirs if moved and theirs.iteration in there and not theirs.replaced else ours
 

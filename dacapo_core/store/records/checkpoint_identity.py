@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 UNKNOWN = "unknown"
 """The nonce of a file that was gone before it was asked for; equal to no file's."""
+AWAITED = "awaited"
+"""The nonce of a checkpoint that was judged before it was stored; what is stored next is it."""
 
 
 class CheckpointIdentity(BaseModel):

@@ -177,7 +177,8 @@ def _one(
     if live is not None:
         by = str(record["by"]) if record and record.get("by") else None
         stored = Event(live.stored, "stored", by)
-        events = sorted([*events, stored], key=lambda event: event.time)
+        # an object store tells whole seconds
+        events = sorted([*events, stored], key=lambda event: (not event.earlier, event.time))
         note = facts.notes.marks.get(iteration) if live.marked is not None else None
         verified, verified_at = _verified(live, facts.notes.damaged.get(iteration), whole)
         return CheckpointHistory(

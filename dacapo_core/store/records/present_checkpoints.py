@@ -15,7 +15,12 @@ from dacapo_core.store.errors import NotAFileError
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
-from dacapo_core.store.records.checkpoint_identity import UNKNOWN, CheckpointIdentity, is_same_file
+from dacapo_core.store.records.checkpoint_identity import (
+    AWAITED,
+    UNKNOWN,
+    CheckpointIdentity,
+    is_same_file,
+)
 
 _AT_ONCE = 8
 _Seen = tuple[str, int, int, datetime, int | str | None]
@@ -37,11 +42,15 @@ def are_of_present(
     doubtful = {
         iteration: there[iteration]
         for iteration, of in facts
-        if of is not None and iteration in there and not _is_of(of, there[iteration])
+        if of is not None
+        and of.nonce != AWAITED
+        and iteration in there
+        and not _is_of(of, there[iteration])
     }
     nonces = _nonces_of(filesystem, run, doubtful) if doubtful else {}
     return [
         of is None
+        or of.nonce == AWAITED
         or iteration not in doubtful
         or _is_of(of, there[iteration])
         or of.nonce == nonces[iteration]

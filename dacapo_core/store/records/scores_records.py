@@ -19,9 +19,14 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.best_lookup import read_all_best
 from dacapo_core.store.records.best_records import delete_best, write_best
-from dacapo_core.store.records.checkpoint_identity import CheckpointIdentity
+from dacapo_core.store.records.checkpoint_identity import AWAITED, UNKNOWN, CheckpointIdentity
 from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
-from dacapo_core.store.records.present_checkpoints import are_of_present, identify, seen_as
+from dacapo_core.store.records.present_checkpoints import (
+    are_of_present,
+    identify,
+    identity_of,
+    seen_as,
+)
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.run_facts import list_checkpoints
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord, best_of
@@ -65,6 +70,7 @@ def write_scores(
         file = filesystem.file_info(layout.checkpoint_path(run, iteration))
     except FileNotFoundError:
         there: dict[int, StoredCheckpoint] = {}
+        judged = judged or CheckpointIdentity(nonce=AWAITED, size=0, modified=0.0)
     else:
         there = {iteration: seen_as(iteration, file)}
         if are_of_present(filesystem, run, there, [(iteration, judged)]) == [False]:
@@ -77,16 +83,21 @@ def write_scores(
                 scores.dataset,
             )
             return
-        judged = identify(filesystem, run, iteration, file)
+        known = judged is not None and judged.nonce not in (UNKNOWN, AWAITED)
+        if judged is None or not known or judged != identity_of(file, judged.nonce):
+            judged = identify(filesystem, run, iteration, file)
     record = scores.model_copy(update={"dataset": folder, "of": judged})
     path = layout.scores_path(run, iteration, folder)
-    for content in filesystem.read_many([path]).values():
-        before = parsed_scores(content)
-        if before is not None and not all(
-            are_of_present(filesystem, run, there, [(iteration, before.of)])
-        ):
-            _keep_for_history(filesystem, run, before)
-    filesystem.write_bytes(path, record.model_dump_json().encode())
+    content = record.model_dump_json().encode()
+    try:
+        filesystem.create_bytes(path, content)
+    except FileExistsError:
+        for read in filesystem.read_many([path]).values():
+            before = parsed_scores(read)
+            said = [] if before is None else [(iteration, before.of)]
+            if before is not None and not all(are_of_present(filesystem, run, there, said)):
+                _keep_for_history(filesystem, run, before)
+        filesystem.write_bytes(path, content)
 
 
 def _keep_for_history(filesystem: StoreFilesystem, run: str, scores: ScoresRecord) -> None:

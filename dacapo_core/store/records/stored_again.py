@@ -19,7 +19,7 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.best_lookup import read_best_records
 from dacapo_core.store.records.best_records import delete_best, stamp_best
-from dacapo_core.store.records.checkpoint_identity import UNKNOWN, CheckpointIdentity
+from dacapo_core.store.records.checkpoint_identity import AWAITED, UNKNOWN, CheckpointIdentity
 from dacapo_core.store.records.iteration_notes import Pin, write_pin
 from dacapo_core.store.records.note import parsed
 from dacapo_core.store.records.picture_records import delete_pictures
@@ -87,7 +87,7 @@ def about_to_store(filesystem: StoreFilesystem, run: str, iteration: int) -> Bef
         stored = datetime.fromtimestamp(file.modified, UTC)
         before = Before(of, stored, _stored_by(filesystem, run, iteration, of), bool(facts))
     for path, scores in facts.scores.items():
-        if scores.of is None:
+        if scores.of is None or (file is not None and scores.of.nonce == AWAITED):
             stamped = scores.model_copy(update={"of": before.of})
             filesystem.write_bytes(path, stamped.model_dump_json().encode())
     for path, pin in facts.pins.items():
@@ -108,6 +108,8 @@ def withdraw_facts(filesystem: StoreFilesystem, run: str, iteration: int, before
     facts = _Facts({}, {}, {})
     if before.has_facts:
         facts = _replaced(filesystem, run, there, _read(filesystem, run, iteration, there))
+    if not facts and before.of == _GONE:
+        return
     withdrawn = Withdrawn(
         of=None if before.of == _GONE else before.of,
         stored=before.stored,
