@@ -67,12 +67,13 @@ def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
 
 
 def _check_validation(run: Run) -> None:
-    from dacapo_core.data.patch_sampler import (
-        check_labels_some,
-        check_voxel_sizes,
-    )
+    from dacapo_core.data.foreground import find_foreground
+    from dacapo_core.data.patch_sampler import check_labels_some, check_voxel_sizes
 
     if run.datasplit.validate:
         check_voxel_sizes([*run.datasplit.train, *run.datasplit.validate], run.sampler.grid)
+    block = [max(1, size // 2) for size in run.sampler.grid.output_shape]
     for dataset in run.datasplit.validate:
         check_labels_some(dataset, run.task.channels)
+        # values that cannot be used are met now, and not after hours of training
+        find_foreground(dataset, run.task.channels, block)

@@ -35,7 +35,8 @@ FEWEST_BLOCKS = 4
 MOST_LOOKS = 2048
 
 _BLOCK_VOXELS = 2**18
-_VOXELS_OF_A_BLOCK = 2**15
+# of all blocks together
+_VOXELS = 2**21
 _READERS = 16
 # steps along the axes that fill a box evenly, wherever they end (the plastic number's powers)
 _STEPS = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
@@ -52,13 +53,19 @@ class _Look:
 
 @dataclass
 class _Volume:
-    """The part of a volume whose labels are used."""
+    """The part of a volume whose labels are used.
+
+    Attributes:
+        wanted, most: blocks to look at, and where those show only padding.
+        voxels: of a block that are kept.
+    """
 
     dataset: RawGTDataset
     index: int
     box: Box
     wanted: int
     most: int
+    voxels: int
     looks: list[_Look] = field(default_factory=list)
     seen: set[Voxels] = field(default_factory=set)
     places: Iterator[Box] | None = None
@@ -108,8 +115,9 @@ def find_intensities(
     asked = [dataset for dataset in datasets if dataset.given_range is None]
     wanted = max(FEWEST_BLOCKS, BLOCKS // max(1, len(asked)))
     most = max(wanted, MOST_LOOKS // max(1, len(asked)))
+    voxels = _VOXELS // (wanted * max(1, len(asked)))
     volumes = [
-        _Volume(dataset, index, dataset.raw_box, wanted, most)
+        _Volume(dataset, index, dataset.raw_box, wanted, most, max(1, voxels))
         for index, dataset in enumerate(asked)
     ]
     if volumes:
@@ -138,9 +146,9 @@ def _range(volumes: Sequence[_Volume]) -> Range:
             z, y, x = (f"{b}:{e}" for b, e in zip(*volume.box, strict=True))
             raise ArrayError(
                 f"volume {volume.dataset.name!r}: raw data {volume.raw.name} is constant: it holds "
-                f"nothing but {same[0]:g} where it was looked at, in {len(done)} blocks of voxels "
-                f"{z} {y} {x} (z y x). Check file_name, dataset, offset and roi; if it is meant to "
-                "be so, set intensity_range"
+                f"nothing but {same[0]:g} where it was looked at, in {len(done)} "
+                f"block{'s'[: len(done) > 1]} of voxels {z} {y} {x} (z y x). Check file_name, "
+                "dataset, offset and roi; if it is meant to be so, set intensity_range"
             )
         blocks += varied
         padding += same
@@ -148,7 +156,7 @@ def _range(volumes: Sequence[_Volume]) -> Range:
     if found is None:
         raise ArrayError(
             f"raw data {volumes[0].raw.name} holds no finite values where it was looked at; repair "
-            "it, or set intensity_range"
+            "it, or leave the volume out"
         )
     return found
 
@@ -238,9 +246,9 @@ def _seen(volume: _Volume, look: _Look, meter: _Meter) -> tuple[NDArray[Any], bo
     # what the network, which is given float32, could tell none from another
     if (values.astype(np.float32) == np.float32(values[0])).all():
         return values[:1].copy(), True
-    if values.size > _VOXELS_OF_A_BLOCK:
+    if values.size > volume.voxels:
         chance = np.random.default_rng([volume.index, *look.box[0]])
-        values = values[chance.integers(values.size, size=_VOXELS_OF_A_BLOCK)]
+        values = values[chance.integers(values.size, size=volume.voxels)]
     return values, False
 
 
@@ -251,7 +259,7 @@ def _places(volume: _Volume) -> Iterator[Box]:
     at = np.random.default_rng(volume.index).random(3)
     known: set[Box] = set()
     misses = 0
-    while misses < 4 * BLOCKS:
+    while misses < 4 * volume.wanted:
         at = (at + _STEPS) % 1
         point = [b + int(share * n) for b, share, n in zip(begin, at, extent, strict=True)]
         box = _block_around(point, volume)

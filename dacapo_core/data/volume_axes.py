@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,9 +61,11 @@ def volume_axes(name: str, shape: Sequence[int], metadata: VolumeMetadata) -> Vo
             "set voxel_size (in nm) by hand"
         )
     size = _of_space(name, "voxel_size", metadata.voxel_size, axes, space, 1.0)
-    if min(size) <= 0:
+    if not all(0 < each < math.inf for each in size):
         raise ArrayError(f"{name}: voxel_size {size} is not positive; set it by hand")
     offset = metadata.offset or (0.0,) * len(space)
+    if not all(map(math.isfinite, offset)):
+        raise ArrayError(f"{name}: offset {tuple(offset)} is not finite; set it by hand")
     return VolumeAxes(
         (*order, *space),
         tuple(leading),

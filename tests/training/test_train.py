@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from dacapo_core.check_run import check_run
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
@@ -23,6 +24,7 @@ from dacapo_core.store.errors import StoreNotWritableError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
 from dacapo_core.validate import validate_iteration
+from tests.camera_volumes import datasplit, write_volume
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -180,6 +182,21 @@ def test_a_two_dimensional_network_trains_on_sections(small_config: Any) -> None
     )
     check_run(run)
     assert train_until(run, 3).skipped == 0
+
+
+def test_held_out_volumes_that_cannot_be_used_are_refused_before_the_first_step(
+    small_config: Any, tmp_path: Path
+) -> None:
+    volumes = [write_volume(tmp_path, name, seed) for seed, name in enumerate(["a", "b"])]
+    config = small_config(
+        task_config={"type": "one_hot", "channels": ["mito"]},
+        datasplit_config=datasplit(volumes[:1], volumes[1:]),
+    )
+    truth = np.zeros((24, 24, 24), np.float32)
+    truth[3, 4, 5] = 0.5
+    zarr.create_array(tmp_path / "b_mito", data=truth, overwrite=True).attrs["voxel_size"] = [8] * 3
+    with pytest.raises(ValueError, match=r"\S*b_mito holds 0.5 at voxel \(3, 4, 5\)"):
+        check_run(Run(config, "cpu"))
 
 
 @pytest.mark.slow

@@ -21,10 +21,12 @@ def crops_of(volume: Mapping[str, Any]) -> list[dict[str, Any]]:
         volume: values of a ``RawGTDatasetConfig``.
 
     Raises:
-        ValueError: nothing matches, or a path has more ``*`` than the one that is matched.
+        ValueError: nothing matches, or name or path have more ``*`` than the one that is matched.
     """
     patterned = next((array for array in _arrays(volume) if "*" in _url(array)), None)
     if patterned is None:
+        if "*" in str(volume.get("name", "")):
+            raise ValueError(f"volume {volume['name']!r} has a * in its name and none in a path")
         return [dict(volume)]
     url = _url(patterned)
     if "**" in url:

@@ -72,8 +72,15 @@ class CropTableConfig(Configuration):
             ValueError: the table cannot be read or a line is wrong; it names the line and the crop.
         """
         found = []
+        lines: dict[str, int] = {}
         for line, row in self._rows():
             name = row.get("name") or f"{PurePosixPath(self.table).stem}_{line}"
+            # both are one folder of the store
+            first = lines.setdefault(name.replace("/", "_"), line)
+            if first != line:
+                raise ValueError(
+                    f"{self.table}, lines {first} and {line} name a volume twice: {name}"
+                )
             try:
                 found.append(self._crop(name, row))
             except ValidationError as error:
@@ -94,23 +101,28 @@ class CropTableConfig(Configuration):
                 self.table, "rt", encoding="utf-8-sig", **self.storage_options
             ) as file:
                 text = file.read()
-        except (OSError, UnicodeDecodeError, ImportError) as error:
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"the table of crops {self.table} cannot be read: {error}; save it as UTF-8"
+            ) from error
+        except (OSError, ImportError) as error:
             raise ValueError(f"the table of crops {self.table} cannot be read: {error}") from error
         header = text.partition("\n")[0]
         delimiter = max(",;\t", key=header.count)
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        columns = [column.strip().lower() for column in next(rows, [])]
+        columns = _without_blank_end([each.strip().lower() for each in next(rows, [])])
         unknown = [column for column in columns if column not in COLUMNS]
         missing = [column for column in REQUIRED if column not in columns]
         if unknown or missing or len(set(columns)) < len(columns):
             raise ValueError(
                 f"the first line of {self.table} names the columns {', '.join(columns) or 'none'}; "
-                f"wanted are raw and labels, and any of {', '.join(set(COLUMNS) - set(REQUIRED))}, "
-                "each once"
+                "wanted are raw and labels, and any of "
+                f"{', '.join(each for each in COLUMNS if each not in REQUIRED)}, each once"
             )
         for values in rows:
             if not any(value.strip() for value in values):
                 continue
+            values = [*values[: len(columns)], *_without_blank_end(values[len(columns) :])]
             if len(values) != len(columns):
                 raise ValueError(
                     f"{self.table}, line {rows.line_num}: {len(values)} values for "
@@ -173,6 +185,13 @@ class CropTableConfig(Configuration):
             path = f"{folder}/{path}" if folder else path
         options = self.storage_options if "://" in path else {}
         return ZarrArrayConfig(file_name=path, storage_options=options, channels=channels)
+
+
+def _without_blank_end(values: list[str]) -> list[str]:
+    """Spreadsheets write more columns than they show."""
+    while values and not values[-1].strip():
+        values = values[:-1]
+    return values
 
 
 def parse_roi(text: str) -> RoiConfig:

@@ -74,8 +74,9 @@ def test_integer_labels_of_classes_that_a_crop_does_not_annotate_are_background(
     config = split(
         table(
             folder,
-            "raw;labels;classes",
-            "big.zarr/em;big.zarr/labels/crop2/all;mito",
+            # as a spreadsheet writes it
+            "raw;labels;classes;;",
+            "big.zarr/em;big.zarr/labels/crop2/all;mito;;",
             "big.zarr/em;big.zarr/labels/crop10/all;",
             groupings={"mito": [3], "er": [7]},
         )
@@ -100,7 +101,7 @@ def test_integer_labels_of_classes_that_a_crop_does_not_annotate_are_background(
         (["name,raw,labels,roi", "x,a,b,9:1 : :"], r"crop 'x': end 1 in z is not past"),
         (["name,raw,labels,weight", "x,a,b,-1"], r"crop 'x': weight: Input should be greater"),
         (["name,raw,labels", "../x,a,b"], r"line 2, crop '../x': name: .*contains '..'"),
-        (["name,raw,labels", "x,a,b", "x,a,b"], r"name a volume twice: x"),
+        (["name,raw,labels", "x/y,a,b", "x_y,a,b"], r"csv, lines 2 and 3 name a volume twice: x_y"),
     ],
 )
 def test_a_wrong_table_names_line_and_crop(tmp_path: Path, lines: list[str], said: str) -> None:
@@ -147,6 +148,8 @@ def test_a_pattern_is_a_volume_a_match(folder: Path) -> None:
 def test_a_pattern_that_cannot_be_expanded_says_why(folder: Path) -> None:
     with pytest.raises(ValidationError, match=r"volume 'a\*': nothing matches .*none\*"):
         split(pattern(folder, "a*", "none*", "x"))
+    with pytest.raises(ValidationError, match=r"volume 'v\*' has a \* in its name and none"):
+        split(pattern(folder, "v*", "big.zarr/em", "big.zarr/labels/crop2/all"))
     with pytest.raises(ValidationError, match="has more \\* than the path that is matched"):
         split(pattern(folder, "*", "b*.zarr/em", "b*.zarr/labels/crop*/all"))
     with pytest.raises(ValidationError, match="one name, \\*\\* for nothing"):

@@ -235,7 +235,7 @@ class RawGTDataset:
         if not same_voxel_size(mask.voxel_size, truth.voxel_size):
             raise ArrayError(
                 f"mask {mask.name} has voxel size {mask.voxel_size}, ground truth {truth.name} "
-                f"has {truth.voxel_size}"
+                f"has {truth.voxel_size} nm; correct voxel_size, or choose another scale level"
             )
         first = self.mask_origin
         begin = tuple(max(b, f) for b, f in zip(self.begin, first, strict=True))
