@@ -25,6 +25,7 @@ from tasks.stop_signals import stop_signals
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
 from tasks.stores import store_url
+from tasks.stretch import stretches, train_stretch
 from tasks.train_until import train_until
 from tasks.training_notes import note_training, noted_end
 from tasks.validate import validate
@@ -67,7 +68,8 @@ def training_loop(
         noted_end(current),
     ):
         beginning = begin(run)
-        note_training(current)
+        if beginning.iteration < run.num_iterations:
+            note_training(current)
         at = beginning.iteration
         if at == 0 and run.start_config is not None:
             initialize_weights(run.name)
@@ -77,13 +79,21 @@ def training_loop(
             # the last process may have died between storing and judging
             _judge(run.name, at, url, validation_deployment, validated=beginning.validated)
             _settle_up(run.name, url, retention)
-        for stop in run.validation_iterations():
-            if stop <= at:
-                continue
+
+        def interval(stop: int) -> int:
+            reached = _train_and_store(current, stop)
+            if not current.asked_to_end:
+                _judge(run.name, reached, url, validation_deployment, validated=False)
+                _settle_up(run.name, url, retention)
+            return reached
+
+        for stops in stretches([stop for stop in run.validation_iterations() if stop > at]):
             current.obey()
-            at = _train_and_store(current, stop)
-            _judge(run.name, at, url, validation_deployment, validated=False)
-            _settle_up(run.name, url, retention)
+            if len(stops) == 1:
+                interval(stops[0])
+            else:
+                train_stretch(run.name, stops[-1], len(stops), stops, interval)
+            current.obey()
         if validation_deployment is not None:
             await_validations(run.name)
             current.obey()
@@ -100,7 +110,7 @@ def training_loop(
 
 
 def _train_and_store(current: LiveRun, stop: int) -> int:
-    """Train until ``stop`` and store; asked to stop, store what there is and end the flow."""
+    """Train until ``stop`` and store; asked to stop, store what there is and settle it."""
     before = current.run.iteration
     try:
         with stop_signals.held():
@@ -115,7 +125,6 @@ def _train_and_store(current: LiveRun, stop: int) -> int:
         if trained > before and trained != current.store.latest_iteration(current.name):
             store_weights.fn(current.name, trained)
         raise
-    current.obey()
     return reached
 
 

@@ -6,11 +6,13 @@ Sending never waits for the server and never fails a run: the store keeps the tr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from prefect.events import emit_event
 from prefect.logging import get_logger
 
+from tasks.held_events import held_events
 from tasks.pages.event_words import event_line
 
 CheckpointEvent = Literal["stored", "best", "pruned", "restored", "rehearsed"]
@@ -21,8 +23,18 @@ def emit_checkpoint_event(kind: CheckpointEvent, run: str, /, **payload: Any) ->
 
     The resource's name is the line that the event feed shows, which leaves the payload folded;
     the payload's ``run`` is the run's name. The payload of ``pruned`` says of what ``kind`` it
-    was, as the store's record does: prune, mark, reclaim or remove.
+    was, as the store's record does: prune, mark, reclaim or remove. Where many validations are one
+    task run, those of a kind are sent as one after a while.
     """
+    held = held_events.get()
+    if held is None:
+        send_checkpoint_event(kind, run, payload)
+    else:
+        held.add(kind, run, payload)
+
+
+def send_checkpoint_event(kind: str, run: str, payload: Mapping[str, Any]) -> None:
+    """Send one now."""
     try:
         emit_event(
             event=f"dacapo.checkpoint.{kind}",

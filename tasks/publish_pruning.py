@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tasks.pages.checkpoint_history import planned, total_bytes
+from tasks.pages.checkpoint_history import planned
 from tasks.pages.pruning_page import pruning_page, pruning_table
 from tasks.pages.pruning_rehearsal import rehearsal_page, rehearsal_table
 from tasks.pages.run_pruning import UNTOUCHED, RunPruning, figures
-from tasks.pages.wording import readable_bytes
 from tasks.publish_store import publish_store
 from tasks.publishing import artifact_key, page_path, publisher
 
@@ -21,31 +19,30 @@ if TYPE_CHECKING:
     from dacapo_core.store.retention import RetentionPolicy
 
 
-def publish_pruning(
-    run: str, store: LocalWeightsStore, plan: PrunePlan | None = None
-) -> Mapping[int, CheckpointHistory]:
+def publish_pruning(run: str, store: LocalWeightsStore, plan: PrunePlan | None = None) -> None:
     """Show a run's checkpoints as they are now; every task that changes what is kept ends here.
+
+    The pages are made when they are sent, and nobody waits for them.
 
     Args:
         plan: of the pruning that has just been carried out, for all its reasons to keep.
-
-    Returns:
-        The checkpoints, by iteration, as the store's records tell of them.
     """
-    found = store.history(run).checkpoints
-    history = planned(found.values(), plan)
+    reader = store.on_record()
+
+    def history() -> list[CheckpointHistory]:
+        return planned(reader.history(run).checkpoints.values(), plan)
+
     publisher.table(
         artifact_key("pruning-table", run),
-        pruning_table(history, datetime.now(UTC)),
+        lambda: pruning_table(history(), datetime.now(UTC)),
         f"What became of each checkpoint of {run}",
     )
     publisher.page(
         artifact_key("pruning", run),
-        pruning_page(run, history, store_url=store.basedir),
-        f"Checkpoints of {run}: {readable_bytes(total_bytes(history, 'kept'))} kept",
+        lambda: pruning_page(run, history(), store_url=store.basedir),
+        f"Checkpoints of {run}: what is kept, and what was let go of and why",
     )
     publish_store(run, store)
-    return found
 
 
 def publish_rehearsal(

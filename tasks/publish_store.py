@@ -77,7 +77,7 @@ def _made(store: RecordsStore) -> str:
     for run, training in changed.items():
         # it may be gone meanwhile
         with suppress(FileNotFoundError):
-            store.store_overview(run, _overview(store, run, training))
+            _bring_up_to_date(store, run, training)
     overviews = store.overviews()
     states, next_prune = _asked(overviews.values())
     return store_page(
@@ -88,7 +88,7 @@ def _made(store: RecordsStore) -> str:
     )
 
 
-def _overview(store: RecordsStore, run: str, training: TrainingNote | None) -> RunOverview:
+def _bring_up_to_date(store: RecordsStore, run: str, training: TrainingNote | None) -> None:
     from dacapo_core.store.records.run_overview import RunOverview, best_note, checkpoints_note
 
     held = checkpoints_note(store.history(run).checkpoints.values())
@@ -98,15 +98,27 @@ def _overview(store: RecordsStore, run: str, training: TrainingNote | None) -> R
         if (address := publisher.address(artifact_key(kind, run))) is not None:
             pages[kind] = address
     # as late as can be: another process may have said more of its training meanwhile
-    before = store.overviews([run])[run] or RunOverview(
-        pages={kind: page_path(kind, run) for kind in ("report", "pruning")}
-    )
-    return RunOverview(
-        training=training or before.training,
+    before = store.overviews([run])[run]
+    first = {kind: page_path(kind, run) for kind in ("report", "pruning")}
+    known = before or RunOverview(pages=first)
+    now = RunOverview(
+        training=later_note(known.training, training),
         best=best,
         checkpoints=held,
-        pages=before.pages | pages,
+        pages=known.pages | pages,
     )
+    if now != before:
+        store.store_overview(run, now)
+
+
+def later_note(before: TrainingNote | None, said: TrainingNote | None) -> TrainingNote | None:
+    """What is known of a run's training; that it is complete is news once."""
+    if said is None:
+        return before
+    if before is not None and before.state == said.state == "complete":
+        same = (before.iteration, before.num_iterations) == (said.iteration, said.num_iterations)
+        return before if same else said
+    return said
 
 
 def _state(overview: RunOverview | None, states: dict[str, str]) -> str | None:

@@ -35,7 +35,7 @@ from tasks.page_versions import artifact_path, newest_version, put
 ATTEMPT_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
 # where it answers that it is busy, as with SQLite
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 2.0
 # between two versions of a page: each is a write to the server's database
 SPACING_SECONDS = 10.0
 # an attempt bounds the wait for each part of an answer, this the whole
@@ -47,6 +47,7 @@ REFUSALS = (413, 422)
 KEY_PATH = "/v2/artifacts/key/"
 KEY_LINK = re.compile(rf"(?<=\]\(){KEY_PATH}([a-z0-9-]+)(?=\))")
 
+Rows = Sequence[Mapping[str, str]]
 _Key = tuple[UUID, str]
 
 
@@ -86,10 +87,21 @@ class Publisher:
         self._settings: Settings | None = None
 
     def table(
-        self, key: str, rows: Sequence[Mapping[str, str]], description: str, *, leads: bool = False
+        self,
+        key: str,
+        rows: Rows | Callable[[], Rows],
+        description: str,
+        *,
+        leads: bool = False,
     ) -> None:
         """A table under ``key``, as `page` shows a page."""
-        self._publish(key, "table", lambda: json.dumps(list(rows)), description, leads=leads)
+        self._publish(
+            key,
+            "table",
+            lambda: json.dumps(list(rows() if callable(rows) else rows)),
+            description,
+            leads=leads,
+        )
 
     def page(
         self,
@@ -229,7 +241,9 @@ class Publisher:
             known, self._sending = self._away is not None, None
             if not refused:
                 self._waiting.setdefault(key, page)
-                self._away, self._failed_attempt = error, began
+                self._away = error
+                if not _is_busy(error):
+                    self._failed_attempt = began
                 # who waits for the end of a flow run is owed an attempt that began after that
                 pause = _pause_after(error) if began >= self._end_asked else 0.0
                 self._next_attempt = time.monotonic() + pause
@@ -289,8 +303,11 @@ def artifact_key(page: str, run: str) -> str:
 
 
 def _pause_after(error: Exception) -> float:
-    busy = isinstance(error, HTTPStatusError) and error.response.status_code == 503
-    return BUSY_SECONDS if busy else PAUSE_SECONDS
+    return BUSY_SECONDS if _is_busy(error) else PAUSE_SECONDS
+
+
+def _is_busy(error: Exception) -> bool:
+    return isinstance(error, HTTPStatusError) and error.response.status_code == 503
 
 
 def _with_direct_links(client: SyncPrefectClient, markdown: str) -> str:

@@ -24,7 +24,8 @@ def restore(run: str, iteration: int, store: str | None = None) -> bool:
     opened = open_store(store)
     restored = opened.restore(run, iteration, by=who())
     if restored:
-        checkpoint = publish_pruning(run, opened)[iteration]
+        checkpoint = opened.history(run).checkpoints[iteration]
+        publish_pruning(run, opened)
         emit_checkpoint_event(
             "restored",
             run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import CancelledRun, TerminationSignal
 from prefect.states import Cancelled
 
+from tasks.held_events import held_events
 from tasks.library_log import enter_task
 from tasks.live_runs import live_run
 from tasks.stop_signals import stop_signals
@@ -22,7 +24,8 @@ R = TypeVar("R")
 class Step(Task[P, R]):
     """A task that ends as Cancelled when its process is asked to stop, and its flow with it.
 
-    Prefect calls that a crash of both, in red.
+    Prefect calls that a crash of both, in red. Where many validations are one task run, the others
+    are plain functions.
     """
 
     stopped: BaseException | None = None
@@ -35,6 +38,9 @@ class Step(Task[P, R]):
             TerminationSignal: it was, before or meanwhile.
             KeyboardInterrupt: by Ctrl-C.
         """
+        if held_events.get() is not None:
+            plain: Callable[P, R] = inspect.unwrap(self.fn)
+            return plain(*args, **kwargs)
         stop_signals.obey()
         try:
             result = super().__call__(*args, **kwargs)

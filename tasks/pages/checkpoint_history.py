@@ -23,7 +23,8 @@ def planned(
     found = []
     for checkpoint in in_order:
         iteration = checkpoint.iteration
-        if iteration in plan.kept:
+        # it may have been pruned since by another hand
+        if iteration in plan.kept and checkpoint.fate != "pruned":
             checkpoint = replace(checkpoint, fate="kept", reasons=plan.kept[iteration])
         elif plan.dry_run and iteration in plan.doomed:
             fate: Fate = "pruned" if plan.grace is None else "marked"
