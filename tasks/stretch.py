@@ -18,16 +18,14 @@ ALONE, TOGETHER = 20, 40
 """Intervals that are told one by one, and into how many task runs all others go."""
 
 
-def stretches(
-    stops: Sequence[int], alone: int = ALONE, together: int = TOGETHER
-) -> list[Sequence[int]]:
+def stretches(stops: Sequence[int]) -> list[Sequence[int]]:
     """The ends of validation intervals, those of one task run each together."""
-    if len(stops) <= alone + together:
+    if len(stops) <= ALONE + TOGETHER:
         return [[stop] for stop in stops]
-    later = stops[alone:]
-    size = -(-len(later) // together)
+    later = stops[ALONE:]
+    size = -(-len(later) // TOGETHER)
     return [
-        *([stop] for stop in stops[:alone]),
+        *([stop] for stop in stops[:ALONE]),
         *(later[first : first + size] for first in range(0, len(later), size)),
     ]
 
