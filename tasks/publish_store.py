@@ -107,7 +107,8 @@ def _bring_up_to_date(store: RecordsStore, run: str, training: TrainingNote | No
         checkpoints=held,
         pages=known.pages | pages,
     )
-    if now != before:
+    # where the pages are is no news by itself: those of before lead to them
+    if before is None or now.model_copy(update={"pages": before.pages}) != before:
         store.store_overview(run, now)
 
 
