@@ -14,12 +14,15 @@ LATEST_VERSION_OF = "/v2/artifacts/artifact/"
 
 
 def look_at_form(page: Page, site: Site, run: str) -> None:
-    """Nested, typed and described, from its top."""
+    """What a person sets comes first, the rest is folded, and what it starts from is said."""
     deployment = site.get("deployments/name/finetune/cosem")
     _open(page, site, f"/v2/deployments/deployment/{deployment['id']}/run", height=1300)
     page.shows("Iterations to train for.", "Which checkpoints to keep")
     assert page.in_view("Parameters")
-    assert page.in_view("CNNectomeUNetConfig (Optional)")
+    assert page.in_view("Start Config (Optional)")
+    assert page.text.index("no COSEM network is used") < page.text.index("Name (Optional)")
+    assert page.run("document.querySelectorAll('input[type=number]').length") < 10
+    page.shows("channels ves, pm, mito", "keep_last 2")
 
 
 def look_at_form_start(page: Page, site: Site, run: str) -> None:
@@ -30,6 +33,15 @@ def look_at_form_start(page: Page, site: Site, run: str) -> None:
     page.click("CosemStartConfig", "[role=tab]")
     page.shows("The network: setup04, setup26.1, …")
     assert page.in_view("Start Config (Optional)")
+
+
+def look_at_form_folds(page: Page, site: Site, run: str) -> None:
+    """Behind a fold are the fields, with the form's own defaults."""
+    look_at_form(page, site, run)
+    page.click("TrainerConfig", "[role=tab]")
+    page.shows("Weight decay of AdamW.")
+    values = page.run("[...document.querySelectorAll('input[type=number]')].map(e => e.value)")
+    assert "5" in values, "the warm-up of the default run, which is not that of all runs"
 
 
 def look_at_form_prune(page: Page, site: Site, run: str) -> None:
@@ -63,6 +75,7 @@ def look_at_start(page: Page, site: Site, run: str) -> None:
     """What was loaded, and the head row by row."""
     _open(page, site, _latest(site, "start", run))
     page.shows(f"Start of {run}", "of the parameters loaded", "initialised anew", "row 0")
+    page.shows("channels matched by label", "Not used", "Channels of the checkpoint: ")
 
 
 def look_at_pruning(page: Page, site: Site, run: str) -> None:
@@ -70,6 +83,45 @@ def look_at_pruning(page: Page, site: Site, run: str) -> None:
     _open(page, site, _latest(site, "pruning", run), height=1300)
     page.shows(f"Checkpoints of {run}", "Disk use", "latest", "Marked and pruned")
     page.shows_pictures(3)
+    places = [page.text.index(title) for title in ("Marked and pruned", "Kept\n", "Best\n")]
+    assert places == sorted(places)
+    assert page.in_view("Marked and pruned"), "what the page is for comes first"
+
+
+def look_at_rehearsal(page: Page, site: Site, run: str) -> None:
+    """That nothing was touched, in the conditional; what would go and why; how to do it."""
+    _open(page, site, _latest(site, "prune-plan", run))
+    page.shows(f"Rehearsal: what pruning would do to {run}", "Rehearsal, nothing was touched: ")
+    page.shows("6 would be marked (3.0 MB", "2 would be kept (", "Would be marked")
+    page.shows("not among the last 1", "Would be kept", "best of cell_4: f1_score, voi")
+    page.shows(f"dacapo-store prune {run} --keep-last 1 --keep-best 1 --grace 7d --store")
+    assert "can be restored" not in page.text
+
+
+def look_at_rehearsal_table(page: Page, site: Site, run: str) -> None:
+    """The same as a table."""
+    _open(page, site, _latest(site, "prune-plan-table", run))
+    page.shows("would be", "would be marked", "would be kept", "not among the last 1")
+
+
+def look_at_pruning_summary(page: Page, site: Site, run: str) -> None:
+    """Policy, what went and what is kept, sizes before and after, how to restore; a link on."""
+    _open(page, site, LATEST_VERSION_OF + site.artifacts()["pruning-summary"]["latest_id"])
+    page.shows("1 run: 6 marked (3.0 MB, can be restored until ", "2 kept (")
+    page.shows("Policy: keep the newest 1, the best 1 of each dataset and criterion; mark the rest")
+    page.shows("8–32, every 8 (4); 48, 56", ": 40, 64", "MB before, ", "at least until")
+    page.shows(f"dacapo-store restore {run} ITERATION --store {site.folder / 'runs'}")
+    page.follow(run, f"Checkpoints of {run}")
+
+
+def look_at_prune_run(page: Page, site: Site, run: str) -> None:
+    """Its details say in one line what it came to."""
+    wanted = {"flow_runs": {"name": {"any_": [f"prune {run}"]}}, "sort": "START_TIME_DESC"}
+    newest = site.post("flow_runs/filter", wanted)[0]
+    assert "scheduled" not in newest["tags"]
+    _open(page, site, f"/v2/runs/flow-run/{newest['id']}", height=1200)
+    page.click("Details", "[role=tab]")
+    page.shows("1 run: 6 marked (3.0 MB")
 
 
 def look_at_pruning_table(page: Page, site: Site, run: str) -> None:
@@ -91,6 +143,11 @@ def look_at_events(page: Page, site: Site, run: str) -> None:
         time.sleep(1)
     _open(page, site, f"/v2/events?resource=%5B%22dacapo.run.{run}%22%5D")
     page.shows("1 resource selected", "dacapo.checkpoint.", run)
+    # iteration and bytes, with the raw event folded
+    page.wait_for(
+        f"/{run}: iteration \\d+ stored, [\\d.]+ [kM]B/.test(document.body.innerText)",
+        "what was stored",
+    )
     assert "prefect.flow-run" not in page.text
 
 
@@ -113,6 +170,7 @@ def look_at_block(page: Page, site: Site, run: str) -> None:
 PAGES: dict[str, Callable[[Page, Site, str], None]] = {
     "form": look_at_form,
     "form-start": look_at_form_start,
+    "form-folds": look_at_form_folds,
     "form-prune": look_at_form_prune,
     "report": look_at_report,
     "report-links": look_at_more_of_the_report,
@@ -124,10 +182,19 @@ PAGES: dict[str, Callable[[Page, Site, str], None]] = {
     "block": look_at_block,
 }
 
+# of a run that `tests.deployments.pruned` has rehearsed and pruned
+PRUNING_PAGES: dict[str, Callable[[Page, Site, str], None]] = {
+    "pruning": look_at_pruning,
+    "rehearsal": look_at_rehearsal,
+    "rehearsal-table": look_at_rehearsal_table,
+    "pruning-summary": look_at_pruning_summary,
+    "prune-run": look_at_prune_run,
+}
+
 
 def look(page: Page, site: Site, run: str, name: str, folder: Path | None) -> None:
     """Look at one page of a complete, fine-tuned run, and keep its picture in ``folder``."""
-    PAGES[name](page, site, run)
+    (PAGES | PRUNING_PAGES)[name](page, site, run)
     assert page.errors == []
     if folder is not None:
         page.picture(folder / f"ui-{name}.png")

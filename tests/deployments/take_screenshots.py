@@ -11,17 +11,20 @@ from pathlib import Path
 
 from tests.deployments.browser import browser
 from tests.deployments.pages import look
+from tests.deployments.pruned import prune_twice
 from tests.deployments.published import finetuned, mirror
 from tests.deployments.site import running_site
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
-TRAINED, FINETUNED = "first", "mito-from-cosem"
+TRAINED, FINETUNED, PRUNED = "first", "mito-from-cosem", "mito-s2"
 SHOWN = {
     "index": TRAINED,
     "form": TRAINED,
     "form-start": TRAINED,
     "report": TRAINED,
     "pruning": TRAINED,
+    "rehearsal": PRUNED,
+    "pruning-summary": PRUNED,
     "events": TRAINED,
     "start": FINETUNED,
     "block": TRAINED,
@@ -44,6 +47,7 @@ def main() -> None:
         for id in asked:
             done = site.ended(id, seconds=900)
             assert done["state_type"] == "COMPLETED", done["state"]["message"]
+        prune_twice(site, PRUNED)
         with browser(Path(folder) / "browser") as page:
             for name, run in SHOWN.items():
                 look(page, site, run, name, PICTURES)

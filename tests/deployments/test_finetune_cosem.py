@@ -19,15 +19,16 @@ import pytest
 from dacapo_core.experiments.starts import LoadingReport
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from tests.deployments.browser import Page, browser, chromium
-from tests.deployments.pages import PAGES, look
+from tests.deployments.pages import PAGES, PRUNING_PAGES, look
 from tests.deployments.processes import begun, environment, running, trainer, trains
+from tests.deployments.pruned import Pruned, prune_twice
 from tests.deployments.published import finetuned
 from tests.deployments.site import Site, kill, wait_for
 from tests.small_run import small_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 
-RUN, KILLED = "from-cosem", "killed-midway"
+RUN, KILLED, PRUNED = "from-cosem", "killed-midway", "pruned"
 INTERVALS = 4
 MOST_TASK_RUNS = 12
 
@@ -183,12 +184,38 @@ def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     assert any("nobody reads the output" in line for line in site.logged(first))
 
 
+@pytest.fixture(scope="module")
+def pruned(site: Site) -> Pruned:
+    """A run that the deployment has pruned."""
+    return prune_twice(site, PRUNED)
+
+
+def test_a_rehearsed_pruning_and_the_real_one_say_what_they_came_to(
+    site: Site, pruned: Pruned
+) -> None:
+    rehearsed, done = site.flow_run(pruned.rehearsal), site.flow_run(pruned.pruning)
+    message = "1 run: rehearsal, nothing was touched: 6 would be marked (3.0 MB, could be restored"
+    assert rehearsed["state"]["message"].startswith(message)
+    assert "can be restored until" in done["state"]["message"]
+    for told in (rehearsed, done):
+        assert "scheduled" not in told["tags"]
+    assert any(": not among the last 1" in line for line in site.logged(pruned.pruning))
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("name", PAGES)
 def test_a_browser_shows_the_page(
     site: Site, flow_run: str, page: Page, name: str, tmp_path: Path
 ) -> None:
     look(page, site, RUN, name, tmp_path)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", PRUNING_PAGES)
+def test_a_browser_shows_what_pruning_did_and_would_have_done(
+    site: Site, pruned: Pruned, page: Page, name: str, tmp_path: Path
+) -> None:
+    look(page, site, PRUNED, name, tmp_path)
 
 
 def test_the_killed_run_is_restarted_on_the_other_worker_and_completes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dacapo_core.experiments.run_config import RunConfig
@@ -9,6 +11,7 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.sweep_grid import configured, expand
 from tasks.pages.comparison_table import RunResult, comparison_page, comparison_table
 from tasks.publishing import artifact_key
+from tests.deployments.browser import browser, chromium
 from tests.deployments.site import Site, kill
 from tests.small_run import small_run
 
@@ -64,7 +67,9 @@ def test_the_best_of_all_runs_is_marked_by_its_direction() -> None:
 
 @pytest.mark.slow
 @pytest.mark.prefect
-def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(site: Site) -> None:
+def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(
+    site: Site, tmp_path: Path
+) -> None:
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1")
     run = small_run("swept-{scheduled}", 2, 1)
     id = site.deployment_run("sweep/grid", run=run, grid={"seed": [0, 1]})
@@ -91,3 +96,10 @@ def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(site: Si
         assert row.endswith(f"| [Completed](/v2/runs/flow-run/{flow_runs[name]}) |")
     assert "★" in page
     kill(supervisor)
+    if chromium() is not None:
+        with browser(tmp_path) as tab:
+            latest = site.artifacts()[artifact_key("sweep", swept)]["latest_id"]
+            tab.open(f"{site.api_url.removesuffix('/api')}/v2/artifacts/artifact/{latest}")
+            tab.shows(f"Sweep {swept}", "Completed")
+            tab.follow(trained[0], "Scores on held-out data")
+            assert tab.errors == []

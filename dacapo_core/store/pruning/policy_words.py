@@ -37,7 +37,7 @@ def policy_in_words(policy: RetentionPolicy) -> str:
     rest = (
         "delete the rest"
         if policy.grace is None
-        else f"mark the rest, which can be restored for {shown_duration(policy.grace)}"
+        else f"mark the rest for {shown_duration(policy.grace)}"
     )
     return f"keep {', '.join(keep)}; {rest}"
 
