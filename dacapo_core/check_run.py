@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from dacapo_core.experiments.run import Run
 
 if TYPE_CHECKING:
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
 def check_run(run: Run, store: RecordsStore | None = None) -> None:
     """Open the data, fit it to network and task, draw the first batch, and try the store.
 
+    As rank 0 of several processes, the others do so too, each with its share of the batch.
+
     Args:
         store: where the run's checkpoints will go.
 
@@ -25,9 +25,19 @@ def check_run(run: Run, store: RecordsStore | None = None) -> None:
         FileNotFoundError: an array is not there.
         ValueError: something does not fit; the message names what and says how to make it fit.
     """
+    if run.processes.leads:
+        run.processes.tell(("check", run.iteration))
+    error = None
+    try:
+        _check(run, store)
+    except Exception as found:
+        error = found
+    run.processes.agree(error=error)
+
+
+def _check(run: Run, store: RecordsStore | None) -> None:
     if store is not None:
         store.check_writable(run.name)
-    _check_devices(run)
     _check_architecture(run)
     _check_volumes(run, run.datasplit.train)
     _check_volumes(run, run.datasplit.validate)
@@ -35,15 +45,6 @@ def check_run(run: Run, store: RecordsStore | None = None) -> None:
     for part in run.batch_source.batch(run.iteration):
         if part.fault is not None and part.fault:
             run.explain_fault(run.iteration)
-
-
-def _check_devices(run: Run) -> None:
-    processes = run.config.trainer_config.processes
-    if run.device.type == "cuda" and processes > torch.cuda.device_count():
-        raise ValueError(
-            f"trainer_config.processes is {processes}, and this machine shows "
-            f"{torch.cuda.device_count()} GPUs; each process needs one of its own"
-        )
 
 
 def _check_architecture(run: Run) -> None:

@@ -57,6 +57,7 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
         load_state(what, run.model, named_as_in(weights.model, run.model.state_dict()))
     take_kept_intensities(run, store, weights.extra)
     run.iteration = newest
+    run.is_shared = False
     reason = _why(newest, stored, exact)
     if exact:
         planned = weights.extra.get("num_iterations") or _stored_length(run, store)

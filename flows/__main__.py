@@ -1,5 +1,6 @@
 """``python -m flows train my_run.yaml``: a flow in this process, from a configuration file.
 
+Under torchrun, one of the processes that train it; only the first runs the flow.
 On the Prefect server that ``PREFECT_API_URL`` names, else on a private one in ``.prefect``.
 """
 
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.foreground import run_in_foreground
+from dacapo_core.training.launching import started_by_launcher
+from flows.foreground import INTERRUPTED, run_in_foreground
+from flows.membership import take_part
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig
@@ -52,7 +55,22 @@ def _read(file: Path) -> RunConfig:
 
 
 def _run(flow: str, config: RunConfig, store: str | None) -> None:
-    print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
+    if started_by_launcher():
+        take_part(
+            {"flow": flow, **config.model_dump(mode="json")}, lambda: _lead(flow, config, store)
+        )
+    else:
+        print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
+
+
+def _lead(flow: str, config: RunConfig, store: str | None) -> None:
+    """As rank 0 of the processes that torchrun started, on this machine and others."""
+    try:
+        print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
+    except SystemExit as ended:
+        # else torchrun would start again what was cancelled
+        if ended.code != INTERRUPTED:
+            raise
 
 
 if __name__ == "__main__":

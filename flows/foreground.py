@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dacapo_core.experiments.trainers.errors import (
-    MemberDiedError,
     OutOfMemoryError,
+    ProcessDiedError,
     TrainingDivergedError,
 )
 from dacapo_core.store.errors import StoreError
@@ -22,7 +22,7 @@ EXPECTED = (
     StoreError,
     TrainingDivergedError,
     OutOfMemoryError,
-    MemberDiedError,
+    ProcessDiedError,
     ValueError,
     OSError,
 )

@@ -9,6 +9,8 @@ from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 
 from dacapo_core.store.errors import RetentionError
+from dacapo_core.training.launching import started_by_launcher
+from flows.group import train_in_group
 from flows.run_summary import RunSummary, summarise
 from flows.unread_output import survive_unread_output
 from tasks.begin import begin
@@ -43,6 +45,9 @@ def training_loop(
 ) -> RunSummary:
     """Resume or begin a run, then until it is done: train, store, validate, keep best, prune.
 
+    A run of several processes is trained by a group of them, of which this process is none, unless
+    torch's launcher started it.
+
     Every step can be repeated: a run killed between any two of them continues, and ends with the
     checkpoints that an undisturbed one keeps.
 
@@ -55,7 +60,11 @@ def training_loop(
         ValidationDeploymentError: there is no such deployment.
         LeaseHeldError: another process trains this run.
         RunConfigChangedError: the store holds a run of this name that was configured otherwise.
+        GroupError: the processes that were to train it do not fit together.
+        ProcessDiedError: one of them died, more often than they may be started again.
     """
+    if run.trainer_config.processes > 1 and not started_by_launcher():
+        return train_in_group(run, store, retention, validation_deployment)
     started = time.monotonic()
     survive_unread_output()
     end_tasks_of_earlier_attempts()

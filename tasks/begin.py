@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dacapo_core.event_files import EventFiles
 
 
+ANY_VALUE = ("num_workers", "trainer_config.processes", "trainer_config.max_restarts")
+
+
 class RunConfigChangedError(ValueError):
     """The store holds a run of this name that was configured otherwise."""
 
@@ -46,10 +49,12 @@ def begin(run: RunConfig) -> Beginning:
     """
     from dacapo_core.check_run import check_run
     from dacapo_core.data.intensities import described
-    from dacapo_core.experiments.run import Run
     from dacapo_core.resume import resume
     from dacapo_core.settings import get_settings
     from dacapo_core.store.records.scores import unjudged
+    from dacapo_core.training.follow import build_run
+    from dacapo_core.training.joining import device_of_process
+    from dacapo_core.training.processes import current_processes
 
     live = live_run(run.name)
     live.progress.phase("preparing")
@@ -60,7 +65,9 @@ def begin(run: RunConfig) -> Beginning:
     if not begun and run.start_config is not None:
         # a start that is not there is said before a device is taken
         open_start(live, run.start_config).iteration()
-    live.built = Run(run, get_settings().device)
+    processes = current_processes()
+    device = device_of_process(get_settings().device) if processes.several else None
+    live.built = build_run(run, device or get_settings().device, processes)
     found = resume(live.built, live.store)
     if found.iteration < run.num_iterations:
         check_run(live.built, live.store)
@@ -69,6 +76,11 @@ def begin(run: RunConfig) -> Beginning:
             live.store.store_intensities(run.name, live.built.intensities)
         live.event_files = _event_files(live, found.iteration)
     live.progress.at(found.iteration)
+    if processes.restarts:
+        live.progress.note(
+            f"{run.name}: started again after the death of a process, time {processes.restarts} of "
+            f"at most {processes.most_restarts}"
+        )
     live.progress.note(
         f"{run.name}: {'begins' if found.iteration == 0 else 'resumes'} at iteration "
         f"{found.iteration} of {run.num_iterations}: {found.reason}"
@@ -97,7 +109,8 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     """Refuse to go on with a run that was begun with another configuration.
 
     More iterations than it was begun with are no other configuration, nor is what the learning
-    rate does then, nor another number of threads that prepare batches: it changes none.
+    rate does then, nor another number of threads that prepare batches or of processes that share
+    them: it changes none.
 
     Raises:
         RunConfigChangedError: it names each field with its stored and its new value.
@@ -105,7 +118,8 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     if stored is None:
         return
     changed = stored.difference(config)
-    changed.pop("num_workers", None)
+    for free in ANY_VALUE:
+        changed.pop(free, None)
     if config.num_iterations >= stored.num_iterations:
         changed.pop("num_iterations", None)
     if config.num_iterations > stored.num_iterations:
@@ -114,6 +128,6 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
         listed = "; ".join(f"{field}: {old!r} → {new!r}" for field, (old, new) in changed.items())
         raise RunConfigChangedError(
             f"run {config.name!r} was begun with another configuration ({listed}). Give it "
-            "another name, or the stored values; only num_iterations may be raised, and "
-            "num_workers be any"
+            f"another name, or the stored values; only num_iterations may be raised, and "
+            f"{', '.join(ANY_VALUE)} be any"
         )

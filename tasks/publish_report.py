@@ -60,6 +60,9 @@ def read_report(live: LiveRun) -> RunReport:
         as_of=datetime.now(UTC),
         ended=live.ended,
         peak_memory=peak_memory(live.run.device),
+        processes=live.run.processes.size,
+        restarts=live.run.processes.restarts,
+        most_restarts=live.run.processes.most_restarts,
         losses=[
             (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)
         ],

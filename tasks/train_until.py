@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from typing import TYPE_CHECKING
 
 from tasks.live_runs import live_run
 from tasks.pages.wording import readable_bytes
 from tasks.step import step
+from tasks.stop_signals import stop_signals
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.training_stats import TrainingIterationStats
@@ -51,5 +53,11 @@ def train_until(run: str, iteration: int) -> int:
         train(live.run, iteration, on_iteration=on_iteration)
     except _AskedToEnd:
         live.progress.note(f"{run}: asked to stop at iteration {live.run.iteration}")
+    if live.run.iteration < iteration and not live.asked_to_end:
+        # one of the processes that train along was
+        stop_signals.asked = signal.SIGTERM
+        live.progress.note(
+            f"{run}: another process was asked to stop, at iteration {live.run.iteration}"
+        )
     live.stretch = live.run.training_stats.after(before)
     return live.run.iteration

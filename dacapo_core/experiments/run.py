@@ -22,12 +22,14 @@ from dacapo_core.experiments.training_stats import TrainingStats
 from dacapo_core.store.checkpoints.fitting import check_fit
 from dacapo_core.store.saving.state_fence import StateFence
 from dacapo_core.training.average import Average
+from dacapo_core.training.processes import ALONE, Processes
+from dacapo_core.training.shared_state import wrapped
+from dacapo_core.training.sync_batch_norm import synchronise
 
 if TYPE_CHECKING:
     from dacapo_core.data.patch_sampler import PatchSampler
     from dacapo_core.data.placement import Placement
     from dacapo_core.data.training_batches import TrainingBatches
-    from dacapo_core.data_parallel import Team
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
     from dacapo_core.experiments.datasplits.datasplit import DataSplit
 
@@ -43,12 +45,18 @@ class Run:
         skipped_in_a_row: how many of the last of them changed nothing, see `TrainingStep`.
         extensions: where it was given more iterations than it was begun with.
         training_stats: the iterations of this process.
-        team: the processes that share the training, if there are several.
+        processes: that train it together; of one, where it is trained by this process alone.
+        is_shared: whether all of them have the same state.
         state_fence: what changes the weights waits here while a checkpoint is copied. The
             optimizer's step does so by itself.
     """
 
-    def __init__(self, config: RunConfig, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        device: str | torch.device | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
         self.config = config
         self.name = config.name
         self.device = find_device(device)
@@ -56,7 +64,8 @@ class Run:
         self.skipped_in_a_row = 0
         self.extensions: list[Extension] = []
         self.training_stats = TrainingStats(config.batch_size)
-        self.team: Team | None = None
+        self.processes = processes
+        self.is_shared = False
         self.seed = config.seed + config.repetition
         self.task = config.task_config.build()
         self._random_state: dict[str, torch.Tensor] = {}
@@ -66,6 +75,8 @@ class Run:
             self._random_state = self._read_random_state()
         trainer = config.trainer_config
         self.dtype = resolve_precision(trainer.mixed_precision, self.device, model)
+        if trainer.sync_batch_norm and processes.several:
+            synchronise(model, self.device)
         self.model = model.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
         start = config.start_config
         self.optimizer = torch.optim.AdamW(
@@ -183,10 +194,8 @@ class Run:
         from dacapo_core.data.placement import Placement
 
         left = max(1, self.config.num_iterations - self.iteration)
-        processes = self.config.trainer_config.processes
-        return Placement(
-            self.sampler, self.device, left * self.config.batch_size // processes, processes
-        )
+        share = left * self.config.batch_size // self.processes.size
+        return Placement(self.sampler, self.device, share, self.processes.here)
 
     @cached_property
     def batches(self) -> TrainingBatches:
@@ -205,8 +214,8 @@ class Run:
             self.seed,
             self.config.batch_size,
             self.config.trainer_config.gradient_accumulation,
-            self.team.rank if self.team is not None else 0,
-            self.config.trainer_config.processes,
+            self.processes.rank,
+            self.processes.size,
         )
 
     def explain_fault(self, iteration: int) -> None:
@@ -224,15 +233,28 @@ class Run:
         configured = self.config.num_workers
         if configured is not None:
             return configured
-        local = self.config.trainer_config.processes
-        return default_workers(self.device.type, available_cores(), local)
+        return default_workers(self.device.type, available_cores(), self.processes.here)
+
+    @cached_property
+    def wrapped_model(self) -> nn.Module:
+        """The model, with gradients summed over the processes where there are several."""
+        if not self.processes.several:
+            return self.model
+        parts = self.config.trainer_config.gradient_accumulation
+        return wrapped(self.model, self.device, parts=parts)
 
     @cached_property
     def training_model(self) -> nn.Module:
-        """The model as the training step calls it: compiled, if so configured."""
+        """The wrapped model as the training step calls it: compiled, if so configured."""
         if self.config.trainer_config.compile:
-            return torch.compile(self.model)  # type: ignore[return-value]
-        return self.model
+            return torch.compile(self.wrapped_model)  # type: ignore[return-value]
+        return self.wrapped_model
+
+    def rewrap(self) -> None:
+        """Where several processes train, sum the gradients of what is trained from now on."""
+        if self.processes.several:
+            for name in ("wrapped_model", "training_model"):
+                self.__dict__.pop(name, None)
 
     def extra_state(self) -> dict[str, Any]:
         """What exact resume needs beside model and optimizer; loads with ``weights_only=True``."""
@@ -282,6 +304,7 @@ class Run:
             ValueError: as `check_extra_state`; nothing has been changed.
         """
         self.check_extra_state(state)
+        self.is_shared = False
         self.iteration = int(state["iteration"])
         self.skipped_in_a_row = int(state["skipped_in_a_row"])
         self.extensions = [Extension(*each) for each in state.get("extensions", [])]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 
-from dacapo_core.data.loader import load_batches
+from dacapo_core.data.loader import Loaded, load_batches
 from dacapo_core.data.placement import Place
 from dacapo_core.data.workers import (
     WORTH_SAYING,
@@ -16,12 +16,12 @@ from dacapo_core.data.workers import (
     waiting_advice,
     waiting_cause,
 )
-from dacapo_core.data_parallel import lead
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.starts.model_head import freeze_backbone
 from dacapo_core.experiments.trainers.errors import TrainingDivergedError
 from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
 from dacapo_core.training.readback import LAG, Finished, Readback
+from dacapo_core.training.shared_state import share_state, without_sum
 from dacapo_core.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,10 @@ def train_until(
     `on_iteration` is called once for each iteration, when the host knows what came of it. On a
     GPU that is some iterations after it was queued: ``run.iteration`` counts those that are
     queued, and is what the weights are of when this returns or raises. An exception that
-    `on_iteration` raises ends training with the run in order. With ``trainer_config.processes``
-    above 1, the first call starts the other processes; they end with this one. Where more than a
-    tenth of the time was spent waiting for data, one line of the log says why.
+    `on_iteration` raises ends training with the run in order. As rank 0 of several processes,
+    the others train along; it returns early, with the run in order, where one of them was asked to
+    end. Where more than a tenth of the time was spent waiting for data, one line of the log says
+    why.
 
     Returns:
         The iterations of this call; ``run.training_stats`` has them too.
@@ -50,22 +51,14 @@ def train_until(
             ``trainer_config.max_skipped`` iterations in a row.
         ArrayError: the data holds values that cannot be used; nothing was learnt from them.
         OutOfMemoryError: the device has too little memory; the message says what to turn down.
-        MemberDiedError: another process of the run ended.
+        ProcessDiedError: another process of the run ended.
     """
     stats = TrainingStats(run.config.batch_size)
     if run.iteration >= until:
         return stats
-    if run.config.trainer_config.processes > 1 and run.team is None:
-        run.team = lead(run.config, run.device)
-    team = run.team
-    if team is not None:
-        team.tell(until)
-        team.share_state(run)
-
-    def go_on() -> None:
-        if team is not None:
-            team.tell(True)
-
+    if run.processes.leads:
+        run.processes.tell(("train", (until, not run.is_shared)))
+        _share(run, not run.is_shared)
     stopped: BaseException | None = None
 
     def report(done: Finished) -> bool:
@@ -86,111 +79,139 @@ def train_until(
 
     times, began = WorkTimes(), perf_counter()
     try:
-        _train(run, until, go_on, report, times)
-    except BaseException:
-        # in the middle of a step the members cannot be told anything
-        if team is not None:
-            run.team = None
-            team.close()
+        _train(run, until, report, times)
+    except Exception:
+        # what another process found may be why this one was to stop
+        if stopped is not None and not run.processes.broken:
+            raise stopped from None
         raise
     if stopped is not None:
-        if team is not None and run.iteration < until:
-            team.tell(False)
         raise stopped
     _say_why_it_waited(run, stats, times, perf_counter() - began)
     return stats
 
 
-class _Stopped(Exception):
-    """The leader ends a stretch of training early."""
-
-
-def follow(run: Run, until: int) -> None:
-    """As a member of the run's team, train along with the leader until `until`, or less far.
+def follow_training(run: Run, until: int, share: bool) -> None:
+    """As a process other than rank 0, train along with it until `until`, or less far.
 
     Raises:
-        ArrayError: this member's share of the data holds values that cannot be used.
+        Exception: what was wrong in one of the processes.
     """
-    team = run.team
-    assert team is not None
-    team.share_state(run)
-
-    def go_on() -> None:
-        if not team.hear():
-            raise _Stopped
-
-    def report(done: Finished) -> bool:
-        if done.faulty:
-            run.explain_fault(done.stats.iteration - 1)
-        return True
-
-    with suppress(_Stopped):
-        _train(run, until, go_on, report, WorkTimes())
+    _share(run, share)
+    _train(run, until, lambda done: True, WorkTimes())
 
 
-def _train(
-    run: Run,
-    until: int,
-    go_on: Callable[[], None],
-    report: Callable[[Finished], bool],
-    times: WorkTimes,
-) -> None:
-    """Queue steps until `until`, or until `report` of one that is done says to end."""
-    trainer = run.config.trainer_config
-    step = TrainingStep(
-        run.training_model,
-        run.task.loss,
-        run.optimizer,
-        run.scaler,
-        run.device,
-        run.dtype,
-        trainer.gradient_clip,
-        run.memory_format,
-        run.team.average if run.team is not None else None,
-        run.placement.leave_device,
-        uncompiled=run.model,
-    )
+def _share(run: Run, share: bool) -> None:
+    if share:
+        share_state(run)
+        run.is_shared = True
+
+
+def _train(run: Run, until: int, report: Callable[[Finished], bool], times: WorkTimes) -> None:
+    """Queue steps until `until`, or until `report` of one that is done says to end.
+
+    Where several processes train, they agree before each step that all of them take it: one that
+    has no batch must not leave the others waiting for its gradients.
+    """
+    processes = run.processes
     readback = Readback(run.device)
+    wanted = True
+    fault: Exception | None = None
 
-    def settle(at_most: int) -> bool:
-        wanted = True
+    def settle(at_most: int) -> None:
+        nonlocal wanted, fault
         for done in readback.finished(at_most):
             run.skipped_in_a_row = run.skipped_in_a_row + 1 if done.stats.skipped else 0
             wanted = report(done) and wanted
-        return wanted
+            if done.faulty and processes.rank > 0:
+                fault = fault or _fault_of(run, done)
 
+    step: TrainingStep | None = None
     run.model.train()
-    with (
-        run.random_state(),
-        load_batches(
-            run.batch_source, run.device, run.iteration, until, run.num_workers, times
-        ) as batches,
-    ):
+    with run.random_state(), _batches(run, until, times) as batches:
         try:
-            for loaded in batches:
-                go_on()
-                _freeze_or_thaw(run)
+            while run.iteration < until and (wanted or processes.several):
+                loaded = None
+                try:
+                    loaded = next(batches)
+                except Exception as error:
+                    fault = fault or error
+                if not processes.agree(stop=not wanted, error=fault):
+                    break
+                assert loaded is not None
+                if _freeze_or_thaw(run):
+                    run.rewrap()
+                    step = None
                 rate = run.set_learning_rate()
-                result = step(loaded.parts)
+                with processes.together():
+                    step = step or _step(run)
+                    result = step(loaded.parts)
                 run.iteration += 1
                 if run.average is not None:
                     # a step that is not taken may have waited for nothing
                     run.state_fence.wait()
                     run.average.follow(run.model, result.taken)
                 readback.add(run.iteration, rate, loaded, result)
-                if not settle(LAG):
-                    break
+                settle(LAG)
         finally:
             # the weights have these steps in them, whatever happened after
             settle(0)
-            run.training_model = step.model
+            if step is not None:
+                run.training_model = step.model
+    processes.agree(stop=not wanted, error=fault)
+
+
+def _step(run: Run) -> TrainingStep:
+    several = run.processes.several
+    return TrainingStep(
+        run.training_model,
+        run.task.loss,
+        run.optimizer,
+        run.scaler,
+        run.device,
+        run.dtype,
+        run.config.trainer_config.gradient_clip,
+        run.memory_format,
+        # one process alone cannot begin a step anew
+        None if several else run.placement.leave_device,
+        uncompiled=run.wrapped_model,
+        mean=run.processes.mean if several else None,
+        unsummed=without_sum(run.wrapped_model),
+    )
+
+
+@contextmanager
+def _batches(run: Run, until: int, times: WorkTimes) -> Iterator[Iterator[Loaded]]:
+    """This process's share of each batch up to `until`; what is wrong with it comes with the first.
+
+    Whatever is wrong in one process is then known to all.
+    """
+    with ExitStack() as stack:
+
+        def opened() -> Iterator[Loaded]:
+            yield from stack.enter_context(
+                load_batches(
+                    run.batch_source, run.device, run.iteration, until, run.num_workers, times
+                )
+            )
+
+        yield opened()
+
+
+def _fault_of(run: Run, done: Finished) -> Exception:
+    try:
+        run.explain_fault(done.stats.iteration - 1)
+    except Exception as error:
+        return error
+    return RuntimeError(f"the batch of iteration {done.stats.iteration} cannot be used")
 
 
 def _say_why_it_waited(run: Run, stats: TrainingStats, times: WorkTimes, seconds: float) -> None:
     stretch = stats.without_first()
     if stretch.waiting_share <= WORTH_SAYING:
         return
-    workers, cores = run.num_workers, available_cores()
+    workers = run.num_workers
+    cores = max(1, available_cores() // run.processes.here)
     cause = waiting_cause(times, seconds, workers, cores)
     advice = waiting_advice(
         cause,
@@ -210,10 +231,14 @@ def _say_why_it_waited(run: Run, stats: TrainingStats, times: WorkTimes, seconds
     )
 
 
-def _freeze_or_thaw(run: Run) -> None:
+def _freeze_or_thaw(run: Run) -> bool:
+    """Keep the backbone as long as it is to be; whether other parameters are trained from here."""
     start = run.config.start_config
-    if start is not None and start.freeze_iterations and run.iteration <= start.freeze_iterations:
-        freeze_backbone(run.model, run.iteration < start.freeze_iterations)
+    if start is None or not start.freeze_iterations or run.iteration > start.freeze_iterations:
+        return False
+    before = [parameter.requires_grad for parameter in run.model.parameters()]
+    freeze_backbone(run.model, run.iteration < start.freeze_iterations)
+    return before != [parameter.requires_grad for parameter in run.model.parameters()]
 
 
 def _diverged(run: Run, last: TrainingIterationStats) -> TrainingDivergedError:

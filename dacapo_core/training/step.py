@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
@@ -42,7 +43,8 @@ class TrainingStep:
     on the device; the host looks for any other.
     `make_room` is asked, before memory is said to be lacking, whether it could free some on the
     device; `uncompiled` is what `model` was compiled from, and is trained where that fails.
-    `average` replaces the gradients by their mean over several processes and returns the mean loss.
+    Where several processes train, `model` sums its gradients over them, but within `unsummed`, and
+    `mean` gives a value's mean over them.
     """
 
     model: nn.Module
@@ -53,9 +55,10 @@ class TrainingStep:
     dtype: torch.dtype
     gradient_clip: float | None = None
     memory_format: torch.memory_format = torch.contiguous_format
-    average: Callable[[Tensor, Sequence[Tensor]], Tensor] | None = None
     make_room: Callable[[], bool] | None = None
     uncompiled: nn.Module = None  # type: ignore[assignment]
+    mean: Callable[[Tensor], Tensor] | None = None
+    unsummed: Callable[[], AbstractContextManager[None]] = nullcontext
     _buffers: list[Tensor] = field(init=False)
     _compiled: bool = field(init=False, default=False)
 
@@ -76,8 +79,8 @@ class TrainingStep:
         before = [buffer.clone() for buffer in self._buffers]
         try:
             loss = self._begun(parts, before)
-            if self.average is not None:
-                loss = self.average(loss, trained)
+            if self.mean is not None:
+                loss = self.mean(loss)
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(trained, self.gradient_clip or inf)
             taken = loss.isfinite() & norm.isfinite()
@@ -131,18 +134,23 @@ class TrainingStep:
 
     def _backward(self, parts: Sequence[Batch]) -> Tensor:
         total = torch.zeros((), device=self.device)
-        for part in parts:
-            raw = part.raw.contiguous(memory_format=self.memory_format)
-            with torch.autocast(
-                self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
-            ):
-                prediction = self.model(raw)
-            loss = self.loss(prediction.float(), part.target.float(), part.weight.float())
-            loss = loss / len(parts)
-            self.scaler.scale(loss).backward()
-            self._compiled = True
-            total += loss.detach() if part.fault is None else _unless(part.fault, loss.detach())
+        for number, part in enumerate(parts, start=1):
+            # gradients that still grow are not worth sending
+            with nullcontext() if number == len(parts) else self.unsummed():
+                total += self._backward_of_part(part, len(parts))
         return total
+
+    def _backward_of_part(self, part: Batch, parts: int) -> Tensor:
+        raw = part.raw.contiguous(memory_format=self.memory_format)
+        with torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        ):
+            prediction = self.model(raw)
+        loss = self.loss(prediction.float(), part.target.float(), part.weight.float())
+        loss = loss / parts
+        self.scaler.scale(loss).backward()
+        self._compiled = True
+        return loss.detach() if part.fault is None else _unless(part.fault, loss.detach())
 
     def _out_of_memory(self, part: Batch, error: BaseException) -> OutOfMemoryError:
         shape = "×".join(str(size) for size in part.raw.shape)

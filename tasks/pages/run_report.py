@@ -24,8 +24,8 @@ class RunReport:
 
     ``extended`` says where it was given more iterations: how many were done → how many it was to
     have before. ``waiting_share`` is 0 to 1; ``seconds_left`` are those from ``as_of``; ``ended``
-    says how it ended before it was complete;
-    ``peak_memory`` is in bytes; ``losses`` are (iteration, loss); ``scores`` and ``best`` are
+    says how it ended before it was complete; ``peak_memory`` is in bytes; ``restarts`` are those of
+    the processes that train it; ``losses`` are (iteration, loss); ``scores`` and ``best`` are
     (iteration, score) by ``<dataset>/<criterion>``; ``pictures`` are PNG by title.
     """
 
@@ -40,6 +40,9 @@ class RunReport:
     as_of: datetime | None = None
     ended: str | None = None
     peak_memory: int | None = None
+    processes: int = 1
+    restarts: int = 0
+    most_restarts: int = 0
     losses: Sequence[tuple[int, float]] = ()
     scores: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     best: Mapping[str, tuple[int, float | None]] = field(default_factory=dict)
@@ -61,6 +64,13 @@ def report_page(report: RunReport) -> str:
         facts.append(f"**{report.ended}**")
     elif report.seconds_left and not done:
         facts.append(_time_left(report.seconds_left, report.as_of))
+    if report.processes > 1:
+        facts.append(f"{report.processes} processes")
+    if report.restarts:
+        facts.append(
+            f"started again {report.restarts} of at most {report.most_restarts} times after the "
+            "death of a process"
+        )
     facts += [
         f"extended at iteration {at}, once planned to {planned}"
         for at, planned in report.extended.items()

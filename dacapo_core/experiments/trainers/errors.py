@@ -11,5 +11,9 @@ class OutOfMemoryError(RuntimeError):
     """The device has too little memory for a step; the message says what to turn down."""
 
 
-class MemberDiedError(RuntimeError):
+class ProcessDiedError(RuntimeError):
     """A process that shared the training ended before its time."""
+
+
+class GroupError(ValueError):
+    """Processes that were to train together cannot; the message says which, and why."""

@@ -48,8 +48,20 @@ class TrainerConfig(Configuration):
     processes: int = Field(
         1,
         ge=1,
-        description="Processes, one GPU each, that share each batch: the same result sooner. Only "
-        "BatchNorm notices: it sees each share alone.",
+        description="Processes on this machine, one GPU each, that share each batch: the same "
+        "result sooner. Only BatchNorm notices, see sync_batch_norm. What torchrun starts are as "
+        "many as it says.",
+    )
+    max_restarts: int = Field(
+        3,
+        ge=0,
+        description="How often the processes are started again, from the newest checkpoint, when "
+        "one of them dies. For torchrun: its --max-restarts.",
+    )
+    sync_batch_norm: bool = Field(
+        False,
+        description="BatchNorm over the whole batch of all processes, as one process would see it. "
+        "Off, each sees its own share, and the running statistics are those of the first.",
     )
     mixed_precision: Literal["auto", "off", "bf16", "fp16"] = Field(
         "auto",

@@ -1,0 +1,113 @@
+"""One model in several processes: wrapped so that gradients are summed, and equal at the start."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dacapo_core.store.checkpoints.state_tree import map_tensors
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.run import Run
+
+
+def wrapped(model: nn.Module, device: torch.device, *, parts: int) -> nn.Module:
+    """`model` with gradients that are summed in buckets under the backward pass.
+
+    Only parameters that are trained now take part: wrap anew when others are.
+
+    Args:
+        parts: into which a batch is split.
+    """
+    with warnings.catch_warnings():
+        # torch 2.13 has another name for it, which torch 2.8 does not know
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(
+            model,
+            device_ids=[device] if device.type == "cuda" else None,
+            # running statistics are rank 0's, which share_buffers gives to the others
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            # torch cannot have both this and no_sync
+            static_graph=parts == 1,
+        )
+
+
+def without_sum(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
+    """Inside what it gives, gradients of `model`, wrapped or not, stay in this process."""
+    if isinstance(model, DistributedDataParallel):
+        return model.no_sync
+    return nullcontext
+
+
+def share_state(run: Run) -> None:
+    """Make the run of every process equal to rank 0's. All call it.
+
+    Raises:
+        ProcessDiedError: one of them is gone.
+    """
+    processes = run.processes
+    tensors: list[Tensor] = []
+    if processes.rank == 0:
+        state = {"optimizer": run.optimizer.state_dict(), "extra": run.extra_state()}
+        processes.tell((_numbered(state, tensors), [_Kind.of(tensor) for tensor in tensors]))
+    else:
+        layout, kinds = processes.hear()
+        tensors = [kind.empty(run.device) for kind in kinds]
+        state = map_tensors(layout, lambda number: tensors[int(number)])
+    with processes.together():
+        for tensor in [*run.model.state_dict().values(), *tensors]:
+            _broadcast(tensor)
+    if processes.rank > 0:
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.load_extra_state(state["extra"])
+
+
+class _Kind(NamedTuple):
+    """All of a tensor but its values."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    on_host: bool
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Kind:
+        return cls(tensor.shape, tensor.dtype, tensor.device.type == "cpu")
+
+    def empty(self, device: torch.device) -> Tensor:
+        where = torch.device("cpu") if self.on_host else device
+        return torch.empty(self.shape, dtype=self.dtype, device=where)
+
+
+def _numbered(state: Any, tensors: list[Tensor]) -> Any:
+    """A state with numbers in place of its tensors, which are appended to `tensors`."""
+
+    def number(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return torch.tensor(len(tensors) - 1)
+
+    return map_tensors(state, number)
+
+
+def share_buffers(run: Run) -> None:
+    """Give every process the running statistics of rank 0. All call it."""
+    with run.processes.together():
+        for buffer in run.eval_model.buffers():
+            _broadcast(buffer)
+
+
+def _broadcast(tensor: Tensor) -> None:
+    whole = tensor.detach()
+    if whole.is_contiguous():
+        dist.broadcast(whole, src=0)
+        return
+    copy = whole.contiguous()
+    dist.broadcast(copy, src=0)
+    whole.copy_(copy)

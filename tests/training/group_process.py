@@ -1,0 +1,49 @@
+"""One of the processes of a group: ``torchrun … group_process.py job.json``.
+
+The job is a list of [name, configuration, iterations]; rank 0 trains each and saves its state to
+``<name>.pt`` beside the job.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from dacapo_core.check_run import check_run
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.train import train_until
+from dacapo_core.training.follow import build_run, follow
+from dacapo_core.training.joining import device_of_process, join
+from dacapo_core.training.launching import end_with_the_parent
+from dacapo_core.training.processes import Processes
+
+
+def lead(processes: Processes, job: Path) -> None:
+    for name, values, iterations in json.loads(job.read_text()):
+        run = build_run(RunConfig.model_validate(values), "cpu", processes)
+        check_run(run)
+        train_until(run, iterations // 2)
+        train_until(run, iterations)
+        state = {"model": run.model.state_dict(), "losses": run.training_stats.losses}
+        torch.save(state, job.with_name(f"{name}.pt"))
+
+
+def main(job: Path) -> None:
+    torch.set_num_threads(1)
+    end_with_the_parent()
+    device = device_of_process("cpu")
+    processes = join(device, {"job": job.read_text()})
+    try:
+        if processes.rank == 0:
+            lead(processes, job)
+        else:
+            follow(processes, device)
+    finally:
+        processes.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
