@@ -16,6 +16,8 @@ from dacapo_core.experiments.tasks.evaluators.binary_segmentation_evaluator impo
     BinarySegmentationEvaluator,
 )
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
+from dacapo_core.training.processes import ALONE, Processes
+from dacapo_core.training.shared_state import share_buffers, share_state
 from dacapo_core.validation.prediction import predict_volume
 from dacapo_core.validation.tiling import evaluation_grid
 from dacapo_core.validation.truth import ChannelTruth, read_truth
@@ -60,14 +62,44 @@ def predict_and_score(run: Run, dataset: RawGTDataset) -> tuple[Tensor, ScoresRe
 def predict(run: Run, dataset: RawGTDataset) -> Tensor:
     """The evaluation-mode prediction ``(channels, z, y, x)`` of the volume's labelled box.
 
-    float32, on the run's device if there is room to judge it there, else in host memory.
+    float32, on the run's device if there is room to judge it there, else in host memory. As rank 0
+    of several processes, the others predict their share of a volume that is held out.
 
     Raises:
         ArrayError: the volume does not fit the run.
     """
+    check_labels_some(dataset, run.task.channels)
+    held_out = [each is dataset for each in run.validation_datasets]
+    processes = run.processes if any(held_out) else ALONE
+    if processes.leads:
+        processes.tell(("predict", (held_out.index(True), not run.is_shared)))
+        _share(run, not run.is_shared)
+    prediction = _predict(run, dataset, processes)
+    assert prediction is not None
+    return prediction
+
+
+def predict_share(run: Run, index: int, share: bool) -> None:
+    """As a process other than rank 0, predict along with it.
+
+    Args:
+        index: of the volume, among those that are held out.
+    """
+    _share(run, share)
+    _predict(run, run.validation_datasets[index], run.processes)
+
+
+def _share(run: Run, share: bool) -> None:
+    """Make what the processes judge equal."""
+    if share:
+        share_state(run)
+        run.is_shared = True
+    share_buffers(run)
+
+
+def _predict(run: Run, dataset: RawGTDataset, processes: Processes) -> Tensor | None:
     config = run.config.architecture_config
     model = run.eval_model
-    check_labels_some(dataset, run.task.channels)
     extent = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
     grid, margin = evaluation_grid(config, extent)
     check_voxel_sizes([dataset], grid)
@@ -84,7 +116,7 @@ def predict(run: Run, dataset: RawGTDataset) -> Tensor:
     model.eval()
     try:
         with torch.inference_mode():
-            return predict_volume(dataset, grid, margin, predict_tile, run.device)
+            return predict_volume(dataset, grid, margin, predict_tile, run.device, processes)
     finally:
         model.train(was_training)
 

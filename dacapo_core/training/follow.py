@@ -14,6 +14,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.joining import check_shares
 from dacapo_core.training.loop import follow_training
 from dacapo_core.training.processes import Processes
+from dacapo_core.validate import predict_share
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ def follow(processes: Processes, device: torch.device) -> None:
                 check_run(run)
             elif what == "train":
                 follow_training(run, *value)
+            elif what == "predict":
+                predict_share(run, *value)
             else:
                 raise RuntimeError(f"told to {what}, which is not known here")
         except Exception as error:

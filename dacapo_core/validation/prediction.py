@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
+from dacapo_core.training.processes import ALONE, Processes
 from dacapo_core.validation.read_ahead import read_ahead
 from dacapo_core.validation.tiling import tiles
 
@@ -31,34 +33,62 @@ def predict_volume(
     margin: Sequence[int],
     predict: Predict,
     device: torch.device,
-) -> Tensor:
+    processes: Processes = ALONE,
+) -> Tensor | None:
     """The prediction ``(channels, z, y, x)`` of a volume's labelled box.
 
     It lies on `device` if there is room to judge it there, else in host memory. Beyond the raw
     data its mirror image serves as context.
+
+    Several processes take the tiles in turn, and rank 0 gathers them; the others get None.
 
     Args:
         grid, margin: see ``evaluation_grid``.
         predict: takes and gives tensors on `device`.
 
     Raises:
-        ArrayError: the raw data cannot be used.
+        ArrayError: the raw data cannot be used; of any of the processes, in all of them.
     """
     plan = tiles(grid, margin, dataset.begin, dataset.end)
     shape = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
     whole: Tensor | None = None
-    boxes = (tile.input_box for tile in plan)
+    rank, size = processes.rank, processes.size
+    boxes = (tile.input_box for tile in plan[rank::size])
     with closing(read_ahead(lambda box: dataset.read_raw(*box), boxes, device)) as blocks:
-        for tile, raw in zip(plan, blocks, strict=True):
-            output = predict(raw)
-            if whole is None:
-                place = _place(dataset.name, output, shape)
-                whole = torch.empty((output.shape[0], *shape), dtype=output.dtype, device=place)
-            whole[(slice(None), *tile.target)] = output[(slice(None), *tile.source)].to(
-                whole.device
-            )
-    assert whole is not None
+        for first in range(0, len(plan), size):
+            turn = plan[first : first + size]
+            raw = _next(blocks, processes, among=len(turn))
+            with processes.together():
+                output = None
+                if raw is not None:
+                    output = predict(raw)[(slice(None), *turn[rank].source)]
+                if rank > 0:
+                    if output is not None:
+                        dist.send(output.contiguous(), dst=0)
+                    continue
+                assert output is not None
+                if whole is None:
+                    place = _place(dataset.name, output, shape)
+                    whole = output.new_empty((output.shape[0], *shape), device=place)
+                for sender, tile in enumerate(turn):
+                    into = whole[(slice(None), *tile.target)]
+                    if sender > 0:
+                        output = output.new_empty(into.shape)
+                        dist.recv(output, src=sender)
+                    into.copy_(output)
     return whole
+
+
+def _next(blocks: Iterator[Tensor], processes: Processes, among: int) -> Tensor | None:
+    """This process's block, if it is `among` those that have one; all know if one cannot read."""
+    block, error = None, None
+    if processes.rank < among:
+        try:
+            block = next(blocks)
+        except Exception as found:
+            error = found
+    processes.agree(error=error)
+    return block
 
 
 def _place(name: str, output: Tensor, shape: Sequence[int]) -> torch.device:

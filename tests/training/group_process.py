@@ -19,6 +19,7 @@ from dacapo_core.training.follow import build_run, follow
 from dacapo_core.training.joining import device_of_process, join
 from dacapo_core.training.launching import end_with_the_parent
 from dacapo_core.training.processes import Processes
+from dacapo_core.validate import predict
 
 
 def lead(processes: Processes, job: Path) -> None:
@@ -28,6 +29,7 @@ def lead(processes: Processes, job: Path) -> None:
         train_until(run, iterations // 2)
         train_until(run, iterations)
         state = {"model": run.model.state_dict(), "losses": run.training_stats.losses}
+        state["prediction"] = predict(run, run.validation_datasets[0])
         torch.save(state, job.with_name(f"{name}.pt"))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,8 @@ import torch
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
+from dacapo_core.validate import predict
+from tests.training.launcher import TWO_HERE, finish, launch
 
 PROGRAM = Path(__file__).with_name("group_process.py")
 ITERATIONS = 6
@@ -39,7 +39,8 @@ def ways(small_config: Any) -> dict[str, RunConfig]:
         ),
         "plain": configuration(
             small_config,
-            {},
+            # several tiles to validate
+            {"padding": "valid", "input_shape": (24, 24, 24)},
             trainer={"augmentation": {"elastic_displacement": 0}},
             datasplit_config={**volumes, "label_scale": (1, 1, 1)},
         ),
@@ -57,14 +58,7 @@ def test_two_processes_train_what_one_would(tmp_path: Path, small_config: Any) -
     job.write_text(
         json.dumps([(name, c.model_dump(mode="json"), ITERATIONS) for name, c in runs.items()])
     )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*launcher, "--nproc-per-node=2", str(PROGRAM), str(job)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    finish(launch(PROGRAM, job, *TWO_HERE))
     for name, config in runs.items():
         alone, shared = Run(config, "cpu"), torch.load(tmp_path / f"{name}.pt")
         before = {key: value.clone() for key, value in alone.model.state_dict().items()}
@@ -80,7 +74,10 @@ def test_two_processes_train_what_one_would(tmp_path: Path, small_config: Any) -
                 )
         other = Run(config, "cpu")
         other.model.load_state_dict(shared["model"])
-        raw = torch.linspace(0, 1, 12**3).view(1, 1, 12, 12, 12)
+        # what is judged: the average, where there is one
+        if name != "accumulated":
+            assert torch.equal(predict(other, other.validation_datasets[0]), shared["prediction"])
+        raw = torch.linspace(0, 1, 24**3).view(1, 1, 24, 24, 24)
         with torch.no_grad():
             expected, found = (each.model.train()(raw) for each in (alone, other))
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,40 @@
+"""Programs under torch's launcher, as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]
+TWO_HERE = ("--standalone", "--nproc-per-node=2")
+
+
+def launch(program: Path, job: Path, *options: str) -> subprocess.Popen[str]:
+    """Start it in a session of its own; output of all processes comes together."""
+    return subprocess.Popen(
+        [*LAUNCHER, *options, str(program), str(job)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            # as the recipes: without it torch 2.13 lets no launcher in that replaces another
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        },
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 150) -> str:
+    """What they said, when all have ended well."""
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        # the processes have sessions of their own, and end with their launcher
+        process.kill()
+        raise
+    assert process.returncode == 0, said
+    return said
