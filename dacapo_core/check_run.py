@@ -26,7 +26,8 @@ def check_run(run: Run, store: RecordsStore | None = None) -> None:
         ValueError: something does not fit; the message names what and says how to make it fit.
     """
     if run.processes.leads:
-        run.processes.tell(("check", run.iteration))
+        # rank 0 looks at the data, once for all
+        run.processes.tell(("check", (run.iteration, run.intensities.to_json())))
     error = None
     try:
         _check(run, store)

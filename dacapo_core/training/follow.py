@@ -9,6 +9,7 @@ import threading
 import torch
 
 from dacapo_core.check_run import check_run
+from dacapo_core.data.intensities import Intensities
 from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.joining import check_shares
@@ -54,7 +55,8 @@ def follow(processes: Processes, device: torch.device) -> None:
             elif run is None:
                 raise RuntimeError(f"told to {what} before there is a run")
             elif what == "check":
-                run.iteration = value
+                run.iteration = value[0]
+                run.take_intensities(Intensities.from_json(value[1]))
                 check_run(run)
             elif what == "train":
                 follow_training(run, *value)

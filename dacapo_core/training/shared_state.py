@@ -56,6 +56,8 @@ def share_state(run: Run) -> None:
     processes = run.processes
     tensors: list[Tensor] = []
     if processes.rank == 0:
+        # looks at the data, once for all
+        run.intensities  # noqa: B018
         state = {"optimizer": run.optimizer.state_dict(), "extra": run.extra_state()}
         processes.tell((_numbered(state, tensors), [_Kind.of(tensor) for tensor in tensors]))
     else:
