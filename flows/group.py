@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from prefect.context import serialize_context
-from prefect.exceptions import Abort, Pause
+from prefect.exceptions import Abort, Pause, TerminationSignal
 from prefect.logging import get_run_logger
 
 from dacapo_core.experiments.trainers.errors import ProcessDiedError
 from dacapo_core.training.launching import Launcher, launcher_command, launcher_environment
+from tasks.stop_signals import catchable
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig
@@ -100,7 +101,8 @@ def train_in_group(run: RunConfig, *arguments: Any) -> RunSummary:
     program = ["flows.group_member", str(folder)]
     command = launcher_command(program, trainer.processes, trainer.max_restarts, folder / LOGS)
     try:
-        with Launcher(command, launcher_environment(trainer.processes)) as launcher:
+        environment = launcher_environment(trainer.processes)
+        with Launcher(command, environment, catchable()) as launcher:
             while not launcher.ended(1.0):
                 if Outcome.read(folder) is not None and not launcher.ended(ENDING_SECONDS):
                     launcher.stop()
@@ -110,8 +112,10 @@ def train_in_group(run: RunConfig, *arguments: Any) -> RunSummary:
             (folder / name).unlink(missing_ok=True)
     if outcome is not None:
         return outcome.result()
+    if launcher.signalled == signal.SIGINT:
+        raise KeyboardInterrupt
     if launcher.signalled is not None:
-        signal.raise_signal(launcher.signalled)
+        raise TerminationSignal(signal.SIGTERM)
     raise ProcessDiedError(
         f"run {run.name!r}: processes that train it died, and were started again "
         f"{trainer.max_restarts} times, which is trainer_config.max_restarts; what they said is in "

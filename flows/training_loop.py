@@ -63,10 +63,10 @@ def training_loop(
         GroupError: the processes that were to train it do not fit together.
         ProcessDiedError: one of them died, more often than they may be started again.
     """
+    survive_unread_output()
     if run.trainer_config.processes > 1 and not started_by_launcher():
         return train_in_group(run, store, retention, validation_deployment)
     started = time.monotonic()
-    survive_unread_output()
     end_tasks_of_earlier_attempts()
     url = store_url(store)
     if validation_deployment is not None:

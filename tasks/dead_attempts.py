@@ -20,6 +20,8 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
+from dacapo_core.training.launching import was_started_again
+
 ATTEMPT_SECONDS = 5.0
 MESSAGE = "Its process was killed; the next attempt goes on from the store."
 
@@ -27,7 +29,9 @@ MESSAGE = "Its process was killed; the next attempt goes on from the store."
 def end_tasks_of_earlier_attempts() -> None:
     """Mark what an earlier attempt of this flow run left Running as crashed; best effort."""
     context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.run_count < 2:
+    if context is None or context.flow_run is None:
+        return
+    if context.flow_run.run_count < 2 and not was_started_again():
         return
     _end_once(context.flow_run.id, context.flow_run.run_count)
 

@@ -30,6 +30,11 @@ def is_first() -> bool:
     return not started_by_launcher() or int(os.environ["RANK"]) == 0
 
 
+def was_started_again() -> bool:
+    """Whether the launcher had to start this process's group before."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
 def end_with_the_parent() -> None:
     """End this process as soon as the one that started it is gone, however it went."""
     parent = os.getppid()
@@ -69,14 +74,24 @@ def launcher_environment(processes: int) -> Mapping[str, str]:
 class Launcher:
     """Torch's launcher as a child of this process; within its block it and its processes live.
 
-    SIGTERM and Ctrl-C reach every process, which stores what is worth it and ends; a second one
-    ends them at once. Only a main thread can pass signals on.
+    Asked to stop by a signal, it asks every process to store what is worth it and to end; a second
+    Ctrl-C ends them at once. Only a main thread can pass signals on.
 
     Attributes:
         signalled: what this process was sent meanwhile.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+    ) -> None:
+        """
+        Args:
+            signals: that ask to stop.
+        """
+        self._signals = list(signals)
         self._command = list(command)
         self._environment = dict(environment)
         self.signalled: int | None = None
@@ -85,7 +100,7 @@ class Launcher:
 
     def __enter__(self) -> Launcher:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in self._signals:
                 self._before[number] = signal.signal(number, self._pass_on)
         # a session of its own: Ctrl-C reaches this process alone, which passes it on
         self._process = subprocess.Popen(
@@ -129,5 +144,5 @@ class Launcher:
             self.signalled = number
             if self._process is not None:
                 self._process.terminate()
-        elif self._process is not None:
+        elif number == self.signalled == signal.SIGINT and self._process is not None:
             self._process.kill()
