@@ -1,4 +1,4 @@
-"""The commands that change a store: best, pin, unpin, remove, prune, restore, sweep."""
+"""The commands that change a store: pin, unpin, remove, prune, restore, sweep."""
 
 from __future__ import annotations
 
@@ -22,73 +22,13 @@ from dacapo_core.command_line.output import readable_age, readable_size, show_js
 if TYPE_CHECKING:
     from dacapo_core.store.pruning.prune_plan import PrunePlan
     from dacapo_core.store.pruning.reclaiming import Sweep
-    from dacapo_core.store.records.scores import BestRecord
     from dacapo_core.store.records_store import RecordsStore
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (best, pin, unpin, remove, prune, restore, sweep):
+    for command in (pin, unpin, remove, prune, restore, sweep):
         app.command()(command)
-
-
-def best(
-    context: typer.Context,
-    run: RunName,
-    iteration: Annotated[int | None, typer.Argument(metavar="[ITERATION")] = None,
-    dataset: Annotated[str | None, typer.Argument(metavar="DATASET")] = None,
-    criterion: Annotated[str | None, typer.Argument(metavar="CRITERION]")] = None,
-    derive: Annotated[bool, typer.Option(help="Derive all anew from the scores.")] = False,
-) -> None:
-    """List the best checkpoints of a run, or set the best of a dataset and criterion."""
-    where: Where = context.obj
-    with exit_codes():
-        store = where.records()
-        if iteration is not None:
-            if dataset is None or criterion is None or derive:
-                typer.echo("dacapo-store: give RUN, or RUN ITERATION DATASET CRITERION", err=True)
-                raise typer.Exit(USAGE)
-            store.store_best(run, iteration, dataset, criterion)
-        elif derive:
-            store.derive_best(run)
-        _show_best(where, store, run)
-
-
-def _show_best(where: Where, store: RecordsStore, run: str) -> None:
-    records = store.best_records(run)
-    there = set(store.iterations(run))
-    if where.json:
-        rows = [
-            {
-                "dataset": dataset,
-                "criterion": criterion,
-                **record.model_dump(mode="json", exclude={"of"}),
-                "exists": record.iteration in there and not record.replaced,
-            }
-            for (dataset, criterion), record in records.items()
-        ]
-        show_json({"run": run, "best": rows})
-        return
-    show_table(
-        f"{run}: best",
-        ["dataset", "criterion", "iteration>", "score>", "parameters"],
-        [
-            [
-                dataset,
-                criterion,
-                f"{record.iteration}{_whether_there(record, there)}",
-                "–" if record.score is None else f"{record.score:.4g}",
-                ", ".join(f"{key}={value}" for key, value in (record.parameters or {}).items()),
-            ]
-            for (dataset, criterion), record in records.items()
-        ],
-    )
-
-
-def _whether_there(record: BestRecord, there: set[int]) -> str:
-    if record.iteration not in there:
-        return " (gone)"
-    return " (replaced)" if record.replaced else ""
 
 
 def pin(

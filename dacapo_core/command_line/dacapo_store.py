@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line import changing, coming, looking, transferring, verifying
+from dacapo_core.command_line import changing, coming, judging, looking, transferring, verifying
 from dacapo_core.command_line.opening import Where
 
 EXIT_CODES = (
@@ -54,6 +54,7 @@ def _where(
 
 looking.add_to(app)
 verifying.add_to(app)
+judging.add_to(app)
 changing.add_to(app)
 transferring.add_to(app)
 coming.add_to(app)

@@ -221,12 +221,17 @@ def history(context: typer.Context, run: RunName) -> None:
                     "run": run,
                     "checkpoints": [_row(c) for c in found.checkpoints.values()],
                     "operations": found.operations,
+                    "withdrawn": found.withdrawn,
                     "damaged_records": list(found.damaged_records),
                 }
             )
             return
         checkpoints = list(found.checkpoints.values())
         show_table(f"{run}: history", _COLUMNS, [_cells(c) for c in reversed(checkpoints)])
+        for each in found.withdrawn:
+            if each.occasion == "forgotten":
+                what, by = ", ".join(each.judged), f" by {each.by}" if each.by else ""
+                typer.echo(f"{each.time:%Y-%m-%d %H:%M:%S}  forgotten{by}: {what}")
         for path in found.damaged_records:
             typer.echo(f"cannot be read: {path}")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import typer
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    typer.echo(json.dumps(value, default=_plain, indent=1))
+    """One JSON document on standard output; what is not finite is null."""
+    typer.echo(json.dumps(_strict(value), indent=1, allow_nan=False))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -62,15 +62,19 @@ def _escaped(cell: str) -> str:
     return escape(cell)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
+def _strict(value: Any) -> Any:
+    from dacapo_core.store.records.strict_json import plain, without_nan
+
     if isinstance(value, timedelta):
         return value.total_seconds()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {
+            field.name: _strict(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
+        return _strict(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"no JSON for {value!r}")
+        return {str(key): _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_strict(each) for each in value]
+    return plain(without_nan(value), "a value")

@@ -14,6 +14,10 @@ class InvalidNameError(StoreError, ValueError):
     """A run, dataset or criterion name, or an iteration, that the layout cannot hold."""
 
 
+class InvalidValueError(StoreError, ValueError):
+    """A score, a parameter or another value that no record can hold; nothing was written."""
+
+
 class InvalidPlaceError(StoreError, ValueError):
     """Where a store is said to be is neither a path nor a URL."""
 

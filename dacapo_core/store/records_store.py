@@ -14,11 +14,10 @@ from dacapo_core.data.intensities import Intensities
 from dacapo_core.store import layout, presence
 from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.judged_runs import JudgedRuns
 from dacapo_core.store.pruning import reclaiming
 from dacapo_core.store.pruning.reclaiming import Sweep
 from dacapo_core.store.records import (
-    best_lookup,
-    best_records,
     history,
     iteration_notes,
     picture_records,
@@ -28,15 +27,13 @@ from dacapo_core.store.records import (
     scores_records,
     training_records,
 )
-from dacapo_core.store.records.checkpoint_identity import CheckpointIdentity
 from dacapo_core.store.records.iteration_notes import Pin
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.records.run_overview import RunOverview
-from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord
 from dacapo_core.store.run_listing import list_runs
 
 
-class RecordsStore:
+class RecordsStore(JudgedRuns):
     """The records of a store.
 
     Attributes:
@@ -57,7 +54,7 @@ class RecordsStore:
         """
         self.filesystem = StoreFilesystem(basedir, storage_options)
         self.basedir = self.filesystem.basedir
-        self._seen: dict[tuple[str, int], CheckpointIdentity] = {}
+        self._seen = {}
 
     def on_record(self) -> RecordsStore:
         """This store as it is, for a reader that waits for no checkpoint in the making.
@@ -66,10 +63,8 @@ class RecordsStore:
         """
         reader = RecordsStore.__new__(RecordsStore)
         reader.filesystem, reader.basedir = self.filesystem, self.basedir
+        reader._seen = self._seen
         return reader
-
-    def _settle(self) -> None:
-        """Called before checkpoints are looked at: let those in the making be seen."""
 
     def require_store(self) -> None:
         """
@@ -174,106 +169,6 @@ class RecordsStore:
         return Lease(
             self.filesystem, layout.check_run_name(run), owner=owner, time_to_live=time_to_live
         )
-
-    # best and scores
-
-    def store_best(
-        self,
-        run: str,
-        iteration: int,
-        dataset: Any,
-        criterion: str,
-        *,
-        score: float | None = None,
-        parameters: dict[str, Any] | None = None,
-    ) -> None:
-        """Move the best of a dataset and criterion to a checkpoint.
-
-        Raises:
-            FileNotFoundError: no such checkpoint; the best is unmoved.
-            DamagedCheckpointError: it is on record as damaged; the best is unmoved.
-            InvalidNameError: a name that the layout cannot hold.
-        """
-        self._settle()
-        iteration = layout.check_iteration(iteration)
-        record = BestRecord(iteration=iteration, score=score, parameters=parameters)
-        best_records.write_best(self.filesystem, run, _name(dataset), criterion, record)
-
-    def retrieve_best(self, run: str, dataset: Any, criterion: str) -> int:
-        """The iteration of the best checkpoint for a dataset (name, or object with a ``name``).
-
-        Raises:
-            FileNotFoundError: there is no such best record, or its checkpoint is gone.
-        """
-        return self.best_record(run, dataset, criterion).iteration
-
-    def best_record(self, run: str, dataset: Any, criterion: str) -> BestRecord:
-        """The best with its score and post-processing parameters, where they are known.
-
-        Raises:
-            FileNotFoundError: there is no such best record, or its checkpoint is gone.
-        """
-        self._settle()
-        return best_lookup.read_best(self.filesystem, run, _name(dataset), criterion)
-
-    def best_records(self, run: str) -> dict[Judged, BestRecord]:
-        """(dataset, criterion) → best, of all there are; also of checkpoints that are gone.
-
-        Those whose checkpoint another of the same iteration has replaced say so: ``replaced``.
-
-        Raises:
-            FileNotFoundError: no such run.
-        """
-        self._settle()
-        found = best_lookup.read_all_best(self.filesystem, layout.check_run_name(run))
-        if not found:
-            run_facts.require_run(self.filesystem, run)
-        return found
-
-    def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
-        """Keep the scores of a checkpoint in place of earlier ones of the same dataset.
-
-        They are of the checkpoint that this store has loaded or stored last under this iteration,
-        else of the one that is there. Where that was replaced meanwhile, they are kept for the
-        history alone.
-        """
-        self._settle()
-        judged = self._seen.get((run, iteration))
-        name = _name(dataset)
-        scores_records.write_scores(self.filesystem, run, iteration, name, scores, judged)
-
-    def scores(self, run: str) -> list[ScoresRecord]:
-        """All scores of a run, by iteration and dataset; none of checkpoints that were replaced.
-
-        Raises:
-            DamagedRecordError: one cannot be read.
-        """
-        return scores_records.read_all_scores(self.filesystem, run)
-
-    def derive_best(self, run: str) -> dict[Judged, BestRecord]:
-        """Move every best to what the scores of the live checkpoints say; those that moved."""
-        self._settle()
-        return scores_records.derive_best(self.filesystem, layout.check_run_name(run))
-
-    def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
-        """Keep a picture of a validation, beside those of the newest few and of the best."""
-        records = best_lookup.read_all_best(self.filesystem, layout.check_run_name(run))
-        best = picture_records.overall_best(
-            {judged: record for judged, record in records.items() if not record.replaced}
-        )
-        picture_records.write_picture(self.filesystem, run, iteration, _name(dataset), png, best)
-
-    def pictures(self, run: str) -> list[tuple[int, str]]:
-        """(iteration, dataset) of each picture that is kept, in order."""
-        return picture_records.list_pictures(self.filesystem, run)
-
-    def picture(self, run: str, iteration: int, dataset: Any) -> bytes:
-        """A picture of a validation, as PNG.
-
-        Raises:
-            FileNotFoundError: there is none, or it had to make room.
-        """
-        return picture_records.read_picture(self.filesystem, run, iteration, _name(dataset))
 
     def withdraw_after(self, run: str, iteration: int) -> list[int]:
         """Discard scores, bests, pictures and training statistics past an iteration.
@@ -404,11 +299,3 @@ class RecordsStore:
         """What became of each checkpoint that there is or that is on record."""
         self._settle()
         return history.read_history(self.filesystem, run)
-
-
-def _name(dataset: Any) -> str:
-    """A dataset's name, given by itself or by an object."""
-    name = dataset if isinstance(dataset, str) else getattr(dataset, "name", None)
-    if not isinstance(name, str):
-        raise TypeError(f"dataset must be a name or an object with a name, not {dataset!r}")
-    return name

@@ -313,6 +313,66 @@ def test_errors_say_what_and_exit_with_their_kind(
     assert store.iterations("run") == [1000, 2000, 3000, 4000, 5000]
 
 
+def test_a_dataset_is_forgotten(dacapo_store: Command, store: LocalWeightsStore) -> None:
+    code, out, _ = dacapo_store("forget", "run", "--dataset", "val")
+    assert (code, out) == (0, "run: forgotten val/dice\n")
+    assert json.loads(dacapo_store("--json", "best", "run", "--derive")[1])["best"] == []
+    assert "forgotten by" in dacapo_store("history", "run")[1]
+    assert "scores forgotten by hand" in dacapo_store("why", "run", "2000")[1]
+    assert dacapo_store("forget", "run", "--criterion", "dice")[0] == 3
+    assert dacapo_store("forget", "run")[0] == 2
+
+
+def test_what_is_dacapos_or_gone_is_said_with_the_way_to_drop_it(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    for name, iteration in (("theirs", 1000), ("gone", 7)):
+        record = Path(store.basedir, f"run/checkpoints/{name}/voi.json")
+        record.parent.mkdir()
+        record.write_text(json.dumps({"iteration": iteration}))
+    out = dacapo_store("best", "run")[1]
+    drop = "`dacapo-store forget run --dataset {} --criterion voi` drops it"
+    assert "1000 (DaCapo's)" in out
+    assert f"Only DaCapo's record says what is best of theirs/voi; {drop.format('theirs')}" in out
+    assert f"The checkpoint of gone/voi is gone; {drop.format('gone')}" in out
+    rows = json.loads(dacapo_store("--json", "best", "run")[1])["best"]
+    assert {row["dataset"]: row["by_dacapo"] for row in rows} == {
+        "theirs": True,
+        "gone": True,
+        "val": False,
+    }
+    for name in ("theirs", "gone"):
+        assert dacapo_store("forget", "run", "--dataset", name)[0] == 0
+    assert [
+        row["dataset"] for row in json.loads(dacapo_store("--json", "best", "run")[1])["best"]
+    ] == ["val"]
+
+
+def test_json_is_strict(dacapo_store: Command, store: LocalWeightsStore) -> None:
+    """Also of a store in which an earlier version wrote NaN."""
+    store.filesystem.write_bytes(
+        "run/val/dice.json",
+        b'{"iteration": 2000, "score": NaN, "parameters": {"limit": Infinity, "t": 0.5}}',
+    )
+    for command in (
+        ("ls",),
+        ("ls", "run"),
+        ("best", "run"),
+        ("history", "run"),
+        ("why", "run", "5000"),
+        ("show", "run", "1000"),
+        ("prune", "run", "--keep-best", "2", "--dry-run"),
+        ("pins", "run"),
+        ("sweep",),
+        ("verify", "run", "1000"),
+    ):
+        code, out, err = dacapo_store("--json", *command)
+        assert code == 0, err
+        json.loads(out, parse_constant=pytest.fail)
+    (row,) = json.loads(dacapo_store("--json", "best", "run")[1])["best"]
+    assert row["score"] is None
+
+
 def test_the_installed_command_starts_without_torch(store: LocalWeightsStore) -> None:
     script = (
         "import sys; sys.argv = ['dacapo-store', 'ls', 'run', '--store', sys.argv[1]]\n"

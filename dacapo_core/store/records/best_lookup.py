@@ -54,10 +54,12 @@ def read_best(filesystem: StoreFilesystem, run: str, dataset: str, criterion: st
             if gone
             else "whose checkpoint was replaced: it was stored again since, and has no score yet"
         )
+        way_out = f"--dataset {dataset} --criterion {criterion}"
         raise MissingCheckpointError(
             f"the best of run {run!r}, dataset {dataset!r} and criterion {criterion!r} is "
             f"iteration {record.iteration}, {became}; "
-            "derive the best anew from the scores or store another"
+            f"`dacapo-store best {run} --derive` moves it to what the scores say, "
+            f"`dacapo-store forget {run} {way_out}` drops it"
         )
     return record
 
@@ -156,6 +158,14 @@ def _looked_up(
     return found
 
 
+def list_judged(filesystem: StoreFilesystem, run: str) -> set[Judged]:
+    """What has a best record of ours, or only what is left of what we wrote for DaCapo."""
+    ours, theirs = _listed(filesystem, run)
+    # <criterion>/ds_<dataset> is never DaCapo's own
+    left = {(name.removeprefix("ds_"), c) for c, name in theirs if name.startswith("ds_")}
+    return ours | left
+
+
 def _listed(filesystem: StoreFilesystem, run: str) -> tuple[set[Judged], set[Judged]]:
     ours: set[Judged] = set()
     theirs: set[Judged] = set()
@@ -183,6 +193,6 @@ def _parsed(
     except ValidationError as error:
         details: Any = error.errors()[0]
         raise DamagedRecordError(
-            f"{filesystem.url(path)} is not a best record: {details['msg']}; delete it and derive "
-            "the best anew from the scores, or store another best"
+            f"{filesystem.url(path)} is not a best record: {details['msg']}; `dacapo-store "
+            "forget` drops it, and `dacapo-store best` stores another"
         ) from None

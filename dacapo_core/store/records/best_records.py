@@ -69,15 +69,15 @@ def stamp_best(
 
 
 def delete_best(filesystem: StoreFilesystem, run: str, pairs: Iterable[Judged]) -> None:
-    """Remove best records and their mirrors, ours first; harmless where there are none."""
+    """Remove best records and their mirrors, ours first; harmless where there are none.
+
+    Last goes the mirror that is never DaCapo's own: while it is there, it is known what is left.
+    """
     for dataset, criterion in pairs:
-        for path in (
-            layout.best_path(run, dataset, criterion),
-            *_mirrors(run, dataset, criterion),
-            layout.dacapo_best_link(run, dataset, criterion),
-        ):
-            if path == layout.dacapo_best_link(run, dataset, criterion) and not filesystem.is_local:
-                continue
+        swapped, unmistakable, theirs = _mirrors(run, dataset, criterion)
+        link = [layout.dacapo_best_link(run, dataset, criterion)] if filesystem.is_local else []
+        ours = layout.best_path(run, dataset, criterion)
+        for path in (ours, *link, theirs, swapped, unmistakable):
             filesystem.delete_all([path])
 
 

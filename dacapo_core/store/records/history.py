@@ -27,7 +27,7 @@ from dacapo_core.store.records.run_facts import RunFacts, gather_readable, requi
 from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
 from dacapo_core.store.records.scores_records import read_scores
 from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
-from dacapo_core.store.records.withdrawn_facts import read_withdrawn
+from dacapo_core.store.records.withdrawn_facts import WithdrawnFacts, read_withdrawn
 
 Fate = Literal["kept", "marked", "pruned"]
 
@@ -95,12 +95,14 @@ class RunHistory:
 
     Attributes:
         damaged_records: records that could not be read, each with its path.
+        withdrawn: what was said of checkpoints and holds no more, and what was forgotten.
     """
 
     run: str
     checkpoints: dict[int, CheckpointHistory]
     operations: Sequence[OperationRecord]
     damaged_records: Sequence[str] = ()
+    withdrawn: Sequence[WithdrawnFacts] = ()
 
 
 def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
@@ -146,6 +148,7 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
             for iteration in sorted(facts.checkpoints.keys() | about.keys() | facts.astray.keys())
         },
         operations=operations,
+        withdrawn=withdrawn,
         damaged_records=[*damaged, *lost, *unreadable.values(), *map(str, facts.damaged.values())],
     )
 

@@ -22,6 +22,8 @@ _SAID = {
 _OCCASIONS = {
     "stored again": "replaced: the iteration was stored again",
     "resumed": "scores withdrawn: training resumed before it",
+    "not finite": "no longer the best: scored again, and not finite",
+    "forgotten": "scores forgotten by hand",
 }
 
 
@@ -46,7 +48,10 @@ class Event:
 def scored(record: ScoresRecord, *, earlier: bool = False) -> Event:
     """Scores of a checkpoint on a dataset."""
     shown = best_scores([record]).get(record.iteration, {})
+    missing = record.not_finite()
     what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
+    if shown and missing:
+        what += f"; not finite: {', '.join(missing)}"
     return Event(record.scored, what, record.by, earlier=earlier)
 
 
@@ -87,7 +92,7 @@ def of_withdrawn(records: Iterable[WithdrawnFacts]) -> dict[int, list[Event]]:
     found: dict[int, list[Event]] = {}
     for record in records:
         for iteration, each in record.iterations.items():
-            earlier = record.occasion != "resumed"
+            earlier = record.occasion in ("stored again", "scored late")
             events = found.setdefault(iteration, [])
             events += [scored(scores, earlier=earlier) for scores in each.scores]
             events += [Event(pin.time, str(pin), pin.by, earlier=earlier) for pin in each.pins]

@@ -80,3 +80,13 @@ def delete_pictures(filesystem: StoreFilesystem, run: str, iterations: Iterable[
         if iteration in gone
     ]
     filesystem.delete_all(paths)
+
+
+def delete_pictures_of(filesystem: StoreFilesystem, run: str, dataset: str) -> None:
+    """Forget the pictures of a dataset."""
+    paths = [
+        layout.picture_path(run, iteration, name)
+        for iteration, name in list_pictures(filesystem, run)
+        if name == dataset
+    ]
+    filesystem.delete_all(paths)

@@ -10,6 +10,7 @@ from dacapo_core.data.intensities import Intensities
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError, NotAFileError
 from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.strict_json import dumped
 
 
 def write_run_config(filesystem: StoreFilesystem, run: str, config: Mapping[str, Any]) -> None:
@@ -60,7 +61,7 @@ def read_intensities(filesystem: StoreFilesystem, run: str) -> Intensities | Non
 
 
 def _write(filesystem: StoreFilesystem, path: str, value: Mapping[str, Any]) -> None:
-    filesystem.write_bytes(path, json.dumps(value, indent=1).encode())
+    filesystem.write_bytes(path, dumped(value, path, indent=1))
 
 
 def _read(filesystem: StoreFilesystem, path: str) -> dict[str, Any] | None:

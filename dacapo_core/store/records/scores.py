@@ -5,15 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
 
+from dacapo_core.store.errors import InvalidValueError
 from dacapo_core.store.layout import check_dataset_name
 from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
+from dacapo_core.store.records.strict_json import NOT_FINITE, plain
 
 Judged = tuple[str, str]
 """(dataset, criterion)."""
+
+
+_PLAIN = BeforeValidator(lambda value: plain(value, "parameters"))
+
+
+def finite(score: float | None) -> float | None:
+    """A score, or None for one that is not finite."""
+    return None if score is None or not math.isfinite(score) else score
 
 
 class ScoreEntry(BaseModel):
@@ -21,7 +38,7 @@ class ScoreEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Annotated[dict[str, Any], _PLAIN] = Field(default_factory=dict)
     scores: dict[str, float | None]
 
     @field_validator("scores")
@@ -46,11 +63,19 @@ class ScoresRecord(SaidOfBytes):
 
     iteration: int = Field(ge=0)
     dataset: str
-    criteria: dict[str, bool]
+    criteria: Annotated[dict[str, bool], BeforeValidator(lambda value: plain(value, "criteria"))]
     entries: list[ScoreEntry]
     extended: list[int] = Field(default_factory=list)
     scored: datetime = Field(default_factory=lambda: datetime.now(UTC))
     by: str | None = None
+
+    def not_finite(self) -> list[str]:
+        """The criteria that a best is kept for and that have no finite score."""
+        return [
+            criterion
+            for criterion, higher in self.criteria.items()
+            if self.best_entry(criterion, higher) is None
+        ]
 
     def best_entry(
         self, criterion: str, higher_is_better: bool
@@ -81,14 +106,33 @@ class BestRecord(SaidOfBytes):
     model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="strings")
 
     iteration: int = Field(ge=0)
-    score: float | None = None
-    parameters: dict[str, Any] | None = None
+    score: Annotated[float | None, AfterValidator(finite)] = None
+    parameters: Annotated[dict[str, Any] | None, _PLAIN] = None
     replaced: bool = Field(default=False, exclude=True)
 
     @property
     def by_dacapo(self) -> bool:
         """Whether DaCapo wrote it: what we write has a score, if only an empty one."""
         return "score" not in self.model_fields_set
+
+
+def best_record(iteration: int, score: Any, parameters: Any) -> BestRecord:
+    """
+    Raises:
+        InvalidValueError: a score that is no finite number, or parameters that JSON cannot hold.
+    """
+    number = plain(score, "score")
+    if isinstance(number, bool) or not isinstance(number, int | float | None):
+        said = (
+            "is not finite" if isinstance(number, str) and number in NOT_FINITE else "is no number"
+        )
+        raise InvalidValueError(
+            f"score {score!r:.80} of iteration {iteration} {said}, and a best needs one that is; "
+            "leave it out to name a best without a score"
+        )
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise InvalidValueError(f"parameters must be a mapping, not {parameters!r:.80}")
+    return BestRecord(iteration=iteration, score=number, parameters=plain(parameters, "parameters"))
 
 
 def better(score: float, other: float, higher_is_better: bool) -> bool:

@@ -200,7 +200,7 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
 
     Several may derive at once: each looks again after it has written, so that the last one
     to write has seen all scores. A best without any live score stays where it is, unless its
-    checkpoint was replaced.
+    checkpoint was replaced, or scored again with a score that is not finite.
 
     Returns:
         those that moved.
@@ -209,11 +209,13 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
     # each round but the last was made necessary by another writer
     for _ in range(20):
         live = _live(filesystem, run)
-        derived = best_of(read_scores(filesystem, run, live, live).records)
+        scores = read_scores(filesystem, run, live, live).records
+        derived = best_of(scores)
         recorded = read_all_best(filesystem, run, live)
         wrong = {judged: best for judged, best in derived.items() if recorded.get(judged) != best}
         replaced = [judged for judged, best in recorded.items() if best.replaced]
         delete_best(filesystem, run, [judged for judged in replaced if judged not in derived])
+        _withdraw_not_finite(filesystem, run, derived, recorded, scores)
         if not wrong:
             break
         for (dataset, criterion), best in wrong.items():
@@ -223,6 +225,34 @@ def derive_best(filesystem: StoreFilesystem, run: str) -> dict[Judged, BestRecor
                 continue
             moved[dataset, criterion] = best
     return moved
+
+
+def _withdraw_not_finite(
+    filesystem: StoreFilesystem,
+    run: str,
+    derived: Mapping[Judged, BestRecord],
+    recorded: Mapping[Judged, BestRecord],
+    scores: Iterable[ScoresRecord],
+) -> None:
+    """Drop the bests that nothing else takes over from, and that were scored again, not finite."""
+    not_finite = {
+        (record.iteration, (record.dataset, criterion))
+        for record in scores
+        for criterion in record.not_finite()
+    }
+    for judged, best in recorded.items():
+        if judged in derived or (best.iteration, judged) not in not_finite:
+            continue
+        name = "/".join(judged)
+        logger.warning(
+            "%s/%d is no longer the best of %s: it was scored again, and its score is not finite",
+            run,
+            best.iteration,
+            name,
+        )
+        withdrawn = {best.iteration: Withdrawn(of=best.of, best={name: best})}
+        write_withdrawn(filesystem, run, "not finite", withdrawn, this_person())
+        delete_best(filesystem, run, [judged])
 
 
 def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dacapo_core.store import layout
 from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.records.strict_json import dumped, without_nan
 
 
 def write_training_stats(
@@ -19,7 +20,7 @@ def write_training_stats(
     """Keep the statistics of a stretch that ended with `iteration`."""
     iteration = layout.check_iteration(iteration)
     path = layout.training_path(layout.check_run_name(run), iteration)
-    filesystem.write_bytes(path, json.dumps(stats).encode())
+    filesystem.write_bytes(path, dumped(without_nan(stats), "stats"))
 
 
 def read_training_stats(filesystem: StoreFilesystem, run: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,7 +15,7 @@ from dacapo_core.store.records.iteration_notes import Pin
 from dacapo_core.store.records.prune_records import new_operation
 from dacapo_core.store.records.scores import BestRecord, ScoresRecord
 
-Occasion = Literal["stored again", "scored late", "resumed"]
+Occasion = Literal["stored again", "scored late", "resumed", "not finite", "forgotten"]
 
 
 class Withdrawn(BaseModel):
@@ -42,7 +42,9 @@ class WithdrawnFacts(BaseModel):
 
     Attributes:
         occasion: stored again (another checkpoint of the iteration), scored late (scores came for
-            one that had been replaced), resumed (training went back before it).
+            one that had been replaced), resumed (training went back before it), not finite (the
+            best was scored again so), forgotten (a dataset or criterion, by hand).
+        judged: ``dataset/criterion`` of what was forgotten.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -51,6 +53,7 @@ class WithdrawnFacts(BaseModel):
     occasion: Occasion
     time: datetime
     by: str | None = None
+    judged: list[str] = Field(default_factory=list)
     iterations: dict[int, Withdrawn]
 
 
@@ -61,6 +64,7 @@ def write_withdrawn(
     iterations: Mapping[int, Withdrawn],
     by: str | None,
     time: datetime | None = None,
+    judged: Sequence[str] = (),
 ) -> None:
     """Keep what is about to be deleted, or is not to be taken for what is there.
 
@@ -72,6 +76,7 @@ def write_withdrawn(
         occasion=occasion,
         time=time or datetime.now(UTC),
         by=by,
+        judged=list(judged),
         iterations=dict(iterations),
     )
     path = layout.withdrawn_path(run, record.operation)

@@ -1,0 +1,113 @@
+"""The commands about what is best, and what is judged at all: best, forget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dacapo_core.command_line.looking import RunName
+from dacapo_core.command_line.opening import USAGE, Where, exit_codes
+from dacapo_core.command_line.output import show_json, show_table
+
+if TYPE_CHECKING:
+    from dacapo_core.store.records.scores import BestRecord
+    from dacapo_core.store.records_store import RecordsStore
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (best, forget):
+        app.command()(command)
+
+
+def best(
+    context: typer.Context,
+    run: RunName,
+    iteration: Annotated[int | None, typer.Argument(metavar="[ITERATION")] = None,
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET")] = None,
+    criterion: Annotated[str | None, typer.Argument(metavar="CRITERION]")] = None,
+    derive: Annotated[bool, typer.Option(help="Derive all anew from the scores.")] = False,
+) -> None:
+    """List the best checkpoints of a run, or set the best of a dataset and criterion."""
+    where: Where = context.obj
+    with exit_codes():
+        store = where.records()
+        if iteration is not None:
+            if dataset is None or criterion is None or derive:
+                typer.echo("dacapo-store: give RUN, or RUN ITERATION DATASET CRITERION", err=True)
+                raise typer.Exit(USAGE)
+            store.store_best(run, iteration, dataset, criterion)
+        elif derive:
+            store.derive_best(run)
+        _show_best(where, store, run)
+
+
+def _show_best(where: Where, store: RecordsStore, run: str) -> None:
+    records = store.best_records(run)
+    there = set(store.iterations(run))
+    if where.json:
+        rows = [
+            {
+                "dataset": dataset,
+                "criterion": criterion,
+                **record.model_dump(mode="json", exclude={"of"}),
+                "exists": record.iteration in there and not record.replaced,
+                "by_dacapo": record.by_dacapo,
+            }
+            for (dataset, criterion), record in records.items()
+        ]
+        show_json({"run": run, "best": rows})
+        return
+    show_table(
+        f"{run}: best",
+        ["dataset", "criterion", "iteration>", "score>", "parameters"],
+        [
+            [
+                dataset,
+                criterion,
+                f"{record.iteration}{_whether_there(record, there)}",
+                "–" if record.score is None else f"{record.score:.4g}",
+                ", ".join(f"{key}={value}" for key, value in (record.parameters or {}).items()),
+            ]
+            for (dataset, criterion), record in records.items()
+        ],
+    )
+    for (dataset, criterion), record in records.items():
+        drop = f"`dacapo-store forget {run} --dataset {dataset} --criterion {criterion}` drops it"
+        if record.iteration not in there:
+            typer.echo(f"The checkpoint of {dataset}/{criterion} is gone; {drop}.")
+        elif record.by_dacapo:
+            typer.echo(f"Only DaCapo's record says what is best of {dataset}/{criterion}; {drop}.")
+
+
+def _whether_there(record: BestRecord, there: set[int]) -> str:
+    if record.iteration not in there:
+        return " (gone)"
+    if record.replaced:
+        return " (replaced)"
+    return " (DaCapo's)" if record.by_dacapo else ""
+
+
+def forget(
+    context: typer.Context,
+    run: RunName,
+    dataset: Annotated[str | None, typer.Option(help="Of this dataset alone.")] = None,
+    criterion: Annotated[str | None, typer.Option(help="Of this criterion alone.")] = None,
+) -> None:
+    """Forget a dataset or a criterion of a run: its bests, DaCapo's copies of them, its scores.
+
+    No checkpoint is touched. `history` keeps what was best and what was scored.
+    """
+    where: Where = context.obj
+    with exit_codes():
+        if dataset is None and criterion is None:
+            typer.echo("dacapo-store: give --dataset, --criterion or both", err=True)
+            raise typer.Exit(USAGE)
+        forgotten = where.records().forget(run, dataset, criterion)
+        if where.json:
+            rows = [{"dataset": each, "criterion": name} for each, name in forgotten]
+            show_json({"run": run, "forgotten": rows})
+        else:
+            named = ", ".join(f"{each}/{name}" for each, name in forgotten)
+            typer.echo(f"{run}: forgotten {named}")
