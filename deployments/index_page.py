@@ -26,7 +26,6 @@ PAGES = {
     "store": "all runs: where each is, what needs attention, disk use",
     "report-": "a run: progress, scores, losses, the last validation slice",
     "pruning-": "a run: each checkpoint kept or pruned, and why; disk use",
-    "pruning-table-": "the same as a table that can be searched",
     "start-": "what a fine-tuned run loaded from its start",
     "prune-plan-": "rehearsals: what pruning would do to a run; nothing was touched",
     "sweep-": "the runs of a sweep side by side",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.pages.checkpoint_history import planned
-from tasks.pages.pruning_page import pruning_page, pruning_table
-from tasks.pages.pruning_rehearsal import rehearsal_page, rehearsal_table
-from tasks.pages.run_pruning import UNTOUCHED, RunPruning, figures
+from tasks.pages.pruning_page import pruning_page
+from tasks.pages.pruning_rehearsal import rehearsal_page
+from tasks.pages.run_pruning import RunPruning, figures
 from tasks.publish_store import publish_store
 from tasks.publishing import artifact_key, page_path, publisher
 
@@ -32,11 +31,6 @@ def publish_pruning(run: str, store: LocalWeightsStore, plan: PrunePlan | None =
     def history() -> list[CheckpointHistory]:
         return planned(reader.history(run).checkpoints.values(), plan)
 
-    publisher.table(
-        artifact_key("pruning-table", run),
-        lambda: pruning_table(history(), datetime.now(UTC)),
-        f"What became of each checkpoint of {run}",
-    )
     publisher.page(
         artifact_key("pruning", run),
         lambda: pruning_page(run, history(), store_url=store.basedir),
@@ -50,11 +44,6 @@ def publish_rehearsal(
 ) -> None:
     """Show what a policy would do to a run, under a key of its own."""
     history = planned(store.history(run).checkpoints.values(), plan)
-    publisher.table(
-        artifact_key("prune-plan-table", run),
-        rehearsal_table(history, plan, datetime.now(UTC)),
-        f"Rehearsal: what would become of each checkpoint of {run}; {UNTOUCHED}",
-    )
     publisher.page(
         artifact_key("prune-plan", run),
         rehearsal_page(

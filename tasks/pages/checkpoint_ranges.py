@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby
 from statistics import fmean
 
@@ -15,7 +14,8 @@ from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.records.scores import overall
 from tasks.pages.iterations import shown_iterations
 from tasks.pages.reasons import short_why
-from tasks.pages.wording import readable_age, readable_score
+from tasks.pages.score_names import criterion_in_words, judged
+from tasks.pages.wording import readable_score
 
 MOST_ROWS = 300
 MOST_CRITERIA = 2
@@ -53,13 +53,8 @@ class CheckpointRange:
 
     @property
     def score(self) -> str:
-        """``dice 0.912 · voi 0.31``: means over datasets, of the first few criteria."""
+        """``Dice 0.912 · VOI 0.31``: means over datasets, of the first few criteria."""
         return _shown(_mean_scores(each) for each in self.checkpoints)
-
-    @property
-    def scores(self) -> str:
-        """``val/dice 0.912 · val/voi 0.31``: all of them."""
-        return _shown((each.scores for each in self.checkpoints), None)
 
     @property
     def pruned(self) -> str:
@@ -68,10 +63,6 @@ class CheckpointRange:
         if not moments:
             return ""
         return _span([f"{moment:%Y-%m-%d %H:%M:%S}" for moment in moments], " – ") + " UTC"
-
-    def age(self, now: datetime) -> str:
-        """Since it was stored; of a range, of the newest to the oldest."""
-        return _span([readable_age(each.stored, now) for each in (self.last, self.first)])
 
     @property
     def restorable_until(self) -> str:
@@ -134,11 +125,11 @@ def _same_why(each: CheckpointHistory) -> object:
 def _mean_scores(each: CheckpointHistory) -> dict[str, float]:
     by_criterion: dict[str, list[float]] = {}
     for name, score in sorted((overall(each.scores) or each.scores).items()):
-        by_criterion.setdefault(name.rpartition("/")[2], []).append(score)
+        by_criterion.setdefault(criterion_in_words(judged(name).criterion), []).append(score)
     return {criterion: fmean(scores) for criterion, scores in by_criterion.items()}
 
 
-def _shown(scores: Iterable[Mapping[str, float]], most: int | None = MOST_CRITERIA) -> str:
+def _shown(scores: Iterable[Mapping[str, float]], most: int = MOST_CRITERIA) -> str:
     """``dice 0.912``; of several checkpoints from the lowest to the highest."""
     found: dict[str, list[float]] = {}
     for each in scores:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
@@ -15,31 +14,6 @@ from tasks.pages.score_charts import best_table, score_charts
 from tasks.pages.wording import command_on, markdown_table, readable_bytes
 
 NOTHING = "nothing: the next pruning decides"
-
-
-def pruning_table(history: Sequence[CheckpointHistory], now: datetime) -> list[dict[str, str]]:
-    """One row a checkpoint or range of them, newest iteration first, for a table artifact.
-
-    At most 300 rows of kept ones, and as many of the others; see `in_rows`.
-    """
-    (kept, kept_left), (gone, gone_left) = _kept_and_gone(history)
-    rows = [
-        {
-            "iteration": each.iterations,
-            "fate": each.first.fate,
-            "size": readable_bytes(each.size),
-            "why": each.why,
-            "scores": each.scores,
-            "age": each.age(now),
-            "pruned": each.pruned,
-            "restorable until": each.restorable_until,
-            "by": each.first.pruned_by or "",
-        }
-        for each in sorted([*kept, *gone], key=lambda each: -each.last.iteration)
-    ]
-    if left_out := kept_left + gone_left:
-        rows.append({"iteration": "…", "why": f"{left_out} older ones not shown"})
-    return rows
 
 
 def pruning_page(

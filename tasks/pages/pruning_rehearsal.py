@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from dacapo_core.store.pruning.policy_words import policy_in_words, prune_command
 from dacapo_core.store.pruning.prune_plan import PrunePlan
@@ -46,32 +45,6 @@ def rehearsal_page(
         "policy and without `dry_run`.",
     ]
     return "\n\n".join(parts)
-
-
-def rehearsal_table(
-    history: Sequence[CheckpointHistory], plan: PrunePlan, now: datetime
-) -> list[dict[str, str]]:
-    """One row a checkpoint or range of them, newest iteration first, for a table artifact."""
-    would = "marked" if plan.grace is not None else "pruned"
-    rows = []
-    for fate, chosen in ((f"would be {would}", plan.doomed), ("would be kept", plan.kept)):
-        wanted = set(chosen)
-        ranges, _ = in_rows(each for each in history if each.iteration in wanted)
-        rows += [
-            (
-                each.last.iteration,
-                {
-                    "iteration": each.iterations,
-                    "would be": fate,
-                    "why": each.why,
-                    "size": readable_bytes(each.size),
-                    "scores": each.scores,
-                    "age": each.age(now),
-                },
-            )
-            for each in ranges
-        ]
-    return [row for _, row in sorted(rows, key=lambda found: -found[0])]
 
 
 def _table(history: Sequence[CheckpointHistory], chosen: set[int], run: str) -> str:

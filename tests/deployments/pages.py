@@ -78,6 +78,31 @@ def look_at_start(page: Page, site: Site, run: str) -> None:
     page.shows("channels matched by label", "Not used", "Channels of the checkpoint: ")
 
 
+def look_at_store(page: Page, site: Site, run: str) -> None:
+    """A row a run, disk use above, all within the window's width; a name leads to its pages."""
+    _open(page, site, LATEST_VERSION_OF + str(site.artifacts()["store"]["latest_id"]), height=1300)
+    page.shows(
+        f"Store {site.folder / 'runs'}",
+        "As of 20",
+        "on disk in",
+        "pruning has freed",
+        "next pruning of the whole store",
+        "samples/s",
+        "% waiting",
+        "complete",
+    )
+    page.shows_pictures(1)
+    assert page.run(
+        "[...document.querySelectorAll('table')].every(t => t.getBoundingClientRect().right <= "
+        "innerWidth && t.scrollWidth <= t.parentElement.clientWidth)"
+    )
+    page.follow(run, "Scores on held-out data")
+    page.shows("F1 score", "all channels", "As of 20")
+    _open(page, site, LATEST_VERSION_OF + str(site.artifacts()["store"]["latest_id"]), height=1300)
+    page.shows("on disk in")
+    page.shows_pictures(1)
+
+
 def look_at_pruning(page: Page, site: Site, run: str) -> None:
     """The strip of iterations, curves and disk use, with reasons."""
     _open(page, site, _latest(site, "pruning", run), height=1300)
@@ -124,12 +149,6 @@ def look_at_prune_run(page: Page, site: Site, run: str) -> None:
     page.shows("1 run: 6 marked (3.0 MB")
 
 
-def look_at_pruning_table(page: Page, site: Site, run: str) -> None:
-    """A row for each checkpoint that there is or was."""
-    _open(page, site, _latest(site, "pruning-table", run))
-    page.shows("iteration", "kept", "pruned", "latest", "best of")
-
-
 def look_at_events(page: Page, site: Site, run: str) -> None:
     """The feed of this run alone; it ends with the last full minute."""
     wanted = {"filter": {"resource": {"id": [f"dacapo.run.{run}"]}}}
@@ -173,10 +192,10 @@ PAGES: dict[str, Callable[[Page, Site, str], None]] = {
     "form-folds": look_at_form_folds,
     "form-prune": look_at_form_prune,
     "report": look_at_report,
+    "store": look_at_store,
     "report-links": look_at_more_of_the_report,
     "start": look_at_start,
     "pruning": look_at_pruning,
-    "pruning-table": look_at_pruning_table,
     "events": look_at_events,
     "index": look_at_index,
     "block": look_at_block,

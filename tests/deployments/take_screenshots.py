@@ -22,6 +22,7 @@ SHOWN = {
     "form": TRAINED,
     "form-start": TRAINED,
     "report": TRAINED,
+    "store": TRAINED,
     "pruning": TRAINED,
     "rehearsal": PRUNED,
     "pruning-summary": PRUNED,

@@ -245,7 +245,7 @@ def test_the_killed_run_is_restarted_on_the_other_worker_and_completes(
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["report", "report-links", "start", "pruning", "pruning-table"])
+@pytest.mark.parametrize("name", ["report", "report-links", "start", "pruning"])
 def test_a_browser_shows_the_history_of_the_killed_run(
     site: Site, killed: KilledRun, page: Page, name: str, tmp_path: Path
 ) -> None:

@@ -12,7 +12,8 @@ import pytest
 from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.checkpoint_ranges import MOST_ROWS
-from tasks.pages.pruning_page import pruning_page, pruning_table
+from tasks.pages.pruning_page import pruning_page
+from tests.markdown_rows import markdown_rows
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -46,15 +47,16 @@ def texts(picture: ElementTree.Element) -> list[str]:
 
 
 def test_a_table_row_answers_why_a_checkpoint_is_gone() -> None:
-    rows = pruning_table(HISTORY, START + timedelta(minutes=60))
-    assert [row["iteration"] for row in rows] == ["30", "20", "10"]
-    gone = rows[-1]
+    rows = {
+        row["iteration"]: row for row in markdown_rows(pruning_page("r", HISTORY, store_url="s"))
+    }
+    assert {"30", "20", "10"} <= rows.keys()
+    gone = rows["10"]
     assert gone["fate"] == "pruned"
     assert gone["why"] == "not among the last 1"
     assert gone["by"] == "flow run a"
-    assert gone["pruned"] == "2026-03-01 12:25:00 UTC"
-    assert gone["age"] == "50 min 0 s"
-    assert gone["scores"] == "val/dice 0.500"
+    assert gone["when"] == "2026-03-01 12:25:00 UTC"
+    assert gone["score"] == "Dice 0.500"
 
 
 def long_history(count: int, one_by_one: bool = False) -> list[CheckpointHistory]:
@@ -80,17 +82,18 @@ def long_history(count: int, one_by_one: bool = False) -> list[CheckpointHistory
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_a_long_history_still_says_why_each_is_gone(one_by_one: bool) -> None:
     history = long_history(MOST_ROWS + 100, one_by_one)
-    rows = {row["iteration"]: row for row in pruning_table(history, START)}
+    page = pruning_page("long", history, store_url="s")
+    rows = {row["iteration"]: row for row in markdown_rows(page)}
     gone = rows["4100–4900, every 100 (9)"]
     assert gone["fate"] == "pruned"
     assert gone["why"] == "no multiple of 1000; not among the best 3 of val: dice"
     assert gone["by"] == "flow run a"
     last = "2026-03-31 12:49:00 UTC" if one_by_one else "2026-03-31 12:00:00 UTC"
-    assert gone["pruned"].endswith(last)
-    assert gone["scores"] == "val/dice 0.102–0.122"
+    assert gone["when"].endswith(last)
+    assert gone["score"] == "Dice 0.102–0.122"
     assert gone["size"] == "900 B"
-    assert rows["4000"]["fate"] == "kept"
-    page = pruning_page("long", history, store_url="s")
+    assert rows["4000"]["why"] == "multiple of 1000"
+    assert "fate" not in rows["4000"]
     assert "| 4100–4900, every 100 (9) | pruned | no multiple of 1000; not among" in page
 
 
@@ -99,12 +102,10 @@ def test_the_page_grows_no_further_with_the_checkpoints_of_a_run() -> None:
     for one_by_one in (False, True):
         history = long_history(20_000, one_by_one)
         assert len(pruning_page("r", history, store_url="s")) < 3 * few
-        assert len(pruning_table(history, START)) <= 2 * MOST_ROWS
     # no two neighbours have the same reasons: the oldest are counted, and where to look is said
     history = [fate(i, "pruned", reasons=[f"reason {i}"]) for i in range(MOST_ROWS + 7)]
     page = pruning_page("r", history, store_url="s")
     assert "… and 7 older ones: `dacapo-store why r ITERATION` tells of each." in page
-    assert pruning_table(history, START)[-1]["why"] == "7 older ones not shown"
 
 
 def test_the_strip_and_the_curves_of_a_long_history_show_what_is_kept_and_best() -> None:
@@ -120,8 +121,6 @@ def test_the_strip_and_the_curves_of_a_long_history_show_what_is_kept_and_best()
 def test_a_row_says_until_when_a_marked_one_can_be_restored() -> None:
     until = START + timedelta(days=7)
     marked = fate(10, "marked", reasons=["r"], pruned=START, restorable_until=until)
-    row = pruning_table([marked], START)[0]
-    assert (row["fate"], row["restorable until"]) == ("marked", "2026-03-08 12:00 UTC")
     page = pruning_page("r", [marked], store_url="s")
     assert "| 10 | marked, restorable until 2026-03-08 12:00 UTC | r |" in page
 
@@ -140,7 +139,7 @@ def test_a_flow_run_that_pruned_is_a_link_to_its_page() -> None:
 def test_the_score_column_is_short() -> None:
     scores = {"a/dice": 0.5, "b/dice": 0.7, "a/voi": 1.0, "a/jaccard": 0.4, "a/mito__dice": 0.1}
     page = pruning_page("r", [fate(10, "pruned", reasons=["r"], scores=scores)], store_url="s")
-    assert "| 10 | pruned | r | dice 0.600 · jaccard 0.400 |" in page
+    assert "| 10 | pruned | r | Dice 0.600 · Jaccard 0.400 |" in page
 
 
 def test_what_many_criteria_say_is_said_once() -> None:
@@ -156,7 +155,7 @@ def test_what_many_criteria_say_is_said_once() -> None:
         ),
         "not among the best 4 of a/er__f1 (place 5, 0.5)",
     ]
-    (row,) = pruning_table([fate(1, reasons=reasons)], START)
+    (row,) = markdown_rows(pruning_page("r", [fate(1, reasons=reasons)], store_url="s"))
     assert row["why"] == (
         "latest; among the best 2 of a: dice, voi; not among the best 2 of a: f1 and b: f1; "
         "no score of b: voi; not among the best 3 of a: f1 and 2 of single channels; "
@@ -172,7 +171,7 @@ def test_the_page_shows_strip_scores_and_disk_use_as_whole_pictures() -> None:
     assert "200 B" in texts(disk)
     assert "| val | all channels | Dice coefficient | 20 | 0.900 |" in page
     when = "2026-03-01 12:25:00 UTC"
-    assert f"| 10 | pruned | not among the last 1 | dice 0.500 | {when} | flow run a |" in page
+    assert f"| 10 | pruned | not among the last 1 | Dice 0.500 | {when} | flow run a |" in page
     assert "`dacapo-store restore 'a run' ITERATION --store /data/runs`" in page
     order = ["## Marked and pruned", "## Can I have one back?", "## Kept", "## Best", "## Scores"]
     assert [page.index(each) for each in order] == sorted(page.index(each) for each in order)
