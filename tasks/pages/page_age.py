@@ -10,8 +10,11 @@ _TITLE = re.compile(r"\A# .*\n\n")
 
 
 def as_of(page: str, moment: datetime) -> str:
-    """The page with the time at which it held below its title."""
-    return _below_title(page, f"As of {moment:%Y-%m-%d %H:%M:%S} UTC.")
+    """The page with the time at which it held below its title and its first paragraph."""
+    blocks = page.split("\n\n")
+    place = 2 if page.startswith("# ") else 1
+    blocks.insert(place, f"As of {moment:%Y-%m-%d %H:%M:%S} UTC.")
+    return "\n\n".join(blocks)
 
 
 def replaced(page: str, by: str) -> str | None:
@@ -21,12 +24,8 @@ def replaced(page: str, by: str) -> str | None:
     """
     notice = f"{_REPLACED} since by [a later page]({by})."
     if _REPLACED not in page:
-        return _below_title(page, notice)
+        title = _TITLE.match(page)
+        end = title.end() if title else 0
+        return f"{page[:end]}{notice}\n\n{page[end:]}"
     found = re.sub(rf"^{re.escape(_REPLACED)}.*$", lambda _: notice, page, count=1, flags=re.M)
     return None if found == page else found
-
-
-def _below_title(page: str, line: str) -> str:
-    title = _TITLE.match(page)
-    end = title.end() if title else 0
-    return f"{page[:end]}{line}\n\n{page[end:]}"

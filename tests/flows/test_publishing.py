@@ -84,7 +84,7 @@ def published(key: str) -> list[Artifact]:
 
 def texts(key: str) -> list[str]:
     """What the versions of a page say, without as of when."""
-    return sorted(re.sub(r"As of .* UTC\.\n\n", "", str(each.data)) for each in published(key))
+    return sorted(re.sub(r"\n\nAs of .* UTC\.", "", str(each.data)) for each in published(key))
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_a_flow_run_has_one_card_a_page_the_one_that_leads_first_and_makes_no_ev
     assert texts("report") == ["page 2"]
     latest = NewestArtifact.get("report")
     assert latest is not None
-    assert str(latest.data).endswith("page 2")
+    assert str(latest.data).startswith("page 2")
     send_what_is_queued()
     with get_client(sync_client=True) as client:
         found = client.request(
