@@ -17,6 +17,13 @@ from typing import Any
 
 import pytest
 
+from tests.campaign_figures import (  # noqa: F401
+    campaign,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
