@@ -89,8 +89,9 @@ test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql fuse ## all
 test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)
 	$(BIN)/python -m pytest -m 'not slow and not campaign'
 
-campaign: $(VENV)/.installed-$(EXTRAS) ## the long random kill tests
-	$(BIN)/python -m pytest -m campaign --timeout 3600
+campaign: $(VENV)/.installed-$(EXTRAS) ## what a store survives, with counts; runs that are killed
+	$(BIN)/python -m pytest -m campaign --timeout 3600 --ignore=tests/store
+	$(BIN)/python -m pytest -m campaign --timeout 3600 --numprocesses 2 --dist loadgroup tests/store
 
 docs: $(VENV)/.installed ## the documentation as a site in build/docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -11,7 +11,7 @@ import pytest
 WANTED = {
     "files mutated, ours": 5000,
     "files mutated, DaCapo's": 5000,
-    "records mutated": 400,
+    "records mutated": 200,
     "hostile files": 50,
     "kills at each step": 250,
     "kills at random": 250,

@@ -77,6 +77,7 @@ class S3Server:
 
     endpoint_url: str
     storage_options: dict[str, Any] = field(repr=False)
+    ports: tuple[int, ...] = ()
 
     def new_folder(self) -> str:
         """The URL of a new, empty folder, in the one bucket: each bucket costs disk volumes."""
@@ -103,11 +104,26 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3-compatible server (SeaweedFS), loopback only, telemetry off."""
+    process, ready = start_s3_server(tmp_path_factory.mktemp("s3"))
+    try:
+        yield ready
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start_s3_server(
+    folder: Path, again: S3Server | None = None
+) -> tuple[subprocess.Popen[bytes], S3Server]:
+    """Start a server that keeps its objects in a folder.
+
+    Args:
+        again: as it was before it ended, at the same ports.
+    """
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: pip install '.[test]'")
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
     if weed is None:
         pytest.skip("the S3 test server is not installed: pip install '.[test]'")
-    folder = tmp_path_factory.mktemp("s3")
     identities = {
         "identities": [
             {
@@ -118,7 +134,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         ]
     }
     (folder / "s3.json").write_text(json.dumps(identities))
-    s3, master, volume, filer = free_ports(4)
+    s3, master, volume, filer = free_ports(4) if again is None else again.ports
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [
@@ -146,19 +162,21 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         )
     endpoint = f"http://127.0.0.1:{s3}"
     options = {"key": "test", "secret": "testtest", "endpoint_url": endpoint}
-    ready = S3Server(endpoint, options)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                s3fs.S3FileSystem(**options).mkdir(BUCKET)
-                break
-            except Exception:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    log_text = (folder / "log").read_text()[-2000:]
-                    raise RuntimeError(f"the S3 test server did not start:\n{log_text}") from None
-                time.sleep(0.3)
-        yield ready
-    finally:
-        server.kill()
-        server.wait()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            filesystem = s3fs.S3FileSystem(**options)
+            if again is None:
+                filesystem.mkdir(BUCKET)
+            else:
+                # a volume is found a while after the filer
+                filesystem.pipe_file(f"{BUCKET}/awake", b"yes")
+                filesystem.find(BUCKET, refresh=True)
+            break
+        except Exception:
+            if server.poll() is not None or time.monotonic() > deadline:
+                server.kill()
+                log_text = (folder / "log").read_text()[-2000:]
+                raise RuntimeError(f"the S3 test server did not start:\n{log_text}") from None
+            time.sleep(0.3)
+    return server, S3Server(endpoint, options, (s3, master, volume, filer))

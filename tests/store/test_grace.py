@@ -145,7 +145,6 @@ def test_marks_of_a_killed_prune_are_put_on_record_by_the_next(
 ) -> None:
     fill(100, 200, 300)
     monkeypatch.setattr(marking, "end_intent", lambda *_: None)
-    monkeypatch.setattr(marking, "write_operation", lambda *_: None)
     store.prune("run", WEEK, by="the killed one")
     monkeypatch.undo()
     store.filesystem.delete(["run/records/marked/200.json"])  # it had not come so far

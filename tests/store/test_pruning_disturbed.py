@@ -72,7 +72,6 @@ def test_an_interrupted_prune_is_finished_by_the_next(
     """As after a kill: the intent is there, one checkpoint gone, one record gone."""
     fill(100, 200, 300)
     monkeypatch.setattr(deletion, "end_intent", lambda *_: None)
-    monkeypatch.setattr(deletion, "write_operation", lambda *_: None)
     store.prune("run", RetentionPolicy(keep_last=2), by="the killed one")
     (name,) = store.filesystem.file_names("run/records/pruning")
     intent = json.loads(store.filesystem.read_bytes(f"run/records/pruning/{name}"))

@@ -100,7 +100,26 @@ def _check_format(path: str, place: CheckpointPlace, index: Any) -> None:
         )
 
 
+def _refuse_compressed(path: str, place: CheckpointPlace) -> None:
+    """
+    Raises:
+        DamagedCheckpointError: an entry is compressed. torch writes none so, and a small file
+            could ask for all memory.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception:
+        # loading says what it is instead
+        return
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            found = f"{entry.filename!r} compressed from {entry.file_size} bytes"
+            raise place.damaged("is damaged", "a torch zip file, which compresses nothing", found)
+
+
 def _loaded(path: str, place: CheckpointPlace) -> Any:
+    _refuse_compressed(path, place)
     try:
         with _allow_list, torch.serialization.safe_globals([(Weights, _DACAPO_WEIGHTS)]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)

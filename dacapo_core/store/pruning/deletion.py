@@ -30,7 +30,6 @@ from dacapo_core.store.records.prune_records import (
     Kind,
     OperationRecord,
     new_operation,
-    write_operation,
 )
 from dacapo_core.store.records.run_facts import RunFacts, gather
 
@@ -134,11 +133,9 @@ def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> O
             batch = waiting[start : start + BATCH]
             _delete_batch(filesystem, run, order, record.iterations, batch, facts, done)
     finally:
-        if done.gone:
-            finished = record.model_copy(update={"iterations": done.gone})
-            write_operation(filesystem, run, finished)
-            done.operation = record.operation
-        end_intent(filesystem, run, record.operation)
+        finished = record.model_copy(update={"iterations": done.gone}) if done.gone else None
+        end_intent(filesystem, run, record.operation, finished)
+        done.operation = record.operation if finished is not None else None
     return done
 
 

@@ -13,7 +13,6 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.deletion import BATCH, Order, Outcome, is_another, new_intent
 from dacapo_core.store.pruning.prune_intents import end_intent, renew_intent, write_intent
 from dacapo_core.store.records.iteration_notes import Mark, mark, unmark
-from dacapo_core.store.records.prune_records import write_operation
 from dacapo_core.store.records.run_facts import gather
 
 _AT_ONCE = 8
@@ -62,11 +61,9 @@ def mark_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Out
         done.gone = {i: d for i, d in record.iterations.items() if i not in done.failed}
         _spare(filesystem, run, order, done)
     finally:
-        if done.gone:
-            finished = record.model_copy(update={"iterations": done.gone})
-            write_operation(filesystem, run, finished)
-            done.operation = record.operation
-        end_intent(filesystem, run, record.operation)
+        finished = record.model_copy(update={"iterations": done.gone}) if done.gone else None
+        end_intent(filesystem, run, record.operation, finished)
+        done.operation = record.operation if finished is not None else None
     return done
 
 

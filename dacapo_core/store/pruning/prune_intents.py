@@ -40,13 +40,23 @@ class PruneIntent(BaseModel):
     record: OperationRecord
 
     def is_abandoned(self) -> bool:
-        """Whether its pruner is known or presumed to be dead."""
+        """Whether its pruner is known or presumed to be dead, or this process has broken it off."""
         return (
-            self.process.is_known_dead() or datetime.now(UTC) - self.renewed > PRESUMED_DEAD_AFTER
+            self.process.is_known_dead()
+            or datetime.now(UTC) - self.renewed > PRESUMED_DEAD_AFTER
+            or (
+                self.process == ProcessIdentity.current()
+                and self.record.operation not in _under_way
+            )
         )
 
 
+# operations of this process; one that a full disk broke off leaves its intent and lives on
+_under_way: set[str] = set()
+
+
 def write_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
+    _under_way.add(intent.record.operation)
     filesystem.write_bytes(
         layout.pruning_path(run, intent.record.operation), intent.model_dump_json().encode()
     )
@@ -60,8 +70,20 @@ def renew_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> 
         write_intent(filesystem, run, intent)
 
 
-def end_intent(filesystem: StoreFilesystem, run: str, operation: str) -> None:
-    filesystem.delete([layout.pruning_path(run, operation)])
+def end_intent(
+    filesystem: StoreFilesystem, run: str, operation: str, done: OperationRecord | None = None
+) -> None:
+    """Put on record what was done, if anything, and take the intent away.
+
+    Raises:
+        StoreNotWritableError: nothing can be put on record; the next prune or sweep does it.
+    """
+    try:
+        if done is not None:
+            write_operation(filesystem, run, done)
+        filesystem.delete([layout.pruning_path(run, operation)])
+    finally:
+        _under_way.discard(operation)
 
 
 def read_intents(filesystem: StoreFilesystem, run: str) -> list[PruneIntent]:

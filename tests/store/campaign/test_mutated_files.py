@@ -162,4 +162,4 @@ def test_a_sample_of_mutated_records(tmp_path: Path, campaign: Campaign) -> None
 
 @pytest.mark.campaign
 def test_mutated_records(tmp_path: Path, campaign: Campaign) -> None:
-    mutate_records(400, random.SystemRandom().randrange(10**6), tmp_path, campaign)
+    mutate_records(200, random.SystemRandom().randrange(10**6), tmp_path, campaign)

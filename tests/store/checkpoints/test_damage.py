@@ -240,6 +240,19 @@ class TestDamage:
         with pytest.raises(error, match="checkpoint 7"):
             store.retrieve_weights("run", 7)
 
+    def test_a_compressed_entry_is_refused_before_it_is_unpacked(
+        self, store: Any, backend: Any
+    ) -> None:
+        plain = io.BytesIO(saved({"model": {"w": torch.ones(1)}, "optimizer": {}}))
+        packed = io.BytesIO()
+        with zipfile.ZipFile(plain) as whole, zipfile.ZipFile(packed, "w", 8) as archive:
+            for name in whole.namelist():
+                archive.writestr(name, whole.read(name))
+        backend.write(FILE, packed.getvalue())
+        for method in (store.retrieve_weights, store.retrieve_model, store.verify):
+            with pytest.raises(DamagedCheckpointError, match="compressed from"):
+                method("run", 7)
+
     def test_without_digests_the_zip_is_asked(self, store: Any, backend: Any) -> None:
         state = {"model": {"w": torch.randn(1000)}, "optimizer": {"m": torch.randn(1000)}}
         whole = saved(state)

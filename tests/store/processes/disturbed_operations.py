@@ -36,7 +36,7 @@ class TinyRun:
     name = "run"
 
     def __init__(self, value: float) -> None:
-        self.model = torch.nn.Linear(2, 2)
+        self.model = torch.nn.Linear(64, 64)
         torch.nn.init.constant_(self.model.weight, value)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
 
