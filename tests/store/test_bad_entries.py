@@ -251,8 +251,11 @@ def test_among_the_runs(
 
     assert store.runs() == ["run"]
     assert (said in store.damaged_runs().get("bad", "")) == is_a_link
-    code, out = command(store, "ls")
-    assert (code, "1 run" in out, "'bad' is damaged" in out) == (0, True, is_a_link)
+    code, out = command(store, "--json", "ls")
+    assert (code, "'bad' is damaged" in out) == (0, is_a_link)
+    listed = json.loads(out[out.index("{") :])
+    assert [row["run"] for row in listed["runs"]] == ["run"]
+    assert ("bad" in listed["damaged_runs"]) == is_a_link
     for words in (("prune", "--all", "--keep-last", "1"), ("sweep",), ("sweep", "*")):
         assert command(store, *words)[0] == 0
     assert store.iterations("run") == [4]
