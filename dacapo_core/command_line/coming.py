@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line.opening import FAILED, Where, exit_codes
+from dacapo_core.command_line.opening import FAILED, USAGE, Where, exit_codes
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,7 +41,11 @@ def from_dacapo(
     where: Where = context.obj
     with exit_codes():
         from dacapo_core.experiments.from_dacapo import read_run, translate_run
+        from dacapo_core.store.layout import check_run_name
 
+        if name is not None and check_run_name(name) == run:
+            typer.echo(f"dacapo-store: --as {name} is the run itself; name a new one", err=True)
+            raise typer.Exit(USAGE)
         if file is not None and file.exists():
             typer.echo(f"dacapo-store: {file} exists; it is not overwritten", err=True)
             raise typer.Exit(FAILED)

@@ -34,6 +34,10 @@ def test_a_run_is_written_as_yaml_and_what_is_missing_is_named(
     code, out, _ = dacapo_store("from-dacapo", "theirs", "--configs", str(runs.parent))
     assert (code, out) == (0, file.read_text())
     assert "criterion: latest" in dacapo_store("from-dacapo", "theirs", "--as", "ours")[1]
+    for name, said in (("theirs", "is the run itself"), ("a/b", "contains a slash")):
+        code, out, err = dacapo_store("from-dacapo", "theirs", "--as", name)
+        assert (code, out) == (2, "")
+        assert said in err
     code, _, err = dacapo_store("from-dacapo", "theirs", str(file))
     assert (code, "it is not overwritten" in err) == (1, True)
     code, _, err = dacapo_store("from-dacapo", "other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,11 @@ def test_the_range_of_a_run_is_found_once_and_used_by_all_that_follow(
     raw = zarr.open_array(tmp_path / "a_raw")[...]
     write_raw(tmp_path, "a", (raw * 1.9).astype(np.uint16))
     code = f"from flows.validate import validate; validate('base', [2], {str(place)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    server = os.environ | {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path)}
+    judged = subprocess.run(
+        [sys.executable, "-c", code], env=server, capture_output=True, text=True, check=False
+    )
+    assert judged.returncode == 0, judged.stderr
     (after,) = store.scores("base")
     assert after.time > before.time
     assert after.entries == before.entries

@@ -198,7 +198,7 @@ def _put(part: Part, key: str, values: Values | None, translated: Part | None, c
 
 def _zarr(values: Values | None) -> Part | None:
     source = Source(values or {})
-    if source.kind != "ZarrArrayConfig":
+    if source.kind != "ZarrArrayConfig" or source.peek("file_name") is None:
         return None
     source.take("name")
     part = Part({"file_name": str(source.take("file_name")), "dataset": source.take("dataset", "")})
