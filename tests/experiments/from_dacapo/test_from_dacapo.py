@@ -59,6 +59,8 @@ def test_every_class_with_a_counterpart(base: Path) -> None:
     assert cropped.mask is not None
     (one_each,) = run.datasplit_config.build().validate
     assert one_each.channels == ["mito"]
+    # raw values as they are stored, whatever their type
+    assert one_each.given_range == (-1, 1)
     for note in (
         "DaCapo's trainer min_masked: 0.15",
         "DaCapo's dataset sample_points: [[1, 2, 3]]",
@@ -83,6 +85,8 @@ def test_every_class_with_a_counterpart(base: Path) -> None:
         "test_a",
         "test_b",
     ]
+    # DaCapo divides these by 255, and the trainer makes -1…1 of that
+    assert {each.given_range for each in split.train + split.validate} == {(0, 255)}
     text, run = translated(base, "pretrained")
     assert run.task_config.type == "distance"
     assert "weights: " in text
