@@ -38,6 +38,7 @@ _BLOCK_VOXELS = 2**18
 # of all blocks together
 _VOXELS = 2**21
 _READERS = 16
+_LISTING_SECONDS = 5.0
 # steps along the axes that fill a box evenly, wherever they end (the plastic number's powers)
 _STEPS = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
 
@@ -94,6 +95,20 @@ class _Volume:
             chunk = chunks.index(box[0])
             found.append(_Look(box, 0 if chunk in self.seen else chunks.nbytes))
             self.seen.add(chunk)
+        self.looks += found
+        return found
+
+    def written(self, seconds: float) -> list[_Look]:
+        """Blocks of chunks that are there, where so few are that none was met by chance."""
+        inside = [
+            voxel
+            for voxel in self.raw.stored_voxels(max(0.0, seconds))
+            if all(b <= v < e for b, v, e in zip(self.box[0], voxel, self.box[1], strict=True))
+        ]
+        order = np.random.default_rng(self.index).permutation(len(inside))[: self.wanted]
+        known = {look.box for look in self.looks}
+        boxes = [_block_around(sorted(inside)[place], self) for place in order]
+        found = [_Look(box, self.raw.chunks.nbytes) for box in boxes if box not in known]
         self.looks += found
         return found
 
@@ -182,7 +197,7 @@ def _look(volumes: Sequence[_Volume], most_bytes: int, deadline: float) -> None:
                 if turn < len(looks)
             ]
             if not _read(turns, pool, meter, deadline):
-                break
+                return
             searching = [
                 volume
                 for volume, looks in zip(searching, asked, strict=True)
@@ -190,6 +205,10 @@ def _look(volumes: Sequence[_Volume], most_bytes: int, deadline: float) -> None:
                 and len(volume.looks) < volume.most
                 and sum(not constant for _, constant in volume.done) < volume.wanted / 4
             ]
+        for volume in volumes:
+            if all(constant for _, constant in volume.done):
+                left = min(_LISTING_SECONDS, deadline - time.monotonic())
+                _read([(volume, look) for look in volume.written(left)], pool, meter, deadline)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,8 @@ class StreamedArray(Array):
         )
         # what zarr-python reads passes tensorstore by
         self._counted = store.kvstore is not None
+        self._files = store.kvstore
+        self._file_shape = store.chunk_layout.write_chunk.shape
 
     @property
     def chunks(self) -> ChunkGrid:
@@ -86,6 +89,25 @@ class StreamedArray(Array):
             self._chunk_bytes,
             self._counted,
         )
+
+    def stored_voxels(self, seconds: float) -> list[Voxels]:
+        if self._files is None or self._file_shape is None:
+            return []
+        try:
+            names = self._files.list().result(timeout=seconds)
+        except Exception:
+            # a server may list nothing, and each fails in its own way
+            return []
+        found = []
+        for name in names:
+            # of zarr: 3.0.7, 3/0/7, c/3/0/7
+            match = re.fullmatch(rb"(?:c[./])?(\d+(?:[./]\d+)*)", name)
+            numbers = [] if match is None else [int(each) for each in re.split(rb"[./]", match[1])]
+            if len(numbers) == len(self._file_shape):
+                begins = [n * (s or 1) for n, s in zip(numbers, self._file_shape, strict=True)]
+                space = [begins[axis] for axis in self._axes.order[len(self._axes.leading) :]]
+                found.append(_voxels([0, *space] if self._axes.flat else space))
+        return found
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
         return self.start_read(begin, end).result()

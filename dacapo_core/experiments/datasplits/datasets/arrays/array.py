@@ -111,6 +111,14 @@ class Array(ABC):
         """How it is stored; in memory, as one that costs nothing."""
         return ChunkGrid((0, 0, 0), self.shape, 0)
 
+    def stored_voxels(self, seconds: float) -> list[Voxels]:
+        """A voxel of each chunk that was ever written, in any order.
+
+        Args:
+            seconds: to find them in; empty where they are too many for that, or cannot be listed.
+        """
+        return []
+
     @property
     def nbytes(self) -> int:
         """Memory that the whole array takes."""
