@@ -165,7 +165,8 @@ def _row(
     held = overview.checkpoints
     training = overview.training
     return [
-        _linked(run.run, overview.pages.get("report")),
+        # one that was not trained here has no report
+        _linked(run.run, overview.pages.get("report" if training else "pruning")),
         condition.words,
         _progress(training, now),
         _best(overview),

@@ -79,6 +79,12 @@ def test_a_row_says_where_a_run_is_and_what_it_holds() -> None:
     ]
 
 
+def test_a_run_that_was_not_trained_here_leads_to_its_checkpoints() -> None:
+    overview = RunOverview(pages={"report": "/1", "pruning": "/2"})
+    page = store_page("/runs", [StoreRun("theirs", overview)], NOW)
+    assert row(page, "theirs")[:2] == ["[theirs](/2)", "not trained here"]
+
+
 def test_what_needs_attention_comes_first() -> None:
     page = store_page(
         "/runs",
