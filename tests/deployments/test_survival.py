@@ -41,6 +41,8 @@ def test_a_killed_run_is_restarted_and_resumes(site: Site, worker: None) -> None
     wait_for("completed", 300, lambda: site.flow_run(id)["state_type"] == "COMPLETED", site.log)
     print(f"completed after {time.monotonic() - killed:.0f} s")
     assert site.flow_run(id)["run_count"] == 2
+    # what the killed attempt was doing is not shown as running for ever
+    assert {task["state_type"] for task in site.task_runs(id)} <= {"COMPLETED", "CRASHED"}
     store = LocalWeightsStore(site.folder / "runs")
     assert store.latest_iteration(name, verified=True) == 6000
     trained = [at for stretch in store.training_stats(name) for at in stretch["iteration"]]
@@ -129,6 +131,9 @@ def test_a_server_that_is_away_costs_one_log_line_and_no_iteration(tmp_path: Pat
         assert site.ended(id)["state_type"] == "CANCELLED"
         wait_for("the end of its process", 30, lambda: not running(pid), site.log)
         print(f"cancelled {time.monotonic() - asked:.1f} s after it was asked for")
+        assert "cancellation will fail" not in site.log()
+        assert "the run looks itself" in site.log()
+        assert "can't register atexit" not in site.log()
 
 
 def stored_at(site: Site, name: str) -> dict[int, float]:
