@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from dacapo_core.training.launching import started_by_launcher
 from tasks.progress import RunProgress
 from tasks.state_watch import StateWatch
 from tasks.stop_signals import stop_signals
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
     from dacapo_core.store.records.lease import Lease
     from tasks.validation_requests import ValidationRequests
+
+
+# longer than a lease lives without being renewed
+PATIENCE = timedelta(minutes=2)
 
 
 @dataclass
@@ -132,7 +138,7 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
         # first, so that they end last: what is reported as cancelled is stored and holds no lease
         stack.enter_context(stop_signals.noted())
         watch = stack.enter_context(StateWatch())
-        lease = stack.enter_context(opened.lease(name, owner=owner))
+        lease = stack.enter_context(opened.lease(name, owner=owner, patience=_patience()))
         progress = stack.enter_context(RunProgress(name, num_iterations))
         current = LiveRun(name, opened, lease, progress, watch=watch)
         stack.enter_context(_registered(current))
@@ -140,6 +146,15 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
         stack.callback(current.close_requests)
         stack.callback(opened.wait)
         yield current
+
+
+def _patience() -> timedelta:
+    """How long to wait for who holds the lease: the dead rank 0 of this group, maybe elsewhere."""
+    if not started_by_launcher():
+        return timedelta(0)
+    from dacapo_core.training.processes import current_processes
+
+    return PATIENCE if current_processes().restarts else timedelta(0)
 
 
 @contextmanager

@@ -140,13 +140,18 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
                 self._buffers.release()
 
     def lease(
-        self, run: str, owner: str | None = None, *, time_to_live: timedelta = TIME_TO_LIVE
+        self,
+        run: str,
+        owner: str | None = None,
+        *,
+        time_to_live: timedelta = TIME_TO_LIVE,
+        patience: timedelta = timedelta(0),
     ) -> Lease:
         """The right to train a run; enter it with ``with``. Checked at each commit of the run.
 
-        Entering raises LeaseHeldError when another process trains the run.
+        Entering raises LeaseHeldError when another process trains the run, after `patience`.
         """
-        lease = super().lease(run, owner, time_to_live=time_to_live)
+        lease = super().lease(run, owner, time_to_live=time_to_live, patience=patience)
         self._leases[run] = lease
         return lease
 

@@ -160,14 +160,24 @@ class RecordsStore(JudgedRuns):
         return training_records.read_training_stats(self.filesystem, run)
 
     def lease(
-        self, run: str, owner: str | None = None, *, time_to_live: timedelta = TIME_TO_LIVE
+        self,
+        run: str,
+        owner: str | None = None,
+        *,
+        time_to_live: timedelta = TIME_TO_LIVE,
+        patience: timedelta = timedelta(0),
     ) -> Lease:
         """The right to train a run; enter it with ``with``.
 
-        Entering raises LeaseHeldError when another process trains the run.
+        Entering raises LeaseHeldError when another process trains the run, after `patience`: one
+        that died elsewhere is known to be dead after its time to live.
         """
         return Lease(
-            self.filesystem, layout.check_run_name(run), owner=owner, time_to_live=time_to_live
+            self.filesystem,
+            layout.check_run_name(run),
+            owner=owner,
+            time_to_live=time_to_live,
+            patience=patience,
         )
 
     def withdraw_after(self, run: str, iteration: int) -> list[int]:

@@ -19,6 +19,9 @@ from dacapo_core.data.workers import available_cores
 STOP_SECONDS = 40.0
 LOOK_EVERY_SECONDS = 0.1
 
+# tells the launcher that it is to end with the process that started it
+PARENT = "DACAPO_LAUNCHER_PARENT"
+
 
 def started_by_launcher() -> bool:
     """Whether torch's launcher started this process as one of a group."""
@@ -68,7 +71,7 @@ def launcher_command(
 def launcher_environment(processes: int) -> Mapping[str, str]:
     """Of this process, with its cores shared out: each would otherwise take all of them."""
     threads = str(max(1, available_cores() // processes))
-    return {"OMP_NUM_THREADS": threads, **os.environ}
+    return {"OMP_NUM_THREADS": threads, **os.environ, PARENT: str(os.getpid())}
 
 
 class Launcher:

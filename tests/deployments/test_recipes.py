@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deployments.site import Site
 
@@ -43,6 +44,22 @@ def test_a_unit_starts_a_command_of_ours(name: str) -> None:
     assert unit["Install"]["WantedBy"] == "multi-user.target"
 
 
-@pytest.mark.parametrize("name", ["slurm.sbatch", "lsf.bsub"])
+@pytest.mark.parametrize(
+    "name", ["slurm.sbatch", "lsf.bsub", "several-machines.sbatch", "several-machines.bsub"]
+)
 def test_a_job_script_is_a_shell_script(name: str) -> None:
     assert subprocess.run(["bash", "-n", RECIPES / name], check=False).returncode == 0
+
+
+def test_a_pod_starts_torchs_launcher_with_options_that_it_has() -> None:
+    from torch.distributed.run import get_args_parser
+
+    service, job = yaml.safe_load_all((RECIPES / "several-machines.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    command = pod["containers"][0]["command"]
+    assert command[:3] == ["python", "-m", "dacapo_core.training.launcher"]
+    options = get_args_parser().parse_args(command[3:])
+    assert int(options.nnodes) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert options.rdzv_endpoint.startswith(f"{job['metadata']['name']}-0.{pod['subdomain']}:")
+    assert service["metadata"]["name"] == pod["subdomain"]
+    assert options.training_script_args == ["train", "/config/my_run.yaml"]

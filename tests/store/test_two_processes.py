@@ -109,9 +109,8 @@ def test_a_holder_elsewhere_is_taken_over_after_its_time_to_live(
     assert line(first) == "held"
     first.send_signal(signal.SIGSTOP)
     with pytest.raises(LeaseHeldError):
-        store.lease("run").acquire()
-    time.sleep(2.5)
-    with store.lease("run"):
+        store.lease("run", patience=timedelta(seconds=0.5)).acquire()
+    with store.lease("run", patience=timedelta(seconds=10)):
         first.send_signal(signal.SIGCONT)
         time.sleep(1)
         with pytest.raises(LeaseHeldError):

@@ -1,12 +1,14 @@
 """One of the processes of a group: ``torchrun … group_process.py job.json``.
 
 The job is a list of [name, configuration, iterations]; rank 0 trains each and saves its state to
-``<name>.pt`` beside the job.
+``<name>.pt`` beside the job. Where there is a folder ``rank1``, rank 1 works in it, and is told
+what its file ``told`` says.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +39,12 @@ def main(job: Path) -> None:
     torch.set_num_threads(1)
     end_with_the_parent()
     device = device_of_process("cpu")
-    processes = join(device, {"job": job.read_text()})
+    told: dict[str, str | None] = {"job": job.read_text()}
+    elsewhere = job.with_name("rank1")
+    if elsewhere.exists() and os.environ["RANK"] == "1":
+        os.chdir(elsewhere)
+        told["told"] = (elsewhere / "told").read_text() if (elsewhere / "told").exists() else None
+    processes = join(device, {key: value for key, value in told.items() if value is not None})
     try:
         if processes.rank == 0:
             lead(processes, job)

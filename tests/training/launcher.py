@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]
+LAUNCHER = [sys.executable, "-m", "dacapo_core.training.launcher"]
 TWO_HERE = ("--standalone", "--nproc-per-node=2")
 
 
@@ -18,12 +18,7 @@ def launch(program: Path, job: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            # as the recipes: without it torch 2.13 lets no launcher in that replaces another
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        },
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
 

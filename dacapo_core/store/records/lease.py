@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 TIME_TO_LIVE = timedelta(seconds=90)
 RENEWALS_IN_A_LIFE = 4
 LOOKS_IN_A_LIFE = 3
+LOOK_AGAIN_SECONDS = 0.5
 
 
 class LeaseRecord(BaseModel):
@@ -70,12 +71,19 @@ class Lease:
         *,
         owner: str | None = None,
         time_to_live: timedelta = TIME_TO_LIVE,
+        patience: timedelta = timedelta(0),
     ) -> None:
+        """
+        Args:
+            patience: how long to wait for a holder that may be dead; one elsewhere is known to be
+                after its time to live.
+        """
         self.run = run
         self.epoch: int | None = None
         self._filesystem = filesystem
         self._owner = owner
         self._time_to_live = time_to_live
+        self._patience = patience
         self._record: LeaseRecord | None = None
         self._renewed = 0.0
         self._lost: str | None = None
@@ -103,6 +111,7 @@ class Lease:
                 RuntimeWarning,
                 stacklevel=3,
             )
+        deadline = time.monotonic() + self._patience.total_seconds()
         while self.epoch is None:
             newest = newest_epoch(self._filesystem, self.run)
             if newest is not None:
@@ -113,7 +122,10 @@ class Lease:
                     holder = self._settle(newest)
                 if holder is not None and not holder.is_given_up():
                     if not holder.is_expired(now):
-                        raise _held(self.run, holder, now)
+                        if time.monotonic() >= deadline:
+                            raise _held(self.run, holder, now)
+                        time.sleep(LOOK_AGAIN_SECONDS)
+                        continue
                     self._require_no_renewal(newest, holder)
             self._try_epoch(0 if newest is None else newest + 1)
         self._thread = threading.Thread(
