@@ -1,9 +1,9 @@
 """Several processes against one, in ratios: ``python tests/benchmarks/data_parallel.py``.
 
 Two processes of one thread each, over gloo, against one process of one thread on the same batch;
-beside them bare ``DistributedDataParallel`` on the same step, and what a save adds. With several GPUs
-at hand, as many processes as there are GPUs against one, each with its own share of a larger batch.
-Each figure is the median of several stretches, in turn, in one run.
+beside them bare ``DistributedDataParallel`` on the same step, and what a save adds. With several
+GPUs at hand, as many processes as there are GPUs against one, each with its own share of a larger
+batch. Each figure is the median of several stretches, in turn, in one run.
 """
 
 from __future__ import annotations
