@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
-from math import isfinite
 from typing import TypeVar
 
 from dacapo_core.store.records.history import CheckpointHistory
@@ -91,7 +91,8 @@ def line_chart(lines: Sequence[Line], x_title: str, extended: Collection[float] 
     Values that are not finite are left out.
     """
     lines = [
-        replace(line, points=[each for each in line.points if isfinite(each[1])]) for line in lines
+        replace(line, points=[each for each in line.points if math.isfinite(each[1])])
+        for line in lines
     ]
     lines = [line for line in lines if line.points]
     if not lines:
@@ -237,11 +238,18 @@ def _shortened(label: str) -> str:
 
 
 def _round_numbers(low: float, high: float, most: int = 5, *, integer: bool = False) -> list[float]:
-    """Round numbers from at or below ``low`` to at or above ``high``."""
-    from matplotlib.ticker import MaxNLocator
+    """Round numbers from at or below ``low`` to at or above ``high``, about ``most`` steps apart.
 
-    locator = MaxNLocator(most, steps=[1, 2, 5, 10], integer=integer)
-    return [float(tick) for tick in locator.tick_values(low, high if high > low else low + 1)]
+    Not matplotlib's: pages are made in a thread, beside one that may be importing it.
+    """
+    high = high if high > low else low + 1
+    least = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(each * power for each in (1, 2, 5, 10) if each * power >= least * (1 - 1e-9))
+    if integer:
+        step = max(1.0, step)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [number * step for number in range(first, last + 1)]
 
 
 def _svg(height: float, shapes: Sequence[str]) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from math import inf, nan
 from xml.etree import ElementTree
@@ -71,3 +73,12 @@ def test_what_pruning_freed_is_between_two_lines() -> None:
     without = [(start, 10), (start + timedelta(hours=3), 50)]
     assert {"on disk", "without pruning"} <= set(texts(disk_use_chart(on_disk, without)))
     assert "without pruning" not in texts(disk_use_chart(on_disk))
+
+
+def test_a_chart_imports_nothing_that_another_thread_may_be_importing() -> None:
+    program = (
+        "import sys; from tasks.pages.drawing import Line, line_chart; "
+        "line_chart([Line('a', [(0, 1.0), (5, 2.0)], 'red')], 'x'); "
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
