@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
 from torch.distributed.run import main as torchrun
 
@@ -18,7 +19,7 @@ def main() -> None:
     """Start processes and watch them.
 
     Raises:
-        SystemExit: the rendezvous host cannot be reached.
+        SystemExit: the rendezvous host cannot be reached, or a signal asked to stop.
     """
     if os.environ.pop(PARENT, None):
         end_with_the_parent()
@@ -26,6 +27,9 @@ def main() -> None:
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     try:
         torchrun()
+    except SignalException as asked:
+        # its processes have been asked, and have ended
+        raise SystemExit(128 + asked.sigval) from None
     except RendezvousConnectionError as error:
         cause = error.__cause__ or error.__context__ or error
         raise SystemExit(
