@@ -89,8 +89,9 @@ class Page:
             f".filter(e => e.innerText?.trim() === {json.dumps(text)}).at(-1)"
         )
         spot = self.wait_for(
-            f"(() => {{ const e = {found}; if (!e) return null;"
-            "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            f"(() => {{ const e = {found}; if (!e?.getClientRects().length) return null;"
+            # of a link over two lines the middle may be beside it
+            "e.scrollIntoView({block: 'center'}); const b = e.getClientRects()[0];"
             "return [b.x + b.width / 2, b.y + b.height / 2]; })()",
             f"something to click that says {text!r}",
         )
