@@ -9,7 +9,7 @@ from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.retention import RetentionPolicy
 from tasks.pages.checkpoint_ranges import in_rows
-from tasks.pages.run_pruning import RunPruning, figures
+from tasks.pages.run_pruning import UNTOUCHED, RunPruning, figures
 from tasks.pages.wording import markdown_link, markdown_table, readable_bytes
 
 
@@ -31,7 +31,7 @@ def rehearsal_page(
     would = "marked" if plan.grace is not None else "pruned"
     said = figures([RunPruning(run, plan)])
     parts = [
-        f"# Rehearsal: what pruning would do to {run}",
+        f"# Rehearsal: what pruning would do to {run}; {UNTOUCHED}",
         f"**{said[0].upper()}{said[1:]}.** Policy: {policy_in_words(policy)}. "
         f"Store: `{store_url}`. What has been pruned so far: "
         f"{markdown_link(f'checkpoints of {run}', pruning_path)}.",

@@ -76,7 +76,7 @@ def test_a_rehearsal_is_in_the_conditional_wherever_it_is_told(policy: Retention
         assert "3 would be kept" in told
         assert "can be restored" not in told
     title, first = page.split("\n\n")[:2]
-    assert title == "# Rehearsal: what pruning would do to mito"
+    assert title == "# Rehearsal: what pruning would do to mito; nothing was touched"
     assert first.startswith("**Rehearsal, nothing was touched: 5 would be")
     assert f"## Would be {would}" in page
     assert f"`{prune_command(policy, 'mito', '/runs')}`" in page
