@@ -1,4 +1,4 @@
-"""Events that are sent together: of many validations, one of a kind every quarter of an hour."""
+"""Events that are sent together: of many validations, one of a kind every half hour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-EVERY_SECONDS = 900.0
+EVERY_SECONDS = 1800.0
 
 Payload = dict[str, Any]
 
