@@ -14,6 +14,7 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.files.unbuffered_files import write_all
+from dacapo_core.store.records.dataset_names import spelled
 from dacapo_core.store.records.iteration_notes import read_notes
 from dacapo_core.store.records.run_facts import list_checkpoints
 from dacapo_core.store.records_store import RecordsStore
@@ -86,13 +87,14 @@ def copy_run(
     ):
         _copy_record(source.filesystem, path, target.filesystem, new)
     for record in source.scores(run):
-        target.store_scores(name, record.iteration, record.dataset, record)
+        dataset = spelled(source.filesystem, run, record.dataset) or record.dataset
+        target.store_scores(name, record.iteration, dataset, record)
     for (dataset, criterion), best in source.best_records(run).items():
         if best.iteration in wanted and not best.replaced:
             target.store_best(
                 name,
                 best.iteration,
-                dataset,
+                spelled(source.filesystem, run, dataset) or dataset,
                 criterion,
                 score=best.score,
                 parameters=best.parameters,

@@ -9,6 +9,7 @@ from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.store.records import (
     best_lookup,
     best_records,
+    dataset_names,
     forgetting,
     picture_records,
     run_facts,
@@ -47,14 +48,18 @@ class JudgedRuns:
         Raises:
             FileNotFoundError: no such checkpoint; the best is unmoved.
             DamagedCheckpointError: it is on record as damaged; the best is unmoved.
-            InvalidNameError: a name that the layout cannot hold.
+            InvalidNameError: a name that the layout cannot hold, or that leads to another's file.
             InvalidValueError: a score that is no finite number, or parameters that JSON cannot
                 hold; the best is unmoved.
         """
         self._settle()
         iteration = layout.check_iteration(iteration)
         record = best_record(iteration, score, parameters)
-        best_records.write_best(self.filesystem, run, _name(dataset), criterion, record)
+        name = _name(dataset)
+        layout.check_run_name(run)
+        dataset_names.check_judged(self.filesystem, run, name, criterion)
+        best_records.write_best(self.filesystem, run, name, criterion, record)
+        dataset_names.claim_dataset(self.filesystem, run, name)
 
     def retrieve_best(self, run: str, dataset: Any, criterion: str) -> int:
         """The iteration of the best checkpoint for a dataset (name, or object with a ``name``).
@@ -71,7 +76,12 @@ class JudgedRuns:
             FileNotFoundError: there is no such best record, or its checkpoint is gone.
         """
         self._settle()
-        return best_lookup.read_best(self.filesystem, run, _name(dataset), criterion)
+        name = _name(dataset)
+        layout.check_run_name(run)
+        # without one it is the name that listings have
+        if "/" in name:
+            dataset_names.check_dataset(self.filesystem, run, name)
+        return best_lookup.read_best(self.filesystem, run, name, criterion)
 
     def best_records(self, run: str) -> dict[Judged, BestRecord]:
         """(dataset, criterion) → best, of all there are; also of checkpoints that are gone.
@@ -93,11 +103,17 @@ class JudgedRuns:
         They are of the checkpoint that this store has loaded or stored last under this iteration,
         else of the one that is there. Where that was replaced meanwhile, they are kept for the
         history alone.
+
+        Raises:
+            InvalidNameError: a name that the layout cannot hold, or that leads to another's file.
         """
         self._settle()
         judged = self._seen.get((run, iteration))
         name = _name(dataset)
+        layout.check_run_name(run)
+        dataset_names.check_dataset(self.filesystem, run, name)
         scores_records.write_scores(self.filesystem, run, iteration, name, scores, judged)
+        dataset_names.claim_dataset(self.filesystem, run, name)
 
     def scores(self, run: str) -> list[ScoresRecord]:
         """All scores of a run, by iteration and dataset; none of checkpoints that were replaced.
@@ -134,7 +150,11 @@ class JudgedRuns:
         self._settle()
         run_facts.require_run(self.filesystem, layout.check_run_name(run))
         name = None if dataset is None else _name(dataset)
-        return forgetting.forget(self.filesystem, run, name, criterion, by=by)
+        forgotten = forgetting.forget(self.filesystem, run, name, criterion, by=by)
+        if name is not None and criterion is None:
+            path = layout.dataset_name_path(run, layout.check_dataset_name(name))
+            self.filesystem.delete_all([path])
+        return forgotten
 
     def store_picture(self, run: str, iteration: int, dataset: Any, png: bytes) -> None:
         """Keep a picture of a validation, beside those of the newest few and of the best."""

@@ -225,6 +225,15 @@ def scores_path(run: str, iteration: int, dataset: str) -> str:
     return f"{run}/records/scores/{iteration}/{dataset}.json"
 
 
+def dataset_names_folder(run: str) -> str:
+    return f"{run}/records/datasets"
+
+
+def dataset_name_path(run: str, dataset: str) -> str:
+    """How the dataset of a folder is spelled, where that could be read in two ways."""
+    return f"{run}/records/datasets/{dataset}.json"
+
+
 def training_folder(run: str) -> str:
     return f"{run}/records/training"
 
