@@ -29,7 +29,7 @@ def configuration(batch_size: int) -> dict[str, Any]:
         "num_workers": 1,
         "architecture_config": {
             "type": "cnnectome_unet",
-            "input_shape": [48, 48, 48],
+            "input_shape": [32, 32, 32],
             "num_fmaps": 12,
             "fmaps_out": 12,
             "downsample_factors": [[2, 2, 2], [2, 2, 2]],
@@ -38,7 +38,7 @@ def configuration(batch_size: int) -> dict[str, Any]:
         },
         "task_config": {"type": "one_hot", "channels": ["mito", "pm"]},
         "trainer_config": {"mixed_precision": "off", "augmentation": {"elastic_displacement": 0}},
-        "datasplit_config": {"type": "synthetic", "shape": [96, 96, 96], "num_train": 1},
+        "datasplit_config": {"type": "synthetic", "shape": [64, 64, 64], "num_train": 1},
     }
 
 
