@@ -56,7 +56,7 @@ def test_the_range_of_a_run_is_found_once_and_used_by_all_that_follow(
     )
     assert judged.returncode == 0, judged.stderr
     (after,) = store.scores("base")
-    assert after.time > before.time
+    assert after.scored > before.scored
     assert after.entries == before.entries
     longer = values.model_copy(update={"num_iterations": 4})
     train(longer, str(place))
