@@ -24,7 +24,10 @@ from prefect.states import Cancelled
 from prefect.utilities.context import get_task_and_flow_run_ids
 
 LOOK_EVERY_SECONDS = 5.0
-ATTEMPT_SECONDS = 5.0
+# a server that comes back has much to do first; nobody waits for the watch
+WATCH_SECONDS = 20.0
+# a process that ends waits for this one
+LAST_LOOK_SECONDS = 5.0
 
 
 def asks_to_end(state: State | None) -> bool:
@@ -100,13 +103,13 @@ class StateWatch:
     def _watch(self, flow_run: UUID) -> None:
         if self._over.wait(LOOK_EVERY_SECONDS):
             return
-        with self._one_attempt() as client:
+        with self._one_attempt(WATCH_SECONDS) as client:
             while not self._look(client, flow_run):
                 if self._over.wait(LOOK_EVERY_SECONDS):
                     return
 
     def _look_once(self, flow_run: UUID) -> None:
-        with suppress(Exception), self._one_attempt() as client:
+        with suppress(Exception), self._one_attempt(LAST_LOOK_SECONDS) as client:
             self._look(client, flow_run)
 
     def _look(self, client: SyncPrefectClient, flow_run: UUID) -> bool:
@@ -125,11 +128,11 @@ class StateWatch:
         return self.asked is not None
 
     @contextmanager
-    def _one_attempt(self) -> Iterator[SyncPrefectClient]:
+    def _one_attempt(self, seconds: float) -> Iterator[SyncPrefectClient]:
         settings = self._settings.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
         with (
             SettingsContext(profile=self._settings.profile, settings=settings),
-            get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
+            get_client(sync_client=True, httpx_settings={"timeout": seconds}) as client,
         ):
             yield client
 
