@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.checkpoints.safe_loading import LoadedCheckpoint
 from dacapo_core.store.checkpoints.state_tree import storages_of
 from dacapo_core.store.checkpoints.storage_bytes import bytes_of, is_the_machines
+from dacapo_core.store.checkpoints.zip_checksums import WrongZip, check_storages
 
 _CHUNK = 1 << 20
 
@@ -114,28 +113,12 @@ def compare_digests(place: CheckpointPlace, what: str, expected: bytes, found: b
 
 
 def _verify_checksums(path: str, place: CheckpointPlace, read: list[torch.UntypedStorage]) -> None:
-    known: dict[int, set[int]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                known.setdefault(entry.file_size, set()).add(entry.CRC)
-                # zero: written without checksums
-                if "/data/" not in entry.filename and entry.CRC:
-                    archive.read(entry)
+        check_storages(path, read)
+    except WrongZip as wrong:
+        raise place.damaged("is damaged", wrong.expected, wrong.found) from None
     except Exception as error:
         if is_the_machines(error):
             raise
         # zipfile has an error of another kind for each field that makes no sense
         raise place.damaged("is damaged", "its zip's checksums", repr(error)) from error
-    for storage in read:
-        expected = known.get(storage.nbytes(), set())
-        if expected == {0}:
-            continue
-        found = zlib.crc32(bytes_of(storage))
-        if found not in expected:
-            raise place.damaged(
-                "is damaged",
-                f"a tensor of {storage.nbytes()} bytes with checksum "
-                + " or ".join(f"{crc:08x}" for crc in sorted(expected)),
-                f"{found:08x}",
-            )
