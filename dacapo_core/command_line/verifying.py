@@ -49,6 +49,7 @@ def verify(
             raise MissingCheckpointError(f"run {run!r} has no checkpoints in {store.basedir}")
         listed = {file.name: file for file in files if file.problem is None}
         found: dict[int, str | None] = {}
+        notes: list[str] = []
         for iteration in wanted:
             try:
                 compared = store.verify(run, iteration)
@@ -56,11 +57,13 @@ def verify(
                 found[iteration] = said = str(error)
             else:
                 found[iteration], said = None, f"whole, by its {compared.against}"
+                if compared.damaged_record is not None:
+                    notes.append(compared.damaged_record)
             if str(iteration) in listed:
                 _note(store, run, iteration, listed[str(iteration)], found[iteration])
             if not where.json:
                 typer.echo(f"{run}/{iteration}: {said}")
-        notes = store.filesystem.limits(folder)
+        notes += store.filesystem.limits(folder)
         if where.json:
             show_json(
                 {

@@ -99,3 +99,16 @@ def test_the_store_itself_verifies_without_writing(store: LocalWeightsStore) -> 
     before = sorted(Path(store.basedir).rglob("*"))
     store.verify("run", 3000)
     assert sorted(Path(store.basedir).rglob("*")) == before
+
+
+def test_a_damaged_record_is_a_note_about_a_whole_checkpoint(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    path = Path(store.basedir, "run/records/checkpoints/3000.json")
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**record, "digest": "0" * 32}))
+    code, out, _ = dacapo_store("verify", "run", "3000")
+    assert (code, "run/3000: whole" in out) == (0, True)
+    assert f"({path}) is damaged" in out.partition("Note: ")[2]
+    shown = json.loads(dacapo_store("verify", "run", "3000", "--json")[1])
+    assert (shown["whole"], len(shown["notes"])) == ([3000], 1)

@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
+from dacapo_core.store.checkpoints.as_written import is_as_written
 from dacapo_core.store.checkpoints.checkpoint_mapping import map_checkpoint
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
 from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
@@ -23,7 +24,11 @@ from dacapo_core.store.checkpoints.checkpoint_writing import write_checkpoint
 from dacapo_core.store.checkpoints.device_loading import load_to_device
 from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
 from dacapo_core.store.checkpoints.verification import verify_file, verify_loaded
-from dacapo_core.store.errors import MissingCheckpointError, NotAFileError
+from dacapo_core.store.errors import (
+    DamagedCheckpointError,
+    MissingCheckpointError,
+    NotAFileError,
+)
 from dacapo_core.store.files.file_info import FileInfo
 from dacapo_core.store.files.filesystem import StoreFilesystem
 from dacapo_core.version import __version__
@@ -38,7 +43,8 @@ class Verification:
     Attributes:
         against: ``digests`` (one of ours) or ``zip checksums`` (one of DaCapo's, which has none
             where it was written without).
-        record: whether the whole file was compared with its record too.
+        record: whether the whole file was compared with its record too, and is what it says.
+        damaged_record: what is wrong with the record of a checkpoint that is whole.
     """
 
     run: str
@@ -46,6 +52,7 @@ class Verification:
     bytes: int
     against: str
     record: bool
+    damaged_record: str | None = None
 
 
 def commit_checkpoint(
@@ -209,11 +216,30 @@ def _verification(filesystem: StoreFilesystem, path: str, place: CheckpointPlace
     record = read_record(filesystem, run, iteration) if loaded.index else None
     if record is not None and loaded.index is not None and record.nonce != loaded.index.nonce:
         record = None
-    if record is not None:
-        verify_file(path, place, record)
+    damaged_record = None
+    if record is not None and loaded.index is not None:
+        try:
+            verify_file(path, place, record)
+        except DamagedCheckpointError as error:
+            if not is_as_written(path, place, loaded.index):
+                raise
+            damaged_record = _damaged_record(filesystem, place, error)
+            logger.warning("%s", damaged_record)
     against = "zip checksums" if loaded.index is None else "digests"
     size = os.stat(path).st_size
-    return Verification(run, iteration, size, against, record is not None)
+    compared = record is not None and damaged_record is None
+    return Verification(run, iteration, size, against, compared, damaged_record)
+
+
+def _damaged_record(
+    filesystem: StoreFilesystem, place: CheckpointPlace, error: DamagedCheckpointError
+) -> str:
+    where = filesystem.url(layout.checkpoint_record_path(place.run, place.iteration))
+    return (
+        f"the record of checkpoint {place.iteration} of run {place.run!r} ({where}) is damaged: it "
+        f"says {error.expected}, the file has {error.found} and is whole by its own digests. "
+        "Delete the record: the checkpoint needs none"
+    )
 
 
 def missing_checkpoint(
