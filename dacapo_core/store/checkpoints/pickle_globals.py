@@ -1,12 +1,24 @@
-"""The names that a pickle asks for, of any protocol, without unpickling it."""
+"""The names that a pickle asks for, of any protocol, and how deep it is, without unpickling it."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import pickle
 import pickletools
 import zipfile
 from typing import Any, BinaryIO
 
+MOST_MARKS = 10_000
+"""Containers within each other, far more than anybody nests."""
+# what these take less than a second for; who asks for something behind them is refused all the same
+_MOST_OPCODES = 500_000
+_MOST_BYTES = 16 << 20
+# a pickle takes as long to begin as so many opcodes
+_BEGIN = 20
+# each takes the topmost mark away
+_CLOSING = {"TUPLE", "LIST", "DICT", "SETITEMS", "APPENDS", "ADDITEMS", "FROZENSET"}
+_CLOSING |= {"POP_MARK", "INST", "OBJ"}
 _PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
 _GET = {"GET", "BINGET", "LONG_BINGET"}
 
@@ -15,20 +27,26 @@ def globals_of_file(path: str) -> set[str]:
     """``module.name`` of all that a checkpoint's pickle asks for, whatever wrote it.
 
     That is a torch zip file, an older torch file (several pickles, then bytes) or a bare pickle.
-    Of what is no pickle to its end, none.
+    Of what is no pickle to its end, none; of a very long one, those at its begin.
     """
+    left = _MOST_OPCODES
     with open(path, "rb") as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
-                return globals_of(io.BytesIO(archive.read(pickle_entry(archive))))
+                return _globals_of(io.BytesIO(archive.read(pickle_entry(archive))), left)[0]
         file.seek(0)
+        # a file is asked for its place at each opcode
+        pickles = io.BytesIO(file.read(_MOST_BYTES))
         asked: set[str] = set()
         try:
-            while True:
-                asked |= globals_of(file)
+            while left > 0:
+                found, opcodes = _globals_of(pickles, left)
+                asked |= found
+                left -= opcodes + _BEGIN
         except Exception:
             # what stands behind the last pickle
-            return asked
+            pass
+    return asked
 
 
 def pickle_entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -43,8 +61,46 @@ def pickle_entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     raise LookupError("no data.pkl")
 
 
-def globals_of(pickle: BinaryIO) -> set[str]:
-    """``module.name`` of all that the next pickle of a file asks for.
+def is_endless(archive: zipfile.ZipFile) -> bool:
+    """Whether the pickle of torch's zip file does not stop, or begins containers without end.
+
+    torch's unpickler would take a microsecond and some hundred bytes for each of its bytes.
+
+    Raises:
+        Exception: of any kind, where there is none to be read.
+    """
+    entry = pickle_entry(archive)
+    with archive.open(entry) as file:
+        # its checksum, which is another's business, is compared with the last byte
+        content = file.read(max(entry.file_size - 1, 0))
+        if _is_too_deep(content):
+            return True
+        return file.read(1) != pickle.STOP
+
+
+def _is_too_deep(content: bytes) -> bool:
+    if content.count(pickle.MARK) <= MOST_MARKS:
+        return False
+    marks = 0
+    try:
+        for opcode, _, _ in pickletools.genops(content):
+            if opcode.name == "MARK":
+                marks += 1
+                if marks > MOST_MARKS:
+                    return True
+            elif opcode.name in _CLOSING:
+                marks -= 1
+    except ValueError:
+        # its last byte is not there
+        pass
+    return False
+
+
+def _globals_of(file: BinaryIO, most: int) -> tuple[set[str], int]:
+    """``module.name`` of all that the next pickle of a file asks for, and how many opcodes it has.
+
+    Args:
+        most: opcodes to look at.
 
     Raises:
         ValueError: it is no pickle.
@@ -54,7 +110,9 @@ def globals_of(pickle: BinaryIO) -> set[str]:
     memo: dict[int, str] = {}
     top = ""
     argument: Any
-    for opcode, argument, _ in pickletools.genops(pickle):
+    opcodes = 0
+    for opcode, argument, _ in itertools.islice(pickletools.genops(file), most):
+        opcodes += 1
         name = opcode.name
         if name in ("GLOBAL", "INST"):
             asked.add(argument.replace(" ", "."))
@@ -70,4 +128,4 @@ def globals_of(pickle: BinaryIO) -> set[str]:
             top = argument if isinstance(argument, str) else ""
             if top:
                 strings.append(top)
-    return asked
+    return asked, opcodes

@@ -21,7 +21,12 @@ from dacapo_core.store.checkpoints.checkpoint_index import (
     format_of,
 )
 from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
-from dacapo_core.store.checkpoints.pickle_globals import globals_of_file, pickle_entry
+from dacapo_core.store.checkpoints.pickle_globals import (
+    MOST_MARKS,
+    globals_of_file,
+    is_endless,
+    pickle_entry,
+)
 from dacapo_core.store.checkpoints.state_tree import tensors_of
 from dacapo_core.store.checkpoints.storage_bytes import is_no_room, is_the_machines, no_room
 from dacapo_core.store.errors import (
@@ -100,26 +105,32 @@ def _check_format(path: str, place: CheckpointPlace, index: Any) -> None:
         )
 
 
-def _refuse_compressed(path: str, place: CheckpointPlace) -> None:
+def _refuse_bombs(path: str, place: CheckpointPlace) -> None:
     """
     Raises:
-        DamagedCheckpointError: an entry is compressed. torch writes none so, and a small file
-            could ask for all memory.
+        DamagedCheckpointError: an entry is compressed, or the pickle endless. torch writes none so,
+            and a small file could ask for all memory.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except Exception:
+            packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+            endless = not packed and is_endless(archive)
+    except Exception as error:
+        if is_the_machines(error):
+            raise
         # loading says what it is instead
         return
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED:
-            found = f"{entry.filename!r} compressed from {entry.file_size} bytes"
-            raise place.damaged("is damaged", "a torch zip file, which compresses nothing", found)
+    for entry in packed:
+        found = f"{entry.filename!r} compressed from {entry.file_size} bytes"
+        raise place.damaged("is damaged", "a torch zip file, which compresses nothing", found)
+    if endless:
+        expected = f"a pickle that stops, of at most {MOST_MARKS} containers within each other"
+        raise place.damaged("is damaged", expected, "another")
 
 
 def _loaded(path: str, place: CheckpointPlace) -> Any:
-    _refuse_compressed(path, place)
+    _refuse_bombs(path, place)
     try:
         with _allow_list, torch.serialization.safe_globals([(Weights, _DACAPO_WEIGHTS)]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -164,6 +164,10 @@ def strange() -> Iterator[tuple[str, bytes]]:
     yield "many entries", plain[:-14] + struct.pack("<H", 65535) + plain[-12:]
     yield "a file of zeros", bytes(64 << 20)
     yield "a pickle that stops nowhere", in_zip(b"\x80\x02" + b"(" * 2_000_000)
+    yield "a pickle of marks that stops", in_zip(b"\x80\x02" + b"(N" * 2_000_000 + b".")
+    yield "a plain pickle of marks", b"\x80\x02" + b"(" * (64 << 20)
+    yield "plain pickles without end", b"N." * (16 << 20)
+    yield "names without end", in_zip(b"\x80\x02cposix\nsystem\n" + b"N0" * 5_000_000 + b".")
     yield "a comment of pickles", plain + pickle.dumps(Call(print, "ran"))
 
 
