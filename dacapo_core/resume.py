@@ -11,6 +11,7 @@ from dacapo_core.experiments.starts.key_mapping import named_as_in
 from dacapo_core.experiments.trainers.schedule import Extension, extension_notice
 from dacapo_core.experiments.training_stats import TrainingStats
 from dacapo_core.store.checkpoints.fitting import load_state
+from dacapo_core.store.checkpoints.run_state import device_of
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
@@ -44,7 +45,7 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     if newest is None:
         store.withdraw_after(run.name, 0)
         return Resumption(0, _nothing_to_resume(stored))
-    device = None if run.device.type == "cpu" else run.device
+    device = device_of(run.model)
     weights = store.retrieve_weights(run.name, newest, verify=False, device=device)
     exact = bool(weights.extra)
     what = f"checkpoint {newest} of run {run.name!r}"

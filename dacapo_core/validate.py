@@ -71,6 +71,12 @@ def predict(run: Run, dataset: RawGTDataset) -> Tensor:
     check_labels_some(dataset, run.task.channels)
     held_out = [each is dataset for each in run.validation_datasets]
     processes = run.processes if any(held_out) else ALONE
+    if run.processes.several and run.config.trainer_config.sharded and not any(held_out):
+        raise ValueError(
+            f"volume {dataset.name!r} is not held out by run {run.name!r}, which is sharded: its "
+            "processes predict the run's own validation volumes only. Load a checkpoint into a "
+            "run of one process for others"
+        )
     if processes.leads:
         processes.tell(("predict", (held_out.index(True), not run.is_shared)))
         _share(run, not run.is_shared)
@@ -115,8 +121,11 @@ def _predict(run: Run, dataset: RawGTDataset, processes: Processes) -> Tensor | 
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            return predict_volume(dataset, grid, margin, predict_tile, run.device, processes)
+        # what is gathered of a sharded model is used for training too
+        with torch.no_grad() if run.is_sharded else torch.inference_mode():
+            return predict_volume(
+                dataset, grid, margin, predict_tile, run.device, processes, at_once=run.is_sharded
+            )
     finally:
         model.train(was_training)
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from dacapo_core.event_files import EventFiles
 
 
-ANY_VALUE = ("num_workers", "trainer_config.processes", "trainer_config.max_restarts")
+ANY_VALUE = (
+    "num_workers",
+    "trainer_config.processes",
+    "trainer_config.max_restarts",
+    "trainer_config.sharded",
+)
 
 
 class RunConfigChangedError(ValueError):
@@ -110,7 +115,7 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
 
     More iterations than it was begun with are no other configuration, nor is what the learning
     rate does then, nor another number of threads that prepare batches or of processes that share
-    them: it changes none.
+    them, or what each of these holds: it changes none.
 
     Raises:
         RunConfigChangedError: it names each field with its stored and its new value.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from dacapo_core.data.batches import BatchSource
 from dacapo_core.data.intensities import Intensities
 from dacapo_core.data.workers import available_cores, default_workers
 from dacapo_core.experiments.device import find_device
+from dacapo_core.experiments.model import Model
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.experiments.starts.model_head import parameter_groups
+from dacapo_core.experiments.trainers.optimizer import new_optimizer
 from dacapo_core.experiments.trainers.precision import resolve_precision
 from dacapo_core.experiments.trainers.schedule import Extension, learning_rate_factor
 from dacapo_core.experiments.training_stats import TrainingStats
@@ -47,6 +48,10 @@ class Run:
         training_stats: the iterations of this process.
         processes: that train it together; of one, where it is trained by this process alone.
         is_shared: whether all of them have the same state.
+        is_sharded: whether this process has but its share of model, average and optimizer. A run
+            that is to be sharded is whole until its first step, in host memory and in rank 0 alone.
+        is_training: whether the processes take steps together right now.
+        gathered: host memory that is kept for `gather_state`.
         state_fence: what changes the weights waits here while a checkpoint is copied. The
             optimizer's step does so by itself.
     """
@@ -66,39 +71,90 @@ class Run:
         self.training_stats = TrainingStats(config.batch_size)
         self.processes = processes
         self.is_shared = False
+        self.is_sharded = False
+        self.is_training = False
+        self.gathered: list[torch.Tensor] = []
         self.seed = config.seed + config.repetition
         self.task = config.task_config.build()
         self._random_state: dict[str, torch.Tensor] = {}
+        where = self._first_place()
         with self._fork_random_state():
             torch.manual_seed(self.seed)
-            model = self.task.create_model(config.architecture_config)
+            self.model = self._new_model(where)
             self._random_state = self._read_random_state()
         trainer = config.trainer_config
-        self.dtype = resolve_precision(trainer.mixed_precision, self.device, model)
-        if trainer.sync_batch_norm and processes.several:
-            synchronise(model, self.device)
-        self.model = model.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        start = config.start_config
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(
-                self.model,
-                config.learning_rate,
-                start.backbone_learning_rate_factor if start is not None else 1.0,
-            ),
-            lr=config.learning_rate,
-            weight_decay=trainer.weight_decay,
-            fused=self.device.type == "cuda",
-        )
-        for group in self.optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+        self.dtype = resolve_precision(trainer.mixed_precision, self.device, self.model)
         self.state_fence = StateFence()
-        self.optimizer.register_step_pre_hook(self.state_fence.wait)
+        self.optimizer = new_optimizer(config, self.model, self.device, self.state_fence)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.average = (
-            Average(self.model, trainer.ema_decay, self.device)
-            if trainer.ema_decay is not None
-            else None
-        )
+        self.average = self._new_average(where)
+
+    @property
+    def is_to_be_sharded(self) -> bool:
+        """Whether each process is to have its share of the state, and has not yet."""
+        wanted = self.config.trainer_config.sharded and self.processes.several
+        return wanted and not self.is_sharded
+
+    def _first_place(self) -> torch.device:
+        if not self.is_to_be_sharded:
+            return self.device
+        return torch.device("cpu" if self.processes.rank == 0 else "meta")
+
+    def _new_model(self, where: torch.device) -> Model:
+        with torch.device("meta") if where.type == "meta" else nullcontext():
+            model = self.task.create_model(self.config.architecture_config)
+        if self.config.trainer_config.sync_batch_norm and self.processes.several:
+            synchronise(model, self.device)
+        if self.is_to_be_sharded:
+            # torch shards contiguous tensors only
+            return model
+        return model.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    def _new_average(self, where: torch.device) -> Average | None:
+        decay = self.config.trainer_config.ema_decay
+        return None if decay is None else Average(self.model, decay, where)
+
+    def become_shares(self, shard: Callable[[nn.Module], None]) -> None:
+        """Have this process's shares of model, average and optimizer, yet to be filled.
+
+        Args:
+            shard: gives each parameter of a module the share's shape.
+        """
+        meta = torch.device("meta")
+        with self._fork_random_state():
+            self.model = self._new_model(meta)
+        self.average = self._new_average(meta)
+        shard(self.model)
+        self.model.to_empty(device=self.device)
+        if self.average is not None:
+            shard(self.average.module)
+            self.average.to_empty(device=self.device)
+        self.is_sharded = True
+        self.optimizer = new_optimizer(self.config, self.model, self.device, self.state_fence)
+
+    def gather_state(self) -> dict[str, Any] | None:
+        """As rank 0 of a sharded run, the whole state in host memory, as it is until the next call.
+
+        None where this process has the whole state, and in the others, which call it too.
+
+        Raises:
+            RuntimeError: the processes are in the middle of training.
+            ProcessDiedError: one of them is gone.
+        """
+        if not self.is_sharded:
+            return None
+        from dacapo_core.training.sharding import gather
+
+        return gather(self)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within, the processes that share out the run take steps together."""
+        self.is_training = True
+        try:
+            yield
+        finally:
+            self.is_training = False
 
     def learning_rate_factor(self, iteration: int) -> float:
         """Share of the highest learning rate with which `iteration` (from 0) is trained.
@@ -238,7 +294,7 @@ class Run:
     @cached_property
     def wrapped_model(self) -> nn.Module:
         """The model, with gradients summed over the processes where there are several."""
-        if not self.processes.several:
+        if self.is_sharded or not self.processes.several:
             return self.model
         parts = self.config.trainer_config.gradient_accumulation
         return wrapped(self.model, self.device, parts=parts)
@@ -252,7 +308,7 @@ class Run:
 
     def rewrap(self) -> None:
         """Where several processes train, sum the gradients of what is trained from now on."""
-        if self.processes.several:
+        if self.processes.several and not self.is_sharded:
             for name in ("wrapped_model", "training_model"):
                 self.__dict__.pop(name, None)
 

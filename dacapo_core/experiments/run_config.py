@@ -77,6 +77,11 @@ class RunConfig(Configuration):
                 f"trainer_config.gradient_accumulation {trainer.gradient_accumulation} × "
                 f"trainer_config.processes {trainer.processes} = {parts} parts"
             )
+        if trainer.sharded and trainer.compile:
+            raise ValueError(
+                "trainer_config.sharded and trainer_config.compile cannot be set both: a network "
+                "whose weights come together layer by layer is not compiled; leave out one of them"
+            )
         return self
 
     @classmethod

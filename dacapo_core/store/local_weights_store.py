@@ -23,7 +23,12 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     verify_checkpoint,
     write_record,
 )
-from dacapo_core.store.checkpoints.run_state import buffers_of, device_of, state_of
+from dacapo_core.store.checkpoints.run_state import (
+    buffers_of,
+    device_of,
+    host_state_of,
+    state_of,
+)
 from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
@@ -107,9 +112,10 @@ class LocalWeightsStore(RecordsStore, WeightsStore):
             self._writer.wait()
             check_lease = self._checked_lease(name)
             fence = None if wait else getattr(run, "state_fence", None)
+            gathered = host_state_of(run)
             snapshot = self._buffers.snapshot(
-                state_of(run),
-                borrow=wait,
+                state_of(run) if gathered is None else gathered,
+                borrow=wait or gathered is not None,
                 fence=fence,
                 early=frozenset() if fence is None else buffers_of(run.model),
             )

@@ -13,6 +13,8 @@ class TrainedRun(Protocol):
     It may offer ``extra_state() -> dict`` (scheduler, scaler, EMA, random states); what that
     returns is stored too and comes back as ``Weights.extra``. And a ``state_fence``, a promise to
     wait there before it changes its state, so that a GPU goes on while a checkpoint leaves it.
+    And ``gather_state() -> dict | None``, where several processes have shares of the state: all of
+    it, in host memory that stays as it is until the next call.
     """
 
     @property

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from dacapo_core.training.shares import share_of
+
 
 class Average(AveragedModel):
     """torch's ``AveragedModel``, whose update never waits for the device.
@@ -22,7 +24,7 @@ class Average(AveragedModel):
         """Take up the weights of `model` after a step, if it was `taken`, a bool."""
         weight = torch.where(self.n_averaged == 0, 1.0, 1 - self._decay) * taken
         for own, new in zip(self.module.parameters(), model.parameters(), strict=True):
-            own.lerp_(new, weight.to(own.dtype))
+            share_of(own).lerp_(share_of(new), weight.to(own.dtype))
         for buffer, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
             buffer.copy_(theirs)
         self.n_averaged += taken

@@ -62,6 +62,8 @@ def follow(processes: Processes, device: torch.device) -> None:
                 follow_training(run, *value)
             elif what == "predict":
                 predict_share(run, *value)
+            elif what == "gather":
+                run.gather_state()
             else:
                 raise RuntimeError(f"told to {what}, which is not known here")
         except Exception as error:

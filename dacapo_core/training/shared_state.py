@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dacapo_core.store.checkpoints.state_tree import map_tensors
+from dacapo_core.training.tensor_layout import Kind, numbered
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run import Run
@@ -48,18 +49,23 @@ def without_sum(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
 
 
 def share_state(run: Run) -> None:
-    """Make the run of every process equal to rank 0's. All call it.
+    """Make the run of every process equal to rank 0's, or its share of that. All call it.
 
     Raises:
         ProcessDiedError: one of them is gone.
     """
+    if run.is_to_be_sharded:
+        from dacapo_core.training.sharding import share_out
+
+        share_out(run)
+        return
     processes = run.processes
     tensors: list[Tensor] = []
     if processes.rank == 0:
         # looks at the data, once for all
         run.intensities  # noqa: B018
         state = {"optimizer": run.optimizer.state_dict(), "extra": run.extra_state()}
-        processes.tell((_numbered(state, tensors), [_Kind.of(tensor) for tensor in tensors]))
+        processes.tell((numbered(state, tensors), [Kind.of(tensor) for tensor in tensors]))
     else:
         layout, kinds = processes.hear()
         tensors = [kind.empty(run.device) for kind in kinds]
@@ -70,32 +76,6 @@ def share_state(run: Run) -> None:
     if processes.rank > 0:
         run.optimizer.load_state_dict(state["optimizer"])
         run.load_extra_state(state["extra"])
-
-
-class _Kind(NamedTuple):
-    """All of a tensor but its values."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    on_host: bool
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> _Kind:
-        return cls(tensor.shape, tensor.dtype, tensor.device.type == "cpu")
-
-    def empty(self, device: torch.device) -> Tensor:
-        where = torch.device("cpu") if self.on_host else device
-        return torch.empty(self.shape, dtype=self.dtype, device=where)
-
-
-def _numbered(state: Any, tensors: list[Tensor]) -> Any:
-    """A state with numbers in place of its tensors, which are appended to `tensors`."""
-
-    def number(tensor: Tensor) -> Tensor:
-        tensors.append(tensor)
-        return torch.tensor(len(tensors) - 1)
-
-    return map_tensors(state, number)
 
 
 def share_buffers(run: Run) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dacapo_core.data.batches import Batch
 from dacapo_core.experiments.trainers.errors import OutOfMemoryError
+from dacapo_core.training.shares import whole
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class TrainingStep:
             if self.mean is not None:
                 loss = self.mean(loss)
             self.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(trained, self.gradient_clip or inf)
+            norm = whole(nn.utils.clip_grad_norm_(trained, self.gradient_clip or inf))
             taken = loss.isfinite() & norm.isfinite()
             self._update(taken)
             for buffer, old in zip(self._buffers, before, strict=True):

@@ -34,6 +34,8 @@ def predict_volume(
     predict: Predict,
     device: torch.device,
     processes: Processes = ALONE,
+    *,
+    at_once: bool = False,
 ) -> Tensor | None:
     """The prediction ``(channels, z, y, x)`` of a volume's labelled box.
 
@@ -45,6 +47,7 @@ def predict_volume(
     Args:
         grid, margin: see ``evaluation_grid``.
         predict: takes and gives tensors on `device`.
+        at_once: all processes must predict at once; one that has no tile left predicts another's.
 
     Raises:
         ArrayError: the raw data cannot be used; of any of the processes, in all of them.
@@ -53,15 +56,20 @@ def predict_volume(
     shape = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
     whole: Tensor | None = None
     rank, size = processes.rank, processes.size
-    boxes = (tile.input_box for tile in plan[rank::size])
+    own = plan[rank::size]
+    if at_once and len(own) < len(plan[::size]):
+        own = [*own, plan[-1]]
+    boxes = (tile.input_box for tile in own)
     with closing(read_ahead(lambda box: dataset.read_raw(*box), boxes, device)) as blocks:
         for first in range(0, len(plan), size):
             turn = plan[first : first + size]
-            raw = _next(blocks, processes, among=len(turn))
+            raw = _next(blocks, processes, among=size if at_once else len(turn))
             with processes.together():
                 output = None
                 if raw is not None:
-                    output = predict(raw)[(slice(None), *turn[rank].source)]
+                    predicted = predict(raw)
+                    if rank < len(turn):
+                        output = predicted[(slice(None), *turn[rank].source)]
                 if rank > 0:
                     if output is not None:
                         dist.send(output.contiguous(), dst=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,7 +36,11 @@ def lead(processes: Processes, job: Path) -> None:
         torch.save(state, job.with_name(f"{name}.pt"))
 
 
-def main(job: Path) -> None:
+def main(
+    job: Path,
+    lead: Callable[[Processes, Path], None] = lead,
+    joined: Callable[[Processes], None] = lambda _: None,
+) -> None:
     torch.set_num_threads(1)
     end_with_the_parent()
     device = device_of_process("cpu")
@@ -45,6 +50,7 @@ def main(job: Path) -> None:
         os.chdir(elsewhere)
         told["told"] = (elsewhere / "told").read_text() if (elsewhere / "told").exists() else None
     processes = join(device, {key: value for key, value in told.items() if value is not None})
+    joined(processes)
     try:
         if processes.rank == 0:
             lead(processes, job)

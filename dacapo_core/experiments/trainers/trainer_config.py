@@ -63,6 +63,12 @@ class TrainerConfig(Configuration):
         description="BatchNorm over the whole batch of all processes, as one process would see it. "
         "Off, each sees its own share, and the running statistics are those of the first.",
     )
+    sharded: bool = Field(
+        False,
+        description="Each process holds but its share of weights, average and optimizer (FSDP2), "
+        "for networks larger than one GPU. The result and the checkpoints are the same, the steps "
+        "slower. Of no effect with one process.",
+    )
     mixed_precision: Literal["auto", "off", "bf16", "fp16"] = Field(
         "auto",
         description="Number format of the convolutions. auto: bf16 where the device computes it "

@@ -62,6 +62,12 @@ def load_state(
             been changed.
     """
     own = model.state_dict()
+    if any(hasattr(value, "full_tensor") for value in own.values()):
+        raise WeightsDoNotFitError(
+            f"{what} cannot be loaded into a model that several processes have shared out already; "
+            "load it before their first step or validation",
+            [],
+        )
     names = names_for(model, own, model_state)
     renamed = renamed_state(model_state, names)
     faults = _model_differences(own, renamed)

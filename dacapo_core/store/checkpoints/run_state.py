@@ -29,6 +29,16 @@ def state_of(run: TrainedRun) -> dict[str, Any]:
     return state
 
 
+def host_state_of(run: TrainedRun) -> dict[str, Any] | None:
+    """As `state_of`, in host memory that stays as it is until the next call.
+
+    None where the run offers none, or has its state in this process whole.
+    """
+    gather = getattr(run, "gather_state", None)
+    state: dict[str, Any] | None = None if gather is None else gather()
+    return state
+
+
 def buffers_of(model: Any) -> frozenset[int]:
     """Addresses of the storages that a forward pass may change: running statistics and the like."""
     buffers = model.buffers() if isinstance(model, torch.nn.Module) else ()

@@ -1,0 +1,35 @@
+"""The optimizer of a run."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.experiments.starts.model_head import parameter_groups
+from dacapo_core.store.saving.state_fence import StateFence
+
+
+def new_optimizer(
+    config: RunConfig, model: nn.Module, device: torch.device, fence: StateFence
+) -> torch.optim.AdamW:
+    """AdamW with a group each for backbone and head; its steps wait at the fence.
+
+    Args:
+        device: on which the model is trained.
+    """
+    start = config.start_config
+    optimizer = torch.optim.AdamW(
+        parameter_groups(
+            model,
+            config.learning_rate,
+            start.backbone_learning_rate_factor if start is not None else 1.0,
+        ),
+        lr=config.learning_rate,
+        weight_decay=config.trainer_config.weight_decay,
+        fused=device.type == "cuda",
+    )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    optimizer.register_step_pre_hook(fence.wait)
+    return optimizer
