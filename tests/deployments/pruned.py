@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from tests.deployments.site import Site, kill
+from tests.deployments.site import Site, kill, wait_for
 
 POLICY = {"keep_last": 1, "keep_best": 1, "grace": "7d"}
 ITERATIONS = range(8, 72, 8)
@@ -55,6 +55,10 @@ def prune_twice(site: Site, run: str) -> Pruned:
         id = site.deployment_run("prune/nightly", runs=run, policy=POLICY, dry_run=dry_run)
         done = site.ended(id)
         assert done["state_type"] == "COMPLETED", done["state"]["message"]
+        # its process is sending the last of its log
+        wait_for(
+            "its log", 30, lambda id=id: any("Completed('" in line for line in site.logged(id))
+        )
         ids.append(id)
     kill(worker)
     return Pruned(*ids)

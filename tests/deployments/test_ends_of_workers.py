@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_closed_terminal_costs_nothing(
     shell = subprocess.Popen(
         ["bash", "-ic", f"{sys.executable} {typed}; true"],
         cwd=site.folder,
-        env=site.environment | {"CUDA_VISIBLE_DEVICES": ""},
+        env=site.environment | {"CUDA_VISIBLE_DEVICES": "", "CI": ""},
         stdin=inside,
         stdout=inside,
         stderr=inside,
@@ -105,6 +106,19 @@ def test_a_closed_terminal_costs_nothing(
     try:
         pid = wait_for("the run", 120, lambda: trainer(site, name), site.log)
         wait_for("its configuration", 60, (site.folder / f"runs/{name}/records/run.json").is_file)
+        # before the first iteration there is nothing to store
+        if what == "worker":
+            trains(site, no_run_left[0], name)
+        else:
+            os.set_blocking(terminal, False)
+            shown = bytearray()
+
+            def iterates() -> bool:
+                with suppress(BlockingIOError):
+                    shown.extend(os.read(terminal, 2**16))
+                return b"samples/s" in shown
+
+            wait_for("its first iterations", 60, iterates, lambda: repr(bytes(shown[-1500:])))
         os.close(terminal)
         ended(site, pid)
         print("stored at", stored(site, name))
