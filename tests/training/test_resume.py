@@ -163,6 +163,19 @@ def test_a_checkpoint_of_another_network_is_refused_by_name(
     assert differences(whole_state(other), before) == []
 
 
+def test_a_run_of_another_device_goes_on_as_this_one_computes(small_config: Any) -> None:
+    run = Run(small_config())
+    train_until(run, 1)
+    state = run.optimizer.state_dict()
+    for group in state["param_groups"]:
+        # as a GPU's
+        group["fused"] = True
+    run.optimizer.load_state_dict(state)
+    assert [group["fused"] for group in run.optimizer.param_groups] == [False, False]
+    assert state["param_groups"][0]["fused"]
+    assert train_until(run, 2).skipped == 0
+
+
 def test_averaged_weights_that_are_missing_are_named(
     small_config: Any, store: LocalWeightsStore
 ) -> None:

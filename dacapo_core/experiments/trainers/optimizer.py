@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -32,4 +34,13 @@ def new_optimizer(
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     optimizer.register_step_pre_hook(fence.wait)
+    optimizer.register_load_state_dict_pre_hook(_computed_as_here)
     return optimizer
+
+
+def _computed_as_here(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    # a checkpoint says how the optimizer that it is of computed, which its device decided
+    groups = [dict(group) for group in state["param_groups"]]
+    for group, own in zip(groups, optimizer.param_groups, strict=False):
+        group["fused"] = own["fused"]
+    return {**state, "param_groups": groups}
