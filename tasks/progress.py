@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tasks.library_log import log_is_off_the_terminal
+from tasks.flow_run_log import log_is_off_the_terminal
 
 
 class RunProgress:

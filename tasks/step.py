@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import CancelledRun, TerminationSignal
 from prefect.states import Cancelled
 
+from tasks.flow_run_log import enter_task
 from tasks.held_events import held_events
-from tasks.library_log import enter_task
 from tasks.live_runs import live_run
 from tasks.stop_signals import stop_signals
 
