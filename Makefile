@@ -82,7 +82,7 @@ fuse:
 # a Prefect server, its workers and a browser want the machine to themselves
 WITH_SERVERS := tests/deployments tests/flows
 
-test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql fuse ## all tests (under 20 minutes on 2 cores)
+test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql fuse ## all tests (about half an hour on 2 cores)
 	$(BIN)/python -m pytest --durations=5 --numprocesses 2 --dist loadfile $(WITH_SERVERS:%=--ignore=%)
 	$(BIN)/python -m pytest --durations=5 $(WITH_SERVERS)
 
