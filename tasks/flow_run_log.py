@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
@@ -23,8 +24,9 @@ class LibraryLog(logging.Handler):
     _last: RunLog | None = None
 
     def enter_task(self) -> None:
-        """A task run has begun in this thread."""
-        self._last = get_run_logger()
+        """A task run has begun in this thread, or a task's function was called without one."""
+        with suppress(MissingContextError):
+            self._last = get_run_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
