@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.store.records.scores import gathered_reasons, overall
+from dacapo_core.store.records.score_names import in_words, overall, reasons_in_words, score_name
 from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
 from tasks.stores import open_store
 
@@ -48,12 +48,12 @@ class RunSummary:
             f"{self.run}: {'was' if self.was_complete else 'is'} complete at iteration "
             f"{self.num_iterations}"
         ]
-        if best := overall(dict.fromkeys(self.best, 0.0)):
+        if best := overall(self.best):
             said.append(
                 "best "
                 + ", ".join(
-                    f"{name} {readable_score(self.best[name][1])} at {self.best[name][0]}"
-                    for name in sorted(best)
+                    f"{in_words([name])} {readable_score(score)} at {iteration}"
+                    for name, (iteration, score) in sorted(best.items())
                 )
             )
         if self.waiting:
@@ -85,10 +85,11 @@ class RunSummary:
     def _best_lines(self) -> list[str]:
         if not self.best:
             return ["", "Best: nothing has been scored."]
-        width = max(len(name) for name in self.best)
+        named = {in_words([name]): self.best[name] for name in sorted(self.best, key=_order)}
+        width = max(len(name) for name in named)
         lines = [
             f"  {name:<{width}}  {readable_score(score):>7}  at iteration {iteration}"
-            for name, (iteration, score) in sorted(self.best.items())
+            for name, (iteration, score) in named.items()
         ]
         return ["", "Best, on data it was not trained on", *lines]
 
@@ -111,9 +112,15 @@ class RunSummary:
         return [*lines, "", f"Store: {self.store}"]
 
 
+def _order(key: str) -> tuple[str, str, str]:
+    """All channels before single ones."""
+    of = score_name(key)
+    return of.dataset, of.criterion, of.channel or ""
+
+
 def _reason_line(iteration: int, reasons: Sequence[str]) -> str:
     return textwrap.fill(
-        "; ".join(gathered_reasons(reasons)),
+        "; ".join(reasons_in_words(reasons)),
         width=100,
         initial_indent=f"  {iteration:>7}  ",
         subsequent_indent=" " * 11,

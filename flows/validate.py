@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prefect.runtime import flow_run
 
-from dacapo_core.store.records.scores import overall, shown_scores
+from dacapo_core.store.records.score_names import overall, shown_scores
 from flows.state_message import completed, speaking_flow
 from tasks.keep_for_validation import kept_for_validation
 from tasks.live_runs import judged

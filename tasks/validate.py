@@ -21,7 +21,8 @@ def validate(run: str, iteration: int) -> dict[str, float]:
         ``<dataset>/<criterion>`` → the best score over the post-processing parameters.
     """
     from dacapo_core.pictures import slice_picture
-    from dacapo_core.store.records.scores import best_scores, shown_scores
+    from dacapo_core.store.records.score_names import overall, shown_scores
+    from dacapo_core.store.records.scores import best_scores
     from dacapo_core.validate import predict_and_score
 
     live = live_run(run)
@@ -40,6 +41,5 @@ def validate(run: str, iteration: int) -> dict[str, float]:
     for name, picture in pictures.items():
         live.store.store_picture(run, iteration, name, picture)
     scores = best_scores(records).get(iteration, {})
-    overall = {name: score for name, score in scores.items() if "__" not in name}
-    live.progress.note(f"{run}: iteration {iteration}: {shown_scores(overall or scores)}")
+    live.progress.note(f"{run}: iteration {iteration}: {shown_scores(overall(scores) or scores)}")
     return scores

@@ -191,7 +191,7 @@ def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
 
 def _show_plan(plan: PrunePlan, now: datetime) -> None:
     from dacapo_core.store.pruning.retention_policy import shown_duration
-    from dacapo_core.store.records.scores import gathered_reasons, overall, shown_scores
+    from dacapo_core.store.records.score_names import overall, reasons_in_words, shown_scores
 
     marks = plan.grace is not None and plan.doomed
     keep, go = "kept", "marked" if marks else "pruned"
@@ -210,7 +210,7 @@ def _show_plan(plan: PrunePlan, now: datetime) -> None:
         [
             str(row["iteration"]),
             _became(plan, row["iteration"], doomed),
-            "; ".join(gathered_reasons(row["reasons"])),
+            "; ".join(reasons_in_words(row["reasons"])),
             shown_scores(overall(row["scores"])),
             readable_size(row["bytes"]),
             readable_age(row["age_seconds"]),
@@ -281,14 +281,16 @@ def sweep(
 
 
 def _show_sweep(run: str, done: Sweep) -> None:
+    from dacapo_core.store.records.score_names import reasons_in_words
+
     typer.echo(
         f"{run}: {len(done.reclaimed)} checkpoints deleted ({readable_size(done.bytes_freed)}), "
         f"{len(done.waiting)} within their grace period, {len(done.left_overs)} left-overs removed"
     )
     for iteration, reasons in done.reclaimed.items():
-        typer.echo(f"  deleted {iteration}: {'; '.join(reasons)}")
+        typer.echo(f"  deleted {iteration}: {'; '.join(reasons_in_words(reasons))}")
     for iteration, reasons in done.protected.items():
-        typer.echo(f"  stays {iteration}: {'; '.join(reasons)}")
+        typer.echo(f"  stays {iteration}: {'; '.join(reasons_in_words(reasons))}")
 
 
 def _said(where: Where, value: dict[str, object], sentence: str) -> None:

@@ -44,6 +44,8 @@ def best(
 
 
 def _show_best(where: Where, store: RecordsStore, run: str) -> None:
+    from dacapo_core.store.records.score_names import in_words
+
     records = store.best_records(run)
     there = set(store.iterations(run))
     if where.json:
@@ -61,24 +63,25 @@ def _show_best(where: Where, store: RecordsStore, run: str) -> None:
         return
     show_table(
         f"{run}: best",
-        ["dataset", "criterion", "iteration>", "score>", "parameters"],
+        ["best by", "iteration>", "score>", "parameters", "key"],
         [
             [
-                dataset,
-                criterion,
+                in_words([f"{dataset}/{criterion}"]),
                 f"{record.iteration}{_whether_there(record, there)}",
                 "–" if record.score is None else f"{record.score:.4g}",
                 ", ".join(f"{key}={value}" for key, value in (record.parameters or {}).items()),
+                f"{dataset}/{criterion}",
             ]
             for (dataset, criterion), record in records.items()
         ],
     )
     for (dataset, criterion), record in records.items():
+        words = in_words([f"{dataset}/{criterion}"])
         drop = f"`dacapo-store forget {run} --dataset {dataset} --criterion {criterion}` drops it"
         if record.iteration not in there:
-            typer.echo(f"The checkpoint of {dataset}/{criterion} is gone; {drop}.")
+            typer.echo(f"The checkpoint that is best by {words} is gone; {drop}.")
         elif record.by_dacapo:
-            typer.echo(f"Only DaCapo's record says what is best of {dataset}/{criterion}; {drop}.")
+            typer.echo(f"Only DaCapo's record says what is best by {words}; {drop}.")
 
 
 def _whether_there(record: BestRecord, there: set[int]) -> str:
@@ -109,5 +112,7 @@ def forget(
             rows = [{"dataset": each, "criterion": name} for each, name in forgotten]
             show_json({"run": run, "forgotten": rows})
         else:
-            named = ", ".join(f"{each}/{name}" for each, name in forgotten)
+            from dacapo_core.store.records.score_names import in_words
+
+            named = in_words(f"{each}/{name}" for each, name in forgotten)
             typer.echo(f"{run}: forgotten {named}")

@@ -131,10 +131,10 @@ def _row(checkpoint: CheckpointHistory) -> dict[str, Any]:
 
 
 def _cells(checkpoint: CheckpointHistory) -> list[str]:
-    from dacapo_core.store.records.scores import (
-        gathered_names,
-        gathered_reasons,
+    from dacapo_core.store.records.score_names import (
+        in_words,
         overall,
+        reasons_in_words,
         shown_scores,
     )
 
@@ -149,11 +149,11 @@ def _cells(checkpoint: CheckpointHistory) -> list[str]:
         readable_size(checkpoint.size),
         "–" if checkpoint.stored is None else readable_age(_seconds_since(checkpoint.stored)),
         verified,
-        "\n".join(gathered_names(checkpoint.best_for)),
+        in_words(checkpoint.best_for),
         shown_scores(overall(checkpoint.scores)),
         # what it is best for has a column of its own
         "; ".join(
-            why for why in gathered_reasons(checkpoint.reasons) if not why.startswith("best of ")
+            reasons_in_words(why for why in checkpoint.reasons if not why.startswith("best of "))
         ),
     ]
 
@@ -214,6 +214,8 @@ def history(context: typer.Context, run: RunName) -> None:
     """List all checkpoints of a run that are there or are on record as gone."""
     where: Where = context.obj
     with exit_codes():
+        from dacapo_core.store.records.score_names import in_words
+
         found = where.records().history(run)
         if where.json:
             show_json(
@@ -230,7 +232,7 @@ def history(context: typer.Context, run: RunName) -> None:
         show_table(f"{run}: history", _COLUMNS, [_cells(c) for c in reversed(checkpoints)])
         for each in found.withdrawn:
             if each.occasion == "forgotten":
-                what, by = ", ".join(each.judged), f" by {each.by}" if each.by else ""
+                what, by = in_words(each.judged), f" by {each.by}" if each.by else ""
                 typer.echo(f"{each.time:%Y-%m-%d %H:%M:%S}  forgotten{by}: {what}")
         for path in found.damaged_records:
             typer.echo(f"cannot be read: {path}")
@@ -241,7 +243,7 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
     where: Where = context.obj
     with exit_codes():
         from dacapo_core.store.errors import MissingCheckpointError
-        from dacapo_core.store.records.scores import gathered_reasons
+        from dacapo_core.store.records.score_names import reasons_in_words
 
         found = where.records().history(run)
         checkpoint = found.checkpoints.get(iteration)
@@ -264,7 +266,7 @@ def why(context: typer.Context, run: RunName, iteration: Iteration) -> None:
         typer.echo(checkpoint.answer(run))
         for event in checkpoint.events:
             by = f" by {event.by}" if event.by else ""
-            reasons = f" ({'; '.join(gathered_reasons(event.reasons))})" if event.reasons else ""
+            reasons = f" ({'; '.join(reasons_in_words(event.reasons))})" if event.reasons else ""
             typer.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}  {event}{by}{reasons}")
         for path in found.damaged_records:
             typer.echo(f"cannot be read: {path}")

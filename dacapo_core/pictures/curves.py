@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dacapo_core.pictures.canvas import new_figure, png
+from dacapo_core.store.records.score_names import in_words
 
 Points = Sequence[tuple[int, float]]
 """(iteration, value) in order."""
@@ -23,7 +24,7 @@ def curves_picture(
 
     Args:
         losses: of training.
-        scores: name → its points; values that are not finite leave a gap.
+        scores: ``<dataset>/<criterion>`` → its points; values that are not finite leave a gap.
         best: name → the best iteration.
 
     Returns:
@@ -43,7 +44,15 @@ def curves_picture(
             continue
         iterations, values = np.array(points, float).T
         colour = f"C{number % 10}"
-        right.plot(iterations, values, "o-", color=colour, markersize=3, linewidth=1.4, label=name)
+        right.plot(
+            iterations,
+            values,
+            "o-",
+            color=colour,
+            markersize=3,
+            linewidth=1.4,
+            label=in_words([name]),
+        )
         at = (best or {}).get(name)
         if at in iterations:
             value = values[iterations.tolist().index(at)]

@@ -11,10 +11,13 @@ from itertools import groupby
 from statistics import fmean
 
 from dacapo_core.store.records.history import CheckpointHistory
-from dacapo_core.store.records.scores import overall
+from dacapo_core.store.records.score_names import (
+    criterion_in_words,
+    overall,
+    score_name,
+    short_why,
+)
 from tasks.pages.iterations import shown_iterations
-from tasks.pages.reasons import short_why
-from tasks.pages.score_names import criterion_in_words, judged
 from tasks.pages.wording import readable_score
 
 MOST_ROWS = 300
@@ -125,7 +128,7 @@ def _same_why(each: CheckpointHistory) -> object:
 def _mean_scores(each: CheckpointHistory) -> dict[str, float]:
     by_criterion: dict[str, list[float]] = {}
     for name, score in sorted((overall(each.scores) or each.scores).items()):
-        by_criterion.setdefault(criterion_in_words(judged(name).criterion), []).append(score)
+        by_criterion.setdefault(criterion_in_words(score_name(name).criterion), []).append(score)
     return {criterion: fmean(scores) for criterion, scores in by_criterion.items()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.pages.score_names import criterion_in_words, judged
+from dacapo_core.store.records.score_names import criterion_in_words, score_name
 from tasks.pages.wording import markdown_link, markdown_table, readable_score
 
 
@@ -55,7 +55,7 @@ def _in_words(name: str, results: Sequence[RunResult]) -> str:
     """The head of a column: what was judged, or the field as it is."""
     if not any(name in result.best for result in results):
         return name
-    what = judged(name)
+    what = score_name(name)
     return f"{criterion_in_words(what.criterion)} on {what.dataset_in_words}"
 
 

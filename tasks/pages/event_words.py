@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from dacapo_core.store.records.scores import gathered_names, overall
+from dacapo_core.store.records.score_names import overall, short_why, shown_scores
 from tasks.pages.iterations import shown_iterations
-from tasks.pages.reasons import short_why
 from tasks.pages.run_pruning import UNTOUCHED, shown_reasons
-from tasks.pages.wording import readable_bytes, readable_moment, readable_score
+from tasks.pages.wording import readable_bytes, readable_moment
 
 LONGEST = 300
 _PRUNED = {
@@ -38,12 +37,10 @@ def _stored(payload: Mapping[str, Any]) -> str:
 
 def _best(payload: Mapping[str, Any]) -> str:
     scores: Mapping[str, float | None] = payload["best_for"]
-    over_all = [name for name in scores if name in overall(dict.fromkeys(scores, 0.0))]
-    named = [f"{name} {readable_score(scores[name])}" for name in (over_all or sorted(scores))]
-    said = ", ".join(gathered_names(named))
-    if of_channels := len(scores) - len(named):
-        said += f" and {of_channels} of single channels"
-    return f"iteration {payload['iteration']} is the best of {said}"
+    shown = overall(scores) or scores
+    said = f"iteration {payload['iteration']} is the best: {shown_scores(shown)}"
+    of_channels = len(scores) - len(shown)
+    return f"{said}, and {of_channels} of single channels" if of_channels else said
 
 
 def _pruned(payload: Mapping[str, Any]) -> str:

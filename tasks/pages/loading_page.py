@@ -10,9 +10,7 @@ MOST_ROWS = 100
 
 def loading_page(run: str, report: LoadingReport) -> str:
     """The report as markdown: shares, the head channel by channel, and what was not loaded."""
-    named = f"{report.run}/{report.criterion}"
-    if report.iteration is not None and str(report.iteration) != report.criterion:
-        named += f" (iteration {report.iteration})"
+    named = report.named()
     if report.weights == "average":
         named += ", the moving average of its weights"
     parts = [

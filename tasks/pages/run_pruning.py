@@ -9,8 +9,8 @@ from datetime import datetime
 from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.pruning.reclaiming import Sweep
 from dacapo_core.store.pruning.retention_policy import shown_duration
+from dacapo_core.store.records.score_names import short_why
 from tasks.pages.iterations import shown_iterations
-from tasks.pages.reasons import short_why
 from tasks.pages.wording import first_few, readable_bytes, readable_moment
 
 MOST_REASONS = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
+from dacapo_core.store.records.score_names import ScoreName, score_name
 from tasks.pages.drawing import (
     INK,
     LINE_COLOURS,
@@ -14,7 +15,6 @@ from tasks.pages.drawing import (
     line_chart,
     markdown_picture,
 )
-from tasks.pages.score_names import Judged, judged
 from tasks.pages.wording import markdown_table, readable_score
 
 NOTHING_SCORED = "Nothing has been scored yet."
@@ -36,7 +36,7 @@ def score_charts(
         best: ``<dataset>/<criterion>`` → iteration.
         extended: iterations at which the run was given more of them.
     """
-    shown = {key: judged(key) for key in sorted(best) if key in curves}
+    shown = {key: score_name(key) for key in sorted(best) if key in curves}
     colours = channel_colours(each.channel for each in shown.values() if each.channel)
     datasets = sorted({each.dataset for each in shown.values()})
     criteria: dict[str, list[Line]] = {}
@@ -71,7 +71,7 @@ def best_table(best: Mapping[str, tuple[int, float | None]]) -> str:
         return NOTHING_SCORED
     rows = []
     for key in sorted(best, key=lambda key: ("__" in key.rpartition("/")[2], key)):
-        of, (iteration, score) = judged(key), best[key]
+        of, (iteration, score) = score_name(key), best[key]
         rows.append(
             (
                 of.dataset_in_words,
@@ -98,12 +98,12 @@ def channel_colours(channels: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _title(of: Judged, datasets: Sequence[str]) -> str:
+def _title(of: ScoreName, datasets: Sequence[str]) -> str:
     title = of.criterion_in_words[0].upper() + of.criterion_in_words[1:]
     return f"{title} on {of.dataset_in_words}" if len(datasets) == 1 else title
 
 
-def _label(of: Judged, datasets: Sequence[str]) -> str:
+def _label(of: ScoreName, datasets: Sequence[str]) -> str:
     if len(datasets) == 1:
         return of.channel_in_words
     return f"{of.channel_in_words}, {of.dataset_in_words}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dacapo_core.store.records.run_overview import RunOverview, TrainingNote
+from dacapo_core.store.records.score_names import criterion_in_words, score_name
 from tasks.pages.disk_use import summed_levels
 from tasks.pages.drawing import disk_use_chart, markdown_picture
-from tasks.pages.score_names import criterion_in_words, judged
 from tasks.pages.wording import (
     markdown_table,
     readable_age,
@@ -190,7 +190,7 @@ def _best(overview: RunOverview) -> str:
     best = overview.best
     if best is None:
         return "–"
-    of = judged(f"{best.dataset}/{best.criterion}")
+    of = score_name(f"{best.dataset}/{best.criterion}")
     return (
         f"{criterion_in_words(of.criterion)} {readable_score(best.score)} at {best.iteration} on "
         f"{of.dataset_in_words}"

@@ -23,7 +23,7 @@ def test_the_question_at_two_in_the_morning(dacapo_store: Command) -> None:
     code, out, _ = dacapo_store("why", "run", "4000")
     assert code == 0
     assert "was pruned on" in out
-    assert "not among the last 1; not among the best 2 of val/dice (place 3, 0.6)" in out
+    assert "not among the last 1; not among the best 2 by Dice on val (place 3, 0.6)" in out
     assert "It can be brought back: dacapo-store restore run 4000" in out
     code, out, _ = dacapo_store("restore", "run", "4000")
     assert code == 0
@@ -62,8 +62,8 @@ def test_a_dry_run_shows_the_table_and_changes_nothing(
         assert word in out
     (row,) = [line for line in out.splitlines() if line.strip().startswith("4000")]
     assert "would be pruned" in row
-    assert "no multiple of 3000; not among the best 1 of val/dice (place 3, 0.6)" in row
-    assert "val/dice 0.6" in row
+    assert "no multiple of 3000; not among the best 1 by Dice on val (place 3, 0.6)" in row
+    assert "Dice 0.6 on val" in row
     assert store.iterations("run") == [1000, 2000, 3000, 4000, 5000]
 
     plan = json.loads(dacapo_store(*arguments, "--dry-run", "--json")[1])["plans"][0]
@@ -84,8 +84,8 @@ def test_listing(dacapo_store: Command) -> None:
     assert "1 run " in out
     code, out, _ = dacapo_store("ls", "run")
     (row,) = [line for line in out.splitlines() if line.strip().startswith("2000")]
-    assert "val/dice 0.8" in row
-    assert "val: dice" in row
+    assert "Dice 0.8 on val" in row
+    assert "Dice on val" in row
     listed = json.loads(dacapo_store("ls", "run", "--json")[1])
     assert [c["iteration"] for c in listed["checkpoints"]] == [1000, 2000, 3000, 4000, 5000]
 
@@ -127,7 +127,7 @@ def test_pins(dacapo_store: Command, store: LocalWeightsStore) -> None:
 def test_remove_and_sweep(dacapo_store: Command, store: LocalWeightsStore) -> None:
     code, _, err = dacapo_store("remove", "run", "2000")
     assert code == 5
-    assert "best of val/dice" in err
+    assert "best by Dice on val" in err
     assert dacapo_store("remove", "run", "2000", "--force")[0] == 0
     assert dacapo_store("remove", "run", "2000")[0] == 3
     dacapo_store("prune", "run", "--keep-last", "1", "--grace", "1s")
@@ -315,7 +315,7 @@ def test_errors_say_what_and_exit_with_their_kind(
 
 def test_a_dataset_is_forgotten(dacapo_store: Command, store: LocalWeightsStore) -> None:
     code, out, _ = dacapo_store("forget", "run", "--dataset", "val")
-    assert (code, out) == (0, "run: forgotten val/dice\n")
+    assert (code, out) == (0, "run: forgotten Dice on val\n")
     assert json.loads(dacapo_store("--json", "best", "run", "--derive")[1])["best"] == []
     assert "forgotten by" in dacapo_store("history", "run")[1]
     assert "scores forgotten by hand" in dacapo_store("why", "run", "2000")[1]
@@ -333,8 +333,10 @@ def test_what_is_dacapos_or_gone_is_said_with_the_way_to_drop_it(
     out = dacapo_store("best", "run")[1]
     drop = "`dacapo-store forget run --dataset {} --criterion voi` drops it"
     assert "1000 (DaCapo's)" in out
-    assert f"Only DaCapo's record says what is best of theirs/voi; {drop.format('theirs')}" in out
-    assert f"The checkpoint of gone/voi is gone; {drop.format('gone')}" in out
+    assert (
+        f"Only DaCapo's record says what is best by VOI on theirs; {drop.format('theirs')}" in out
+    )
+    assert f"The checkpoint that is best by VOI on gone is gone; {drop.format('gone')}" in out
     rows = json.loads(dacapo_store("--json", "best", "run")[1])["best"]
     assert {row["dataset"]: row["by_dacapo"] for row in rows} == {
         "theirs": True,

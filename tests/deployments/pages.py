@@ -121,7 +121,7 @@ def look_at_rehearsal(page: Page, site: Site, run: str) -> None:
         "Rehearsal, nothing was touched: ",
     )
     page.shows("6 would be marked (3.0 MB", "2 would be kept (", "Would be marked")
-    page.shows("not among the last 1", "Would be kept", "best of cell_4: f1_score, voi")
+    page.shows("not among the last 1", "Would be kept", "best by F1 score and VOI on cell 4")
     page.shows(f"dacapo-store prune {run} --keep-last 1 --keep-best 1 --grace 7d --store")
     assert "can be restored" not in page.text
 

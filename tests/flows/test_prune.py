@@ -286,7 +286,7 @@ def test_whatever_deletes_is_on_record_as_the_flow_run_and_sends_an_event(
     assert len(by) == 1
     assert str(by.pop()).startswith("flow run tidy up (")
     table = {row["iteration"]: row for row in markdown_rows(shown("pruning-told"))}
-    assert table["20"]["why"] == "best of val: dice; removed by hand"
+    assert table["20"]["why"] == "best by Dice on val; removed by hand"
     sent = events("told", "pruned", 3)
     payloads = [each["payload"] for each in sent]
     told = [(each["kind"], each["iterations"]) for each in payloads]
@@ -297,8 +297,8 @@ def test_whatever_deletes_is_on_record_as_the_flow_run_and_sends_an_event(
     assert re.match(
         r"told: 10 marked, .* kB, can be restored until .*: not among the last", lines[0]
     )
-    assert lines[2].endswith("kB freed: removed by hand; best of val/dice") or lines[2].endswith(
-        "kB freed: best of val: dice; removed by hand"
+    assert lines[2].endswith("kB freed: removed by hand; best by Dice on val") or lines[2].endswith(
+        "kB freed: best by Dice on val; removed by hand"
     )
 
 

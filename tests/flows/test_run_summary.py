@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dacapo_core.store.records.scores import gathered_reasons
 from flows.run_summary import RunSummary
 
 
@@ -23,9 +22,9 @@ def summary(**changes: object) -> RunSummary:
 def test_it_says_what_is_best_what_stays_what_went_and_why() -> None:
     said = str(summary())
     assert "Run r began and is complete at iteration 100, after 1 min 33 s." in said
-    assert "val/dice    0.912  at iteration 80" in said
-    assert "val/voi         –  at iteration 60" in said
-    assert "     80  best of val: dice" in said
+    assert "Dice on val    0.912  at iteration 80" in said
+    assert "VOI on val         –  at iteration 60" in said
+    assert "     80  best by Dice on val" in said
     assert "     20  not among the last 2" in said
     assert said.endswith("Store: /runs")
 
@@ -33,13 +32,3 @@ def test_it_says_what_is_best_what_stays_what_went_and_why() -> None:
 def test_a_resumed_and_a_complete_run_say_so() -> None:
     assert "resumed at iteration 40" in str(summary(began_at=40))
     assert "nothing to do" in str(summary(began_at=100))
-
-
-def test_reasons_of_one_dataset_are_gathered_and_the_others_stay() -> None:
-    reasons = ["latest", "best of a/voi", "best of b/dice", "best of a/dice", "pinned: paper"]
-    assert gathered_reasons(reasons) == [
-        "best of a: voi, dice",
-        "best of b: dice",
-        "latest",
-        "pinned: paper",
-    ]

@@ -73,7 +73,7 @@ def test_what_is_forgotten_stays_forgotten_and_is_on_record(
     assert {name for each in record.iterations.values() for name in each.best} == set(record.judged)
     if "dice" in (criterion, "dice") and ("val", "dice") in forgotten:
         told = [str(event) for event in other.history("run").checkpoints[200].events]
-        assert any("val/dice 0.2" in what for what in told)
+        assert any("scored on val: Dice 0.2" in what for what in told)
         assert "scores forgotten by hand" in told
     assert [d for _, d in other.pictures("run")] == ([] if criterion is None else ["val"] * 2)
     with pytest.raises(MissingRecordError, match="knows no"):

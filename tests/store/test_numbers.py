@@ -151,10 +151,10 @@ def test_scored_again_and_not_finite_the_best_is_withdrawn_with_a_word(
     store.derive_best("run")
     fill(dice={100: again})
     assert store.derive_best("run") == {}
-    assert "run/100 is no longer the best of val_dice/dice" in caplog.text
+    assert "run/100 is no longer the best by Dice on val dice" in caplog.text
     assert store.best_records("run") == {}
     told = {str(event): event for event in store.history("run").checkpoints[100].events}
-    assert "scored on val_dice: no finite score" in told
+    assert "scored on val dice: no finite score" in told
     withdrawn = told["no longer the best: scored again, and not finite"]
     assert withdrawn.reasons == ["was best of val_dice/dice"]
     fill(dice={200: 0.1})
@@ -181,7 +181,7 @@ def test_a_score_that_is_not_finite_is_said_beside_those_that_are(
     store.store_scores("run", 100, "val", record)
     assert store.derive_best("run").keys() == {("val", "dice")}
     told = [str(event) for event in store.history("run").checkpoints[100].events]
-    assert "scored on val: val/dice 0.5; not finite: voi" in told
+    assert "scored on val: Dice 0.5; not finite: VOI" in told
 
 
 def test_what_else_is_kept_is_strict(store: LocalWeightsStore) -> None:

@@ -70,7 +70,7 @@ def test_what_was_pruned_stays_on_record(store: LocalWeightsStore, fill: Fill) -
     assert history.fate == "pruned"
     answer = history.answer("run")
     assert "by flow run brave-bee" in answer
-    assert "not among the best 1 of val_dice/dice" in answer
+    assert "not among the best 1 by Dice on val dice" in answer
     assert "cannot be brought back" in answer
     with pytest.raises(RestoreError, match=r"deleted \(prune\) on .* by flow run brave-bee: not"):
         store.restore("run", 100)
@@ -120,7 +120,7 @@ def test_remove_is_refused_for_what_is_named_unless_forced(
     fill(100, 200)
     store.store_best("run", 100, "val", "dice")
     store.pin("run", 100)
-    with pytest.raises(ProtectedCheckpointError, match="is best of val/dice, pinned"):
+    with pytest.raises(ProtectedCheckpointError, match="is best by Dice on val, pinned"):
         store.remove("run", 100)
     assert store.retrieve_best("run", "val", "dice") == 100
     store.remove("run", 100, force=True)

@@ -60,11 +60,11 @@ def test_an_iteration_that_is_stored_again_begins_without_scores(
     assert store.history("run").checkpoints[100].scores == {}
     assert store.history("run").checkpoints[100].best_for == []
     told = events(store, 100)
-    assert "scored on val_dice: val_dice/dice 0.9 (the one before)" in told
+    assert "scored on val dice: Dice 0.9 (the one before)" in told
     assert told[-1] == "stored"
     fill(dice={100: 0.95})
     assert store.derive_best("run")[JUDGED].iteration == 100
-    assert "scored on val_dice: val_dice/dice 0.95" in events(store, 100)
+    assert "scored on val dice: Dice 0.95" in events(store, 100)
 
 
 def test_a_checkpoint_stored_after_a_prune_begins_without_scores(
@@ -81,7 +81,7 @@ def test_a_checkpoint_stored_after_a_prune_begins_without_scores(
     told = events(store, 100)
     assert told[0] == "stored (the one before)"
     assert "pruned (the one before)" in told
-    assert "scored on val_dice: val_dice/dice 0.9 (the one before)" in told
+    assert "scored on val dice: Dice 0.9 (the one before)" in told
 
 
 def test_the_only_best_goes_with_its_checkpoint(
@@ -90,7 +90,7 @@ def test_the_only_best_goes_with_its_checkpoint(
     fill(100, 200)
     store.store_best("run", 100, "val", "dice", score=0.9)
     store.store_weights(run, 100)
-    assert "was the best of val/dice, this one has no scores yet" in caplog.text
+    assert "was the best by Dice on val, this one has no scores yet" in caplog.text
     with pytest.raises(FileNotFoundError, match="no best of dataset 'val'"):
         store.retrieve_best("run", "val", "dice")
     plan = store.prune("run", RetentionPolicy(keep_last=1))
@@ -149,7 +149,7 @@ def test_facts_of_a_store_of_before_are_not_taken_over_by_the_new_checkpoint(
         assert each.pins("run") == {}
         assert [record.iteration for record in each.scores("run")] == [200]
         assert each.history("run").checkpoints[100].scores == {}
-        assert "scored on val_dice: val_dice/dice 0.9 (the one before)" in events(each, 100)
+        assert "scored on val dice: Dice 0.9 (the one before)" in events(each, 100)
     open_store().derive_best("run")
     assert open_store().retrieve_best("run", *JUDGED) == 200
     assert "latest" not in open_store().history("run").checkpoints[100].reasons
@@ -194,7 +194,7 @@ def test_scores_of_bytes_that_were_replaced_meanwhile_count_for_nothing(
         assert [record.iteration for record in validator.scores("run")] == [200]
         validator.derive_best("run")
         assert validator.retrieve_best("run", *JUDGED) == 200
-    assert "scored on val_dice: val_dice/dice 0.99 (the one before)" in events(store, 100)
+    assert "scored on val dice: Dice 0.99 (the one before)" in events(store, 100)
     validator.retrieve_model("run", 100)
     write_score(validator, 100, 0.7)
     store.derive_best("run")
@@ -354,7 +354,7 @@ def test_resuming_keeps_what_was_withdrawn_in_the_history(
     store.derive_best("run")
     store.withdraw_after("run", 200)
     told = events(store, 300)
-    assert "scored on val_dice: val_dice/dice 0.9" in told
+    assert "scored on val dice: Dice 0.9" in told
     assert "scores withdrawn: training resumed before it" in told
 
 

@@ -17,12 +17,12 @@ WHY = {"8": ["not among the last 2"], "16": ["not among the last 2"]}
         (
             "best",
             {"iteration": 8, "best_for": {"v/f1": 0.91, "v/voi": None, "v/mito__f1": 0.5}},
-            "iteration 8 is the best of v: f1 0.910, voi – and 1 of single channels",
+            "iteration 8 is the best: F1 0.91, VOI – on v, and 1 of single channels",
         ),
         (
             "best",
             {"iteration": 8, "best_for": {"v/mito__f1": 0.5}},
-            "iteration 8 is the best of v: mito__f1 0.500",
+            "iteration 8 is the best: F1 of mito 0.5 on v",
         ),
         (
             "pruned",

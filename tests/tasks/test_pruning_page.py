@@ -86,7 +86,7 @@ def test_a_long_history_still_says_why_each_is_gone(one_by_one: bool) -> None:
     rows = {row["iteration"]: row for row in markdown_rows(page)}
     gone = rows["4100–4900, every 100 (9)"]
     assert gone["fate"] == "pruned"
-    assert gone["why"] == "no multiple of 1000; not among the best 3 of val: dice"
+    assert gone["why"] == "no multiple of 1000; not among the best 3 by Dice on val"
     assert gone["by"] == "flow run a"
     last = "2026-03-31 12:49:00 UTC" if one_by_one else "2026-03-31 12:00:00 UTC"
     assert gone["when"].endswith(last)
@@ -157,9 +157,9 @@ def test_what_many_criteria_say_is_said_once() -> None:
     ]
     (row,) = markdown_rows(pruning_page("r", [fate(1, reasons=reasons)], store_url="s"))
     assert row["why"] == (
-        "latest; among the best 2 of a: dice, voi; not among the best 2 of a: f1 and b: f1; "
-        "no score of b: voi; not among the best 3 of a: f1 and 2 of single channels; "
-        "not among the best 4 of a: er__f1"
+        "latest; among the best 2 by Dice and VOI on a; not among the best 2 by F1 on a, F1 on b; "
+        "no score by VOI on b; not among the best 3 by F1 on a and 2 of single channels; "
+        "not among the best 4 by F1 of er on a"
     )
 
 

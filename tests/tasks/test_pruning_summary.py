@@ -138,7 +138,7 @@ def test_a_policy_is_said_in_words_and_as_what_to_type() -> None:
         }
     )
     assert policy_in_words(policy) == (
-        "keep the newest 3, the best 2 of each dataset and criterion (dice, a/voi only), the "
+        "keep the newest 3, the best 2 of each dataset and criterion (Dice, VOI on a only), the "
         "newest of each of the last 7 days that have one, what is younger than 36 hours, "
         "iterations 5, 10, no more than 200.0 GB a run in all; mark the rest for 7 days"
     )

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from dacapo_core.store.records.score_names import score_name
 from tasks.pages.score_charts import best_table, channel_colours, score_charts
-from tasks.pages.score_names import judged
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -71,7 +71,7 @@ def test_dataset_channel_and_criterion_are_words() -> None:
     ],
 )
 def test_a_key_in_words(key: str, dataset: str, channel: str, criterion: str) -> None:
-    of = judged(key)
+    of = score_name(key)
     assert (of.dataset_in_words, of.channel_in_words, of.criterion_in_words) == (
         dataset,
         channel,

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dacapo_core.store.records.score_names import in_words
+
 Shape = tuple[int, ...]
 
 
@@ -99,8 +101,7 @@ class LoadingReport(BaseModel):
     def summary(self) -> str:
         """The report in a few lines, for a log."""
         lines = [
-            f"start {self.run}/{self.criterion}"
-            + (f" (iteration {self.iteration})" if self.iteration is not None else "")
+            f"start {self.named()}"
             + (", the moving average" if self.weights == "average" else "")
             + f": {percentage(self.share_loaded)} of the parameters loaded, "
             f"{percentage(self.body_share_loaded)} of the body; {len(self.loaded)} tensors whole"
@@ -113,6 +114,15 @@ class LoadingReport(BaseModel):
         if self.left_over:
             lines.append("tensors not used: " + _shorten(list(self.left_over)))
         return "\n".join(lines)
+
+    def named(self) -> str:
+        """``demo, best by F1 score on val 0 (iteration 160)``; ``setup04/1820500``."""
+        named = f"{self.run}/{self.criterion}"
+        if "/" in self.criterion and not self.criterion.startswith("iterations/"):
+            named = f"{self.run}, best by {in_words([self.criterion])}"
+        if self.iteration is None or str(self.iteration) == self.criterion:
+            return named
+        return f"{named} (iteration {self.iteration})"
 
     def head_summary(self) -> str:
         """What became of the head's channels, and of the checkpoint's, in a line."""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from dacapo_core.store.pruning.retention_policy import RetentionPolicy, shown_duration
+from dacapo_core.store.records.score_names import in_words
 
 
 def policy_in_words(policy: RetentionPolicy) -> str:
     """``keep the newest 3, the best 2 of each dataset and criterion; mark the rest for 7 days``."""
-    criteria = f" ({', '.join(policy.criteria)} only)" if policy.criteria else ""
+    criteria = f" ({in_words(policy.criteria)} only)" if policy.criteria else ""
     rules = {
         "keep_last": "the newest {}",
         "keep_every": "each multiple of {}",

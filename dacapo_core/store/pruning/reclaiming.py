@@ -28,6 +28,7 @@ from dacapo_core.store.records.prune_records import (
     write_operation,
 )
 from dacapo_core.store.records.run_facts import gather, require_run
+from dacapo_core.store.records.score_names import reasons_in_words
 
 
 @dataclass
@@ -166,8 +167,9 @@ def remove_checkpoint(
     facts = gather(filesystem, run, datetime.now(UTC))
     reasons = facts.protected_by_hand().get(iteration, [])
     if reasons and not force:
+        what = ", ".join(reasons_in_words(reasons))
         raise ProtectedCheckpointError(
-            f"iteration {iteration} of run {run!r} is {', '.join(reasons)}; it was not removed. "
+            f"iteration {iteration} of run {run!r} is {what}; it was not removed. "
             "By force it is, with what names it"
         )
     if force:
@@ -188,7 +190,7 @@ def remove_checkpoint(
     if done.spared:
         raise ProtectedCheckpointError(
             f"iteration {iteration} of run {run!r} was not removed: it has just become "
-            f"{', '.join(done.spared[iteration])}"
+            f"{', '.join(reasons_in_words(done.spared[iteration]))}"
         )
     if done.failed:
         raise StoreNotWritableError(done.failed[iteration])
@@ -202,7 +204,7 @@ def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheck
             return RestoreError(
                 f"iteration {iteration} of run {run!r} cannot be brought back: it was deleted "
                 f"({record.kind}) on {record.time:%Y-%m-%d %H:%M:%S} UTC by {record.by}: "
-                f"{'; '.join(departure.reasons)}"
+                f"{'; '.join(reasons_in_words(departure.reasons))}"
             )
     if not operations:
         require_run(filesystem, run)

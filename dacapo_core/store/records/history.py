@@ -24,7 +24,8 @@ from dacapo_core.store.records.history_events import (
 )
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
 from dacapo_core.store.records.run_facts import RunFacts, gather_readable, require_run
-from dacapo_core.store.records.scores import best_scores, gathered_reasons, shown_scores
+from dacapo_core.store.records.score_names import reasons_in_words, shown_scores
+from dacapo_core.store.records.scores import best_scores
 from dacapo_core.store.records.scores_records import read_scores
 from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
 from dacapo_core.store.records.withdrawn_facts import WithdrawnFacts, read_withdrawn
@@ -64,7 +65,7 @@ class CheckpointHistory:
     def answer(self, run: str) -> str:
         """For a person: what it is now, why, and whether it can be brought back."""
         name = f"Iteration {self.iteration} of run {run}"
-        why = "; ".join(gathered_reasons(self.reasons))
+        why = "; ".join(reasons_in_words(self.reasons))
         if self.fate == "kept":
             said = f"{name} is in the store" + (
                 f": {why}." if why else ", and nothing protects it."

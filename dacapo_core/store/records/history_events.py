@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dacapo_core.store.records.prune_records import OperationRecord
-from dacapo_core.store.records.scores import ScoresRecord, best_scores, shown_scores
+from dacapo_core.store.records.score_names import in_words, score_name, shown_scores
+from dacapo_core.store.records.scores import ScoresRecord, best_scores
 from dacapo_core.store.records.withdrawn_facts import Withdrawn, WithdrawnFacts
 
 MARKED = "pruned, within its grace period"
@@ -47,11 +48,13 @@ class Event:
 
 def scored(record: ScoresRecord, *, earlier: bool = False) -> Event:
     """Scores of a checkpoint on a dataset."""
-    shown = best_scores([record]).get(record.iteration, {})
+    found = best_scores([record]).get(record.iteration, {})
+    shown = {name.removeprefix(f"{record.dataset}/"): score for name, score in found.items()}
+    dataset = score_name(f"{record.dataset}/").dataset_in_words
     missing = record.not_finite()
-    what = f"scored on {record.dataset}: {shown_scores(shown) or 'no finite score'}"
+    what = f"scored on {dataset}: {shown_scores(shown) or 'no finite score'}"
     if shown and missing:
-        what += f"; not finite: {', '.join(missing)}"
+        what += f"; not finite: {in_words(missing)}"
     return Event(record.scored, what, record.by, earlier=earlier)
 
 

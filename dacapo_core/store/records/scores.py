@@ -202,34 +202,3 @@ def names_of(judged: Iterable[Judged]) -> dict[str, set[Judged]]:
         names.setdefault(criterion, set()).add((dataset, criterion))
         names.setdefault(f"{dataset}/{criterion}", set()).add((dataset, criterion))
     return names
-
-
-def shown_scores(scores: Mapping[str, float]) -> str:
-    """One line for people: ``val_a/dice 0.912 · val_a/voi 0.31``."""
-    return " · ".join(f"{name} {score:.4g}" for name, score in sorted(scores.items()))
-
-
-def overall(scores: Mapping[str, float]) -> dict[str, float]:
-    """The scores over all channels, without those of one channel (``mito__dice``)."""
-    return {name: score for name, score in scores.items() if "__" not in name.rpartition("/")[2]}
-
-
-def gathered_names(names: Iterable[str]) -> list[str]:
-    """``val/voi``, ``val/dice`` as one: ``val: voi, dice``."""
-    by_dataset: dict[str, list[str]] = {}
-    for name in names:
-        dataset, _, criterion = name.rpartition("/")
-        by_dataset.setdefault(dataset, []).append(criterion)
-    return [f"{dataset}: {', '.join(found)}" for dataset, found in by_dataset.items()]
-
-
-def gathered_reasons(reasons: Iterable[str]) -> list[str]:
-    """``best of val/voi``, ``best of val/dice`` as one reason: ``best of val: voi, dice``."""
-    best, others = [], []
-    for reason in reasons:
-        name = reason.removeprefix("best of ")
-        if name != reason and "/" in name:
-            best.append(name)
-        else:
-            others.append(reason)
-    return [f"best of {names}" for names in gathered_names(best)] + others

@@ -29,6 +29,7 @@ from dacapo_core.store.records.present_checkpoints import (
 )
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.run_facts import list_checkpoints
+from dacapo_core.store.records.score_names import in_words
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord, best_of
 from dacapo_core.store.records.withdrawn_facts import Withdrawn, write_withdrawn
 
@@ -245,10 +246,10 @@ def _withdraw_not_finite(
             continue
         name = "/".join(judged)
         logger.warning(
-            "%s/%d is no longer the best of %s: it was scored again, and its score is not finite",
+            "%s/%d is no longer the best by %s: it was scored again, and its score is not finite",
             run,
             best.iteration,
-            name,
+            in_words([name]),
         )
         withdrawn = {best.iteration: Withdrawn(of=best.of, best={name: best})}
         write_withdrawn(filesystem, run, "not finite", withdrawn, this_person())

@@ -25,6 +25,7 @@ from dacapo_core.store.records.note import parsed
 from dacapo_core.store.records.picture_records import delete_pictures
 from dacapo_core.store.records.present_checkpoints import are_of_present, identify, seen_as
 from dacapo_core.store.records.process_identity import this_person
+from dacapo_core.store.records.score_names import in_words
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord
 from dacapo_core.store.records.scores_records import derive_best, parsed_scores
 from dacapo_core.store.records.withdrawn_facts import Withdrawn, write_withdrawn
@@ -134,11 +135,11 @@ def withdraw_facts(filesystem: StoreFilesystem, run: str, iteration: int, before
         )
     if facts.best:
         logger.warning(
-            "%s/%d was stored again: the checkpoint before was the best of %s, this one has no "
+            "%s/%d was stored again: the checkpoint before was the best by %s, this one has no "
             "scores yet",
             run,
             iteration,
-            ", ".join(withdrawn.best),
+            in_words(withdrawn.best),
         )
         derive_best(filesystem, run)
 
