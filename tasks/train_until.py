@@ -43,8 +43,10 @@ def train_until(run: str, iteration: int) -> int:
         rate = live.run.config.batch_size * len(seconds) / sum(seconds)
         live.progress.at(
             stats.iteration,
-            f"loss {stats.loss:.4f} · lr {stats.learning_rate:.1e} · {rate:.2f} samples/s · "
-            f"{readable_bytes(peak_memory(live.run.device))}",
+            f"loss {stats.loss:.4f}",
+            f"{rate:.2f} samples/s",
+            f"lr {stats.learning_rate:.1e}",
+            readable_bytes(peak_memory(live.run.device)),
         )
         if live.asked_to_end:
             raise _AskedToEnd

@@ -10,21 +10,22 @@ import sys
 import pytest
 
 SCRIPT = """
+import sys
 from prefect.logging import disable_run_logger
 from tasks.progress import RunProgress
-with disable_run_logger(), RunProgress("run", 9) as progress:
+with disable_run_logger(), RunProgress(sys.argv[1], 100000) as progress:
     progress.phase("training")
-    progress.at(3, "loss 0.5000 · 1.2 GB")
+    progress.at(39000, "loss 0.5000", "12.34 samples/s", "lr 1.0e-03", "1.2 GB")
     progress.note("a note")
 """
 
 
-def shown(**environment: str) -> str:
-    """What reaches a terminal of 100 columns."""
+def shown(run: str = "run", **environment: str) -> str:
+    """What reaches a terminal, of 100 columns unless said otherwise."""
     ours = {name: value for name, value in os.environ.items() if name != "CI"}
     terminal, end = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, run],
         env=ours | {"COLUMNS": "100", "TERM": "xterm", "FORCE_COLOR": "1"} | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -49,8 +50,20 @@ def shown(**environment: str) -> str:
 def test_a_terminal_shows_the_bar_and_a_build_log_only_the_notes() -> None:
     person = shown()
     assert "run · training" in person
-    assert "3/9" in person
-    assert "loss 0.5000 · 1.2 GB" in person
+    assert "39000/100000" in person
+    assert "loss 0.5000 · 12.34 samples/s · lr 1.0e-03" in person
     build = shown(CI="true")
     assert "training" not in build
     assert "a note" in build
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "run", ["my_finetune", "jrc_mus-liver-zon-1_mito_mito_mem_er_from_setup04"]
+)
+def test_80_columns_have_room_for_the_iteration_and_the_loss(run: str) -> None:
+    (line, *_) = [each for each in shown(run, COLUMNS="80").splitlines() if "39000" in each]
+    assert run[:20] in line
+    assert "39000/100000" in line
+    assert "loss 0.5000" in line
+    assert "lr" not in line
