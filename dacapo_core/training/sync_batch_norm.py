@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as across
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """As ``torch.distributed._functional_collectives.all_reduce`` from torch 2.13 on."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # each process's loss depends on what this one gave
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
 
 class _OnHost:
@@ -17,9 +37,9 @@ class _OnHost:
         axes = [0, *range(2, input.ndim)]
         shape = [1, -1] + [1] * (input.ndim - 2)
         count = input.numel() / input.shape[1] * dist.get_world_size()
-        mean = across.all_reduce(input.sum(axes)) / count
+        mean = _SumOverProcesses.apply(input.sum(axes)) / count
         centred = input - mean.view(shape)
-        variance = across.all_reduce(centred.square().sum(axes)) / count
+        variance = _SumOverProcesses.apply(centred.square().sum(axes)) / count
         if self.track_running_stats:
             _follow(self, mean.detach(), variance.detach() * count / (count - 1))
         normal = centred * (variance + self.eps).rsqrt().view(shape)
