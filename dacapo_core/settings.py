@@ -67,7 +67,7 @@ class Settings(BaseSettings):
 
     def options_for(self, url: str) -> dict[str, Any]:
         """The storage options, if `url` is on the kind of file system that they are for."""
-        from dacapo_core.store.files.place import place_of
+        from dacapo_core.store.filesystems.location import place_of
 
         same = place_of(url).protocol == place_of(self.runs_base_dir).protocol
         return dict(self.storage_options) if same else {}

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import typer
 
 from deployments import prefect_server
+from deployments.closed_output import survive_closed_terminal
 from deployments.devices import devices
-from deployments.lasting_output import survive_closed_terminal
 from deployments.one_worker import serve
 from deployments.served_devices import served_here
 from deployments.workers import (
@@ -63,8 +63,8 @@ def deploy() -> None:
     from deployments.index_page import publish_index
     from deployments.parameters import shape_forms
     from deployments.work_pool import ensure_work_pool
-    from tasks.page_versions import artifact_path
-    from tasks.weights_store_block import WeightsStoreBlock
+    from tasks.runtime.artifact_versions import artifact_path
+    from tasks.runtime.weights_store_block import WeightsStoreBlock
 
     ensure_work_pool()
     WeightsStoreBlock.register_type_and_schema()

@@ -10,9 +10,9 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
-from tasks.page_versions import newest_version
-from tasks.pages.wording import markdown_table
-from tasks.weights_store_block import WeightsStoreBlock
+from tasks.pages.formatting import markdown_table
+from tasks.runtime.artifact_versions import newest_version
+from tasks.runtime.weights_store_block import WeightsStoreBlock
 
 KEY = "dacapo"
 EVENTS = {

@@ -14,10 +14,10 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from deployments.lasting_output import survive_closed_terminal
+from deployments.closed_output import survive_closed_terminal
 from deployments.processes import marked, signal_group
 from deployments.workers import MARK, RUNS_STOP_SECONDS, WORK_POOL, WorkerPlace
-from tasks.stop_signals import catchable
+from tasks.runtime.stop_signals import catchable
 
 
 def serve(place: WorkerPlace, *, supervised: bool) -> None:

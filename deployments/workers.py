@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployments.processes import marked, signal_group
-from tasks.stop_signals import catchable
+from tasks.runtime.stop_signals import catchable
 
 WORK_POOL = "gpu"
 TRAINING_QUEUE = "default"

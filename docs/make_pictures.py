@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.pictures import curves_picture, slice_picture
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import best_scores
-from dacapo_core.validate import predict
+from dacapo_core.training.run import Run
+from dacapo_core.validation.pictures import curves_picture, slice_picture
+from dacapo_core.validation.scoring import predict
 
 CRITERION = "f1_score"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dacapo_core.training.launching import started_by_launcher
-from flows.foreground import INTERRUPTED, run_in_foreground
-from flows.membership import take_part
+from dacapo_core.training.launch import started_by_launcher
+from flows.group_ranks import take_part
+from flows.run_at_terminal import INTERRUPTED, run_in_foreground
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig

@@ -11,7 +11,7 @@ from dacapo_core.store.retention import RetentionPolicy
 from flows.finetune import FINETUNED, PRETRAINED, finetune
 from flows.learning_curves import Comparison, learning_curve
 from flows.train import train
-from tasks.stores import open_store
+from tasks.runtime.open_stores import open_store
 
 ONE_CHECKPOINT = RetentionPolicy(keep_last=1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flows.foreground import run_in_foreground
+from flows.run_at_terminal import run_in_foreground
 
 FOLDER = Path("demo")
 

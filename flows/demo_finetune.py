@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from flows.demo import FOLDER
-from flows.foreground import run_in_foreground
+from flows.run_at_terminal import run_in_foreground
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from prefect.context import serialize_context
 from prefect.exceptions import Abort, Pause, TerminationSignal
 from prefect.logging import get_run_logger
 
-from dacapo_core.experiments.trainers.errors import ProcessDiedError
-from dacapo_core.training.launching import Launcher, launcher_command, launcher_environment
-from tasks.stop_signals import catchable
+from dacapo_core.training.errors import ProcessDiedError
+from dacapo_core.training.launch import Launcher, launcher_command, launcher_environment
+from tasks.runtime.stop_signals import catchable
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig

@@ -12,9 +12,9 @@ from typing import Any
 from prefect.context import hydrated_context
 from prefect.exceptions import Abort, Pause, TerminationSignal
 
-from dacapo_core.experiments.trainers.errors import ProcessDiedError
+from dacapo_core.training.errors import ProcessDiedError
 from flows.group import CALL, Outcome
-from flows.membership import take_part
+from flows.group_ranks import take_part
 
 
 def main(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dacapo_core.experiments.starts import LoadingReport
-from tasks.pages.wording import readable_score, readable_seconds
+from tasks.pages.formatting import readable_score, readable_seconds
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore

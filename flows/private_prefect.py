@@ -78,7 +78,7 @@ def _mark_abandoned_runs() -> None:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
-    from tasks.dead_attempts import end_tasks
+    from tasks.runtime.dead_attempts import end_tasks
 
     unfinished = FlowRunFilter(
         state=FlowRunFilterState(

@@ -9,15 +9,15 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from dacapo_core.store.chosen_runs import choose_runs
-from dacapo_core.store.presence import why_no_runs
+from dacapo_core.store.missing_store import why_no_runs
 from dacapo_core.store.retention import RetentionPolicy
+from dacapo_core.store.run_patterns import choose_runs
 from flows.state_message import completed, speaking_flow
 from tasks.pages.pruning_summary import pruning_summary, summary_line
 from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune as prune_run
-from tasks.publishing import page_path, publisher
-from tasks.stores import open_store, store_url
+from tasks.runtime.artifacts import page_path, publisher
+from tasks.runtime.open_stores import open_store, store_url
 from tasks.sweep import sweep
 
 DEFAULT_RETENTION = RetentionPolicy(keep_last=3, keep_best=3, keep_daily=7, grace="7d")

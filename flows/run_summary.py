@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.records.score_names import in_words, overall, reasons_in_words, score_name
-from tasks.pages.wording import readable_bytes, readable_score, readable_seconds
-from tasks.stores import open_store
+from tasks.pages.formatting import readable_bytes, readable_score, readable_seconds
+from tasks.runtime.open_stores import open_store
 
 if TYPE_CHECKING:
     from dacapo_core.store.retention import RetentionPolicy

@@ -23,8 +23,8 @@ from flows.state_message import completed, speaking_flow
 from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
 from tasks.publish_comparison import publish_comparison
-from tasks.publishing import publisher
-from tasks.stores import open_store, store_url
+from tasks.runtime.artifacts import publisher
+from tasks.runtime.open_stores import open_store, store_url
 
 CHILD = "train/default"
 LOOK_EVERY_SECONDS = 5.0

@@ -9,27 +9,27 @@ from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.training.launching import started_by_launcher
+from dacapo_core.training.launch import started_by_launcher
+from flows.closed_output import survive_unread_output
 from flows.group import train_in_group
 from flows.run_summary import RunSummary, summarise
-from flows.unread_output import survive_unread_output
-from tasks.begin import begin
-from tasks.dead_attempts import end_tasks_of_earlier_attempts
-from tasks.hand_over import await_validations, find_deployment, hand_over
+from tasks.begin_run import begin
 from tasks.initialize_weights import initialize_weights
-from tasks.live_runs import LiveRun, live
 from tasks.pages.run_pruning import RunPruning
-from tasks.provenance import who
 from tasks.prune import prune
 from tasks.publish_report import publish_report
-from tasks.publishing import publisher
-from tasks.stop_signals import stop_signals
+from tasks.request_validation import await_validations, find_deployment, hand_over
+from tasks.runtime.artifacts import publisher
+from tasks.runtime.dead_attempts import end_tasks_of_earlier_attempts
+from tasks.runtime.grouped_intervals import stretches, train_stretch
+from tasks.runtime.open_stores import store_url
+from tasks.runtime.overview_records import note_training, noted_end
+from tasks.runtime.provenance import who
+from tasks.runtime.runs_in_training import LiveRun, live
+from tasks.runtime.stop_signals import stop_signals
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
-from tasks.stores import store_url
-from tasks.stretch import stretches, train_stretch
 from tasks.train_until import train_until
-from tasks.training_notes import note_training, noted_end
 from tasks.validate import validate
 
 if TYPE_CHECKING:

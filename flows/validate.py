@@ -8,11 +8,11 @@ from prefect.runtime import flow_run
 
 from dacapo_core.store.records.score_names import overall, shown_scores
 from flows.state_message import completed, speaking_flow
-from tasks.keep_for_validation import kept_for_validation
-from tasks.live_runs import judged
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
+from tasks.protect_for_validation import kept_for_validation
+from tasks.runtime.open_stores import store_url
+from tasks.runtime.runs_in_training import judged
 from tasks.store_best import store_best
-from tasks.stores import store_url
 from tasks.validate import validate as validate_live
 
 MOST_SHOWN = 3

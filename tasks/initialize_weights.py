@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_run_logger
 
 from dacapo_core.data.intensities import compared_with_start
-from tasks.live_runs import LiveRun, live_run
 from tasks.pages.loading_page import loading_page
-from tasks.publishing import artifact_key, publisher
-from tasks.start_pins import kept_report, release_start, start_of
-from tasks.step import step
+from tasks.runtime.artifacts import artifact_key, publisher
+from tasks.runtime.runs_in_training import LiveRun, live_run
+from tasks.runtime.start_pins import kept_report, release_start, start_of
+from tasks.runtime.task_decorator import step
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.starts import Start

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.live_runs import live_run
-from tasks.step import step
-from tasks.stores import open_store
+from tasks.runtime.open_stores import open_store
+from tasks.runtime.runs_in_training import live_run
+from tasks.runtime.task_decorator import step
 
 
 @step("load {run} {iteration}")
@@ -16,12 +16,12 @@ def load_checkpoint(run: str, iteration: int) -> None:
         DamagedCheckpointError: it does not verify.
         ValueError: it does not fit the run's configuration; the run is as it was.
     """
-    from dacapo_core.experiments.run import Run
     from dacapo_core.experiments.run_config import RunConfig
     from dacapo_core.experiments.starts.key_mapping import named_as_in
-    from dacapo_core.resume import take_kept_intensities
     from dacapo_core.settings import get_settings
-    from dacapo_core.store.checkpoints.fitting import load_state
+    from dacapo_core.store.checkpoint_format.load_into_model import load_state
+    from dacapo_core.training.resume import take_kept_intensities
+    from dacapo_core.training.run import Run
 
     live = live_run(run)
     if live.built is None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_run_logger
 
 from dacapo_core.store.retention import RetentionPolicy
-from tasks.events import emit_checkpoint_event
-from tasks.pages.wording import first_few
-from tasks.provenance import who
+from tasks.pages.formatting import first_few
 from tasks.publish_pruning import publish_pruning, publish_rehearsal
-from tasks.step import step
-from tasks.stores import open_store, place_of
+from tasks.runtime.events import emit_checkpoint_event
+from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.provenance import who
+from tasks.runtime.task_decorator import step
 
 if TYPE_CHECKING:
-    from dacapo_core.store.pruning.prune_plan import PrunePlan
+    from dacapo_core.store.pruning.plan import PrunePlan
 
 
 @step("prune {run}", at_iteration=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.pages.comparison_table import RunResult, comparison_page
-from tasks.publishing import artifact_key, flow_run_path, page_path, publisher
-from tasks.step import step
-from tasks.stores import open_store
+from tasks.runtime.artifacts import artifact_key, flow_run_path, page_path, publisher
+from tasks.runtime.open_stores import open_store
+from tasks.runtime.task_decorator import step
 
 
 @step("compare {sweep}")

@@ -9,11 +9,11 @@ from tasks.pages.pruning_page import pruning_page
 from tasks.pages.pruning_rehearsal import rehearsal_page
 from tasks.pages.run_pruning import RunPruning, figures
 from tasks.publish_store import publish_store
-from tasks.publishing import artifact_key, page_path, publisher
+from tasks.runtime.artifacts import artifact_key, page_path, publisher
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
-    from dacapo_core.store.pruning.prune_plan import PrunePlan
+    from dacapo_core.store.pruning.plan import PrunePlan
     from dacapo_core.store.records.history import CheckpointHistory
     from dacapo_core.store.retention import RetentionPolicy
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from math import isfinite
 
 from dacapo_core.store.records.scores import best_scores
-from tasks.live_runs import LiveRun, live_run
 from tasks.pages.run_report import RunReport, report_page
-from tasks.publishing import artifact_key, events_path, page_path, publisher
-from tasks.step import step
+from tasks.runtime.artifacts import artifact_key, events_path, page_path, publisher
+from tasks.runtime.runs_in_training import LiveRun, live_run
+from tasks.runtime.task_decorator import step
 
 
 @step("report of {run}", at_iteration=True)
@@ -39,7 +39,7 @@ def show_report(live: LiveRun) -> None:
 
 def read_report(live: LiveRun) -> RunReport:
     """The report's values from the run in memory and its records in the store."""
-    from dacapo_core.experiments.device import peak_memory
+    from dacapo_core.training.device import peak_memory
 
     config, stats, store = live.run.config, live.run.training_stats, live.store.on_record()
     curves: dict[str, list[tuple[int, float]]] = {}

@@ -30,11 +30,11 @@ from prefect.settings import (
 
 from dacapo_core.settings import get_settings
 from tasks.pages.store_page import StoreRun, store_page
-from tasks.publishing import artifact_key, page_path, publisher
+from tasks.runtime.artifacts import artifact_key, page_path, publisher
 
 if TYPE_CHECKING:
+    from dacapo_core.store.metadata_store import MetadataStore
     from dacapo_core.store.records.run_overview import RunOverview, TrainingNote
-    from dacapo_core.store.records_store import RecordsStore
 
 KEY = "store"
 ATTEMPT_SECONDS = 5.0
@@ -45,7 +45,7 @@ _lock = threading.Lock()
 _changed: dict[str, dict[str, TrainingNote | None]] = {}
 
 
-def publish_store(run: str, store: RecordsStore, training: TrainingNote | None = None) -> None:
+def publish_store(run: str, store: MetadataStore, training: TrainingNote | None = None) -> None:
     """Bring a run's overview and the page of its store to what there is; nobody waits for that.
 
     Args:
@@ -64,14 +64,14 @@ def publish_store(run: str, store: RecordsStore, training: TrainingNote | None =
 
 def store_key(basedir: str) -> str:
     """The key of a store's page: ``store`` for the one that the settings name."""
-    from dacapo_core.store.records_store import RecordsStore
+    from dacapo_core.store.metadata_store import MetadataStore
 
     settings = get_settings()
-    ours = RecordsStore(settings.runs_base_dir, settings.storage_options).basedir
+    ours = MetadataStore(settings.runs_base_dir, settings.storage_options).basedir
     return KEY if basedir == ours else artifact_key(KEY, basedir)
 
 
-def _made(store: RecordsStore) -> str:
+def _made(store: MetadataStore) -> str:
     with _lock:
         changed = _changed.pop(store.basedir, {})
     for run, training in changed.items():
@@ -88,7 +88,7 @@ def _made(store: RecordsStore) -> str:
     )
 
 
-def _bring_up_to_date(store: RecordsStore, run: str, training: TrainingNote | None) -> None:
+def _bring_up_to_date(store: MetadataStore, run: str, training: TrainingNote | None) -> None:
     from dacapo_core.store.records.run_overview import RunOverview, best_note, checkpoints_note
 
     held = checkpoints_note(store.history(run).checkpoints.values())

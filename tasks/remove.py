@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.events import emit_checkpoint_event
-from tasks.provenance import who
 from tasks.publish_pruning import publish_pruning
-from tasks.step import step
-from tasks.stores import open_store, place_of
+from tasks.runtime.events import emit_checkpoint_event
+from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.provenance import who
+from tasks.runtime.task_decorator import step
 
 
 @step("remove {run} {iteration}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.step import step
-from tasks.stores import open_store
+from tasks.runtime.open_stores import open_store
+from tasks.runtime.task_decorator import step
 
 
 @step("best of {run} on {dataset} by {criterion}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tasks.events import emit_checkpoint_event
 from tasks.publish_store import publish_store
-from tasks.step import step
-from tasks.stores import open_store, place_of
+from tasks.runtime.events import emit_checkpoint_event
+from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.task_decorator import step
 
 
 @step("best of {run}", at_iteration=True)

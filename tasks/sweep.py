@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from prefect.logging import get_run_logger
 
-from tasks.events import emit_checkpoint_event
+from tasks.pages.formatting import first_few, readable_bytes
 from tasks.pages.run_pruning import shown_reasons
-from tasks.pages.wording import first_few, readable_bytes
-from tasks.provenance import who
 from tasks.publish_pruning import publish_pruning
-from tasks.step import step
-from tasks.stores import open_store, place_of
+from tasks.runtime.events import emit_checkpoint_event
+from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.provenance import who
+from tasks.runtime.task_decorator import step
 
 if TYPE_CHECKING:
-    from dacapo_core.store.pruning.reclaiming import Sweep
+    from dacapo_core.store.pruning.trash import Sweep
 
 
 @step("sweep {run}")

@@ -6,13 +6,13 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tasks.live_runs import live_run
-from tasks.pages.wording import readable_bytes
-from tasks.step import step
-from tasks.stop_signals import stop_signals
+from tasks.pages.formatting import readable_bytes
+from tasks.runtime.runs_in_training import live_run
+from tasks.runtime.stop_signals import stop_signals
+from tasks.runtime.task_decorator import step
 
 if TYPE_CHECKING:
-    from dacapo_core.experiments.training_stats import TrainingIterationStats
+    from dacapo_core.training.training_stats import TrainingIterationStats
 
 
 RATE_OVER = 20
@@ -29,8 +29,8 @@ def train_until(run: str, iteration: int) -> int:
     Returns:
         The iteration reached; less than asked only where that was so, with the state whole.
     """
-    from dacapo_core.experiments.device import peak_memory
     from dacapo_core.train import train_until as train
+    from dacapo_core.training.device import peak_memory
 
     live = live_run(run)
     live.progress.phase("training")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.live_runs import live_run
-from tasks.step import step
+from tasks.runtime.runs_in_training import live_run
+from tasks.runtime.task_decorator import step
 
 if TYPE_CHECKING:
     from dacapo_core.store.records.scores import ScoresRecord
@@ -20,10 +20,10 @@ def validate(run: str, iteration: int) -> dict[str, float]:
     Returns:
         ``<dataset>/<criterion>`` → the best score over the post-processing parameters.
     """
-    from dacapo_core.pictures import slice_picture
     from dacapo_core.store.records.score_names import overall, shown_scores
     from dacapo_core.store.records.scores import best_scores
-    from dacapo_core.validate import predict_and_score
+    from dacapo_core.validation.pictures import slice_picture
+    from dacapo_core.validation.scoring import predict_and_score
 
     live = live_run(run)
     live.progress.phase("validating")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
+from dacapo_core.training.training_stats import TrainingIterationStats, TrainingStats
 
 
 def stats(*iterations: int) -> TrainingStats:
@@ -36,7 +36,7 @@ def shown(folder: Path) -> Any:
 @pytest.mark.slow
 def test_tensorboard_shows_loss_scores_and_slices_once_also_after_a_crash(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    from dacapo_core.event_files import EventFiles
+    from dacapo_core.training.tensorboard import EventFiles
 
     first = EventFiles(tmp_path, "run", 0, {})
     first.update(stats(1, 2), {2: {"val/dice": 0.5}}, {(2, "val"): picture()})
@@ -61,7 +61,7 @@ def test_without_tensorboard_the_way_out_is_said(
 ) -> None:
     import importlib.util
 
-    from dacapo_core.event_files import EventFiles
+    from dacapo_core.training.tensorboard import EventFiles
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'dacapo-core\[tensorboard\]'"):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dacapo_core.command_line.looking import Iteration, RunName
-from dacapo_core.command_line.opening import (
+from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
+from dacapo_core.command_line.store_option import (
     USAGE,
     EachRun,
     Where,
@@ -17,12 +18,11 @@ from dacapo_core.command_line.opening import (
     say_astray,
     say_error,
 )
-from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
 
 if TYPE_CHECKING:
-    from dacapo_core.store.pruning.prune_plan import PrunePlan
-    from dacapo_core.store.pruning.reclaiming import Sweep
-    from dacapo_core.store.records_store import RecordsStore
+    from dacapo_core.store.metadata_store import MetadataStore
+    from dacapo_core.store.pruning.plan import PrunePlan
+    from dacapo_core.store.pruning.trash import Sweep
 
 
 def add_to(app: typer.Typer) -> None:
@@ -75,7 +75,7 @@ def remove(
     """Delete one checkpoint for good."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.pruning.reclaiming import remove_checkpoint
+        from dacapo_core.store.pruning.trash import remove_checkpoint
 
         remove_checkpoint(where.records().filesystem, run, iteration, force=force)
         _said(where, {"run": run, "removed": iteration}, f"{run}/{iteration} is removed")
@@ -153,12 +153,12 @@ def prune(
 
 
 def _chosen(
-    where: Where, store: RecordsStore, said: Sequence[str] | None, each: EachRun
+    where: Where, store: MetadataStore, said: Sequence[str] | None, each: EachRun
 ) -> list[str]:
     """The runs that were named or meant, or all; what means none is said and is no end."""
-    from dacapo_core.store.chosen_runs import choose_runs
-    from dacapo_core.store.presence import why_no_runs
+    from dacapo_core.store.missing_store import why_no_runs
     from dacapo_core.store.run_listing import list_runs
+    from dacapo_core.store.run_patterns import choose_runs
 
     if said is None:
         found, astray = list_runs(store.filesystem)
@@ -190,7 +190,7 @@ def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
 
 
 def _show_plan(plan: PrunePlan, now: datetime) -> None:
-    from dacapo_core.store.pruning.retention_policy import shown_duration
+    from dacapo_core.store.pruning.policy import shown_duration
     from dacapo_core.store.records.score_names import overall, reasons_in_words, shown_scores
 
     marks = plan.grace is not None and plan.doomed

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line import changing, coming, judging, looking, transferring, verifying
-from dacapo_core.command_line.opening import Where
+from dacapo_core.command_line import changing, from_dacapo, judging, looking, transferring, verify
+from dacapo_core.command_line.store_option import Where
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 failed (store not reachable, not writable, a deletion failed) · "
@@ -53,11 +53,11 @@ def _where(
 
 
 looking.add_to(app)
-verifying.add_to(app)
+verify.add_to(app)
 judging.add_to(app)
 changing.add_to(app)
 transferring.add_to(app)
-coming.add_to(app)
+from_dacapo.add_to(app)
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dacapo_core.command_line.looking import RunName
-from dacapo_core.command_line.opening import USAGE, Where, exit_codes
 from dacapo_core.command_line.output import show_json, show_table
+from dacapo_core.command_line.store_option import USAGE, Where, exit_codes
 
 if TYPE_CHECKING:
+    from dacapo_core.store.metadata_store import MetadataStore
     from dacapo_core.store.records.scores import BestRecord
-    from dacapo_core.store.records_store import RecordsStore
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def best(
         _show_best(where, store, run)
 
 
-def _show_best(where: Where, store: RecordsStore, run: str) -> None:
+def _show_best(where: Where, store: MetadataStore, run: str) -> None:
     from dacapo_core.store.records.score_names import in_words
 
     records = store.best_records(run)

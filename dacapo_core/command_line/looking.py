@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dacapo_core.command_line.opening import Where, exit_codes, say_astray
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
+from dacapo_core.command_line.store_option import Where, exit_codes, say_astray
 
 if TYPE_CHECKING:
+    from dacapo_core.store.metadata_store import MetadataStore
     from dacapo_core.store.records.history import CheckpointHistory
-    from dacapo_core.store.records_store import RecordsStore
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
 Iteration = Annotated[int, typer.Argument(metavar="ITERATION", help="Iteration of the checkpoint.")]
@@ -37,8 +37,8 @@ def ls(
     """List the runs of a store, or the checkpoints of a run."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.chosen_runs import choose_runs, is_pattern
         from dacapo_core.store.run_listing import list_runs
+        from dacapo_core.store.run_patterns import choose_runs, is_pattern
 
         store = where.records()
         if run is None:
@@ -50,12 +50,12 @@ def ls(
 
 
 def _list_runs(
-    where: Where, store: RecordsStore, runs: Sequence[str], astray: Mapping[str, str]
+    where: Where, store: MetadataStore, runs: Sequence[str], astray: Mapping[str, str]
 ) -> None:
-    from dacapo_core.store.presence import why_no_runs
-    from dacapo_core.store.records.iteration_notes import IterationNotes
-    from dacapo_core.store.records.run_facts import list_entries
-    from dacapo_core.store.records.verification_notes import read_damage
+    from dacapo_core.store.missing_store import why_no_runs
+    from dacapo_core.store.pruning.plan_inputs import list_entries
+    from dacapo_core.store.records.checkpoint_flags import IterationNotes
+    from dacapo_core.store.records.verification_records import read_damage
 
     say_astray(astray)
     now = datetime.now(UTC)
@@ -100,7 +100,7 @@ def _list_runs(
             typer.echo(f"damaged: {row['run']}/{iteration}: {what}")
 
 
-def _list_checkpoints(where: Where, store: RecordsStore, run: str) -> None:
+def _list_checkpoints(where: Where, store: MetadataStore, run: str) -> None:
     live = [c for c in store.history(run).checkpoints.values() if c.fate != "pruned"]
     if where.json:
         show_json({"store": store.basedir, "run": run, "checkpoints": [_row(c) for c in live]})
@@ -166,8 +166,8 @@ def show(context: typer.Context, run: RunName, iteration: Iteration) -> None:
     """Show what is in a checkpoint: keys, shapes, types, and its record."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.checkpoints.checkpoint_files import read_record
-        from dacapo_core.store.checkpoints.state_tree import tensors_of
+        from dacapo_core.store.checkpoint_files import read_record
+        from dacapo_core.store.checkpoint_format.state_tree import tensors_of
 
         store = where.weights()
         weights = store.retrieve_weights(run, iteration, verify=False)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from dacapo_core.command_line.looking import RunName
-from dacapo_core.command_line.opening import FAILED, Where, exit_codes
 from dacapo_core.command_line.output import readable_size, show_json
+from dacapo_core.command_line.store_option import FAILED, Where, exit_codes
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def cp(
     """Copy a run to another store, with records, scores and best; each copy is verified."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.copying import copy_run, marked_iterations
+        from dacapo_core.store.copy_run import copy_run, marked_iterations
 
         options = to_storage_options or where.storage_options
         source = where.records()
@@ -78,9 +78,9 @@ def export(
         import torch
 
         from dacapo_core.data.intensities import described
-        from dacapo_core.experiments.datasplits.stored_ranges import ranges_of_run
-        from dacapo_core.experiments.judged_weights import retrieve_judged_weights
+        from dacapo_core.experiments.datasplits.stored_intensities import ranges_of_run
         from dacapo_core.experiments.starts.start import find_iteration
+        from dacapo_core.training.scored_weights import retrieve_judged_weights
 
         beside = file.with_name(f"{file.name}.json")
         for each in (file, beside):

@@ -12,7 +12,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from dacapo_core.data.chunk_cache import chunk_cache
-from dacapo_core.data.storage_places import key_value_store
+from dacapo_core.data.tensorstore_kvstore import key_value_store
 from dacapo_core.data.volume_axes import volume_axes
 from dacapo_core.data.volume_files import SECONDS, explained
 from dacapo_core.data.volume_formats import StoredArray, find_array, groups_around

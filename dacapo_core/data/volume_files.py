@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import fsspec
 import tensorstore as ts
 
-from dacapo_core.data.storage_places import key_value_store
+from dacapo_core.data.tensorstore_kvstore import key_value_store
 
 SECONDS = 60.0
 """How long a file system may take to answer, however many files are asked for."""

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from dacapo_core.store import layout
-from dacapo_core.store.checkpoints.background_writer import BackgroundWriter
-from dacapo_core.store.checkpoints.checkpoint_files import (
+from dacapo_core.store.checkpoint_files import (
     Verification,
     commit_checkpoint,
     read_checkpoint,
@@ -23,42 +22,43 @@ from dacapo_core.store.checkpoints.checkpoint_files import (
     verify_checkpoint,
     write_record,
 )
-from dacapo_core.store.checkpoints.run_state import (
-    buffers_of,
-    device_of,
-    host_state_of,
-    state_of,
-)
-from dacapo_core.store.checkpoints.staging import HostBuffers, Snapshot
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     StoreError,
     StoreUnreachableError,
     UnsafeCheckpointError,
 )
-from dacapo_core.store.files.file_info import FileInfo
+from dacapo_core.store.filesystems.file_info import FileInfo
+from dacapo_core.store.metadata_store import MetadataStore
+from dacapo_core.store.pruning.plan import PrunePlan
+from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune import prune
 from dacapo_core.store.pruning.prune_intents import wait_for_pruners
-from dacapo_core.store.pruning.prune_plan import PrunePlan
-from dacapo_core.store.pruning.reclaiming import remove_checkpoint
-from dacapo_core.store.pruning.retention_policy import RetentionPolicy
+from dacapo_core.store.pruning.trash import remove_checkpoint
+from dacapo_core.store.records.checkpoint_flags import void_notes
 from dacapo_core.store.records.checkpoint_identity import UNKNOWN
-from dacapo_core.store.records.iteration_notes import void_notes
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease, require_no_other_holder
 from dacapo_core.store.records.present_checkpoints import identity_of
-from dacapo_core.store.records.stored_again import (
+from dacapo_core.store.records.replaced_checkpoints import (
     Before,
     about_to_store,
     newest_known,
     withdraw_facts,
 )
-from dacapo_core.store.records_store import RecordsStore
+from dacapo_core.store.saving.background_writer import BackgroundWriter
+from dacapo_core.store.saving.host_copy import HostBuffers, Snapshot
+from dacapo_core.store.saving.run_state import (
+    buffers_of,
+    device_of,
+    host_state_of,
+    state_of,
+)
 from dacapo_core.store.weights_store import TrainedRun, Weights, WeightsStore
 
 logger = logging.getLogger(__name__)
 
 
-class LocalWeightsStore(RecordsStore, WeightsStore):
+class LocalWeightsStore(MetadataStore, WeightsStore):
     """A store for network weights, with DaCapo's layout.
 
     ::

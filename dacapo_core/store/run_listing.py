@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import StoreUnreachableError
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 
 
 def list_runs(filesystem: StoreFilesystem) -> tuple[list[str], dict[str, str]]:

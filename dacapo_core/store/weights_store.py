@@ -67,7 +67,7 @@ class WeightsStore(ABC):
             WeightsDoNotFitError: names, shapes, types or the optimizer's groups differ; says
                 which. Model and optimizer are untouched.
         """
-        from dacapo_core.store.checkpoints.fitting import load_state
+        from dacapo_core.store.checkpoint_format.load_into_model import load_state
 
         weights = self.retrieve_weights(run.name, iteration)
         what = f"checkpoint {iteration} of run {run.name!r}"

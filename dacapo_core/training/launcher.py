@@ -12,7 +12,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
 from torch.distributed.run import main as torchrun
 
-from dacapo_core.training.launching import PARENT, end_with_the_parent
+from dacapo_core.training.launch import PARENT, end_with_the_parent
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ from dacapo_core.data.workers import (
     waiting_advice,
     waiting_cause,
 )
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.starts.model_head import freeze_backbone
-from dacapo_core.experiments.trainers.errors import TrainingDivergedError
-from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
-from dacapo_core.training.readback import LAG, Finished, Readback
-from dacapo_core.training.shared_state import share_state, without_sum
+from dacapo_core.training.data_parallel import share_state, without_sum
+from dacapo_core.training.errors import TrainingDivergedError
+from dacapo_core.training.run import Run
 from dacapo_core.training.step import TrainingStep
+from dacapo_core.training.step_results import LAG, Finished, Readback
+from dacapo_core.training.training_stats import TrainingIterationStats, TrainingStats
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dacapo_core.experiments.trainers.errors import ProcessDiedError
+from dacapo_core.training.errors import ProcessDiedError
 
 logger = logging.getLogger(__name__)
 

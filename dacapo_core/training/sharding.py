@@ -21,12 +21,12 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dacapo_core.experiments.architectures.cnnectome_unet import ConvPass, Upsample
-from dacapo_core.store.checkpoints.run_state import state_of
-from dacapo_core.training.shares import share_of, whole
-from dacapo_core.training.tensor_layout import Kind, numbered
+from dacapo_core.store.saving.run_state import state_of
+from dacapo_core.training.sharded_tensors import share_of, whole
+from dacapo_core.training.state_transfer import Kind, numbered
 
 if TYPE_CHECKING:
-    from dacapo_core.experiments.run import Run
+    from dacapo_core.training.run import Run
 
 
 def share_out(run: Run) -> None:

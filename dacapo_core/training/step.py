@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dacapo_core.data.batches import Batch
-from dacapo_core.experiments.trainers.errors import OutOfMemoryError
-from dacapo_core.training.shares import whole
+from dacapo_core.training.errors import OutOfMemoryError
+from dacapo_core.training.sharded_tensors import whole
 
 logger = logging.getLogger(__name__)
 

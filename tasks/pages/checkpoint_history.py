@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from dacapo_core.store.pruning.prune_plan import PrunePlan
+from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.records.history import CheckpointHistory, Fate
 
 

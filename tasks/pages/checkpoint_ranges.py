@@ -17,8 +17,8 @@ from dacapo_core.store.records.score_names import (
     score_name,
     short_why,
 )
+from tasks.pages.formatting import readable_score
 from tasks.pages.iterations import shown_iterations
-from tasks.pages.wording import readable_score
 
 MOST_ROWS = 300
 MOST_CRITERIA = 2

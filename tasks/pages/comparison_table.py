@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dacapo_core.store.records.score_names import criterion_in_words, score_name
-from tasks.pages.wording import markdown_link, markdown_table, readable_score
+from tasks.pages.formatting import markdown_link, markdown_table, readable_score
 
 
 @dataclass(frozen=True)

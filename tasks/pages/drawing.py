@@ -11,7 +11,7 @@ from html import escape
 from typing import TypeVar
 
 from dacapo_core.store.records.history import CheckpointHistory
-from tasks.pages.wording import readable_bytes, readable_seconds
+from tasks.pages.formatting import readable_bytes, readable_seconds
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from dacapo_core.store.records.score_names import overall, short_why, shown_scores
+from tasks.pages.formatting import readable_bytes, readable_moment
 from tasks.pages.iterations import shown_iterations
 from tasks.pages.run_pruning import UNTOUCHED, shown_reasons
-from tasks.pages.wording import readable_bytes, readable_moment
 
 LONGEST = 300
 _PRUNED = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dacapo_core.experiments.starts.loading_report import LoadingReport, percentage
-from tasks.pages.wording import markdown_table
+from tasks.pages.formatting import markdown_table
 
 MOST_ROWS = 100
 

@@ -10,8 +10,8 @@ from dacapo_core.store.records.history import CheckpointHistory
 from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
 from tasks.pages.checkpoint_ranges import CheckpointRange, in_rows
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
+from tasks.pages.formatting import command_on, markdown_table, readable_bytes
 from tasks.pages.score_charts import best_table, score_charts
-from tasks.pages.wording import command_on, markdown_table, readable_bytes
 
 NOTHING = "nothing: the next pruning decides"
 

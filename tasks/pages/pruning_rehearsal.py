@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.pruning.policy_words import policy_in_words, prune_command
-from dacapo_core.store.pruning.prune_plan import PrunePlan
 from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.retention import RetentionPolicy
 from tasks.pages.checkpoint_ranges import in_rows
+from tasks.pages.formatting import markdown_link, markdown_table, readable_bytes
 from tasks.pages.run_pruning import UNTOUCHED, RunPruning, figures
-from tasks.pages.wording import markdown_link, markdown_table, readable_bytes
 
 
 def rehearsal_page(

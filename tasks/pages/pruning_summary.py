@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dacapo_core.store.pruning.policy_words import policy_in_words
 from dacapo_core.store.retention import RetentionPolicy
-from tasks.pages.iterations import shown_iterations
-from tasks.pages.run_pruning import UNTOUCHED, RunPruning, Some, figures
-from tasks.pages.wording import (
+from tasks.pages.formatting import (
     command_on,
     markdown_link,
     markdown_table,
     readable_bytes,
     readable_moment,
 )
+from tasks.pages.iterations import shown_iterations
+from tasks.pages.run_pruning import UNTOUCHED, RunPruning, Some, figures
 
 _MEANS = (
     "*Pruned* ones are deleted; *marked* ones can be restored until their grace period is over, "

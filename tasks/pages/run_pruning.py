@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dacapo_core.store.pruning.prune_plan import PrunePlan
-from dacapo_core.store.pruning.reclaiming import Sweep
-from dacapo_core.store.pruning.retention_policy import shown_duration
+from dacapo_core.store.pruning.plan import PrunePlan
+from dacapo_core.store.pruning.policy import shown_duration
+from dacapo_core.store.pruning.trash import Sweep
 from dacapo_core.store.records.score_names import short_why
+from tasks.pages.formatting import first_few, readable_bytes, readable_moment
 from tasks.pages.iterations import shown_iterations
-from tasks.pages.wording import first_few, readable_bytes, readable_moment
 
 MOST_REASONS = 3
 UNTOUCHED = "nothing was touched"

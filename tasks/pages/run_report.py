@@ -14,8 +14,8 @@ from tasks.pages.drawing import (
     line_chart,
     markdown_picture,
 )
+from tasks.pages.formatting import readable_bytes, readable_seconds
 from tasks.pages.score_charts import best_table, score_charts
-from tasks.pages.wording import readable_bytes, readable_seconds
 
 
 @dataclass(frozen=True)

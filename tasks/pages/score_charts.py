@@ -15,7 +15,7 @@ from tasks.pages.drawing import (
     line_chart,
     markdown_picture,
 )
-from tasks.pages.wording import markdown_table, readable_score
+from tasks.pages.formatting import markdown_table, readable_score
 
 NOTHING_SCORED = "Nothing has been scored yet."
 DASHES = ("", "6 3", "2 3", "10 3 2 3")

@@ -10,7 +10,7 @@ from dacapo_core.store.records.run_overview import RunOverview, TrainingNote
 from dacapo_core.store.records.score_names import criterion_in_words, score_name
 from tasks.pages.disk_use import summed_levels
 from tasks.pages.drawing import disk_use_chart, markdown_picture
-from tasks.pages.wording import (
+from tasks.pages.formatting import (
     markdown_table,
     readable_age,
     readable_bytes,

@@ -95,9 +95,9 @@ class Bare:
 
 
 def follow(processes: Any, device: Any) -> None:
-    """As `dacapo_core.training.follow`, and what this benchmark asks for beside."""
+    """As `dacapo_core.training.follower_ranks`, and what this benchmark asks for beside."""
     from dacapo_core.experiments.run_config import RunConfig
-    from dacapo_core.training.follow import build_run
+    from dacapo_core.training.follower_ranks import build_run
     from dacapo_core.training.loop import follow_training
 
     runs: list[Any] = []
@@ -124,7 +124,7 @@ class Leader:
     def __init__(self, processes: Any, device: Any, batch_size: int) -> None:
         from dacapo_core.experiments.run_config import RunConfig
         from dacapo_core.store.create_store import create_weights_store
-        from dacapo_core.training.follow import build_run
+        from dacapo_core.training.follower_ranks import build_run
 
         self._processes = processes
         self._runs = [
@@ -172,8 +172,8 @@ class Leader:
 def member(port: int, batch_size: int) -> None:
     import torch
 
-    from dacapo_core.training.joining import device_of_process, join
-    from dacapo_core.training.launching import end_with_the_parent, is_first
+    from dacapo_core.training.launch import end_with_the_parent, is_first
+    from dacapo_core.training.process_group import device_of_process, join
 
     gpu = torch.cuda.is_available()
     if not gpu:

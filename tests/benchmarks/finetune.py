@@ -16,14 +16,14 @@ import tempfile
 from dataclasses import dataclass
 
 from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import Start, StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 
 SOURCE = ["mito", "mito_mem", "er", "pm"]
 TARGET = ["ves", "pm", "mito"]

@@ -29,10 +29,10 @@ from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Nump
 from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import ZarrArrayConfig
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.datasplits.datasplit import DataSplit
-from dacapo_core.experiments.device import find_device
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
+from dacapo_core.training.device import find_device
+from dacapo_core.training.run import Run
 from tests.benchmarks import gpu_saving, gpu_validation
 from tests.benchmarks.gpu_validation import CHANNELS, volume
 

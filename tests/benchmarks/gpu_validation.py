@@ -21,11 +21,11 @@ from dacapo_core.experiments.architectures import ArchitectureConfig, CNNectomeU
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.device import find_device
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.validate import predict, predict_and_score
+from dacapo_core.training.device import find_device
+from dacapo_core.training.run import Run
 from dacapo_core.validation.prediction import predict_volume
+from dacapo_core.validation.scoring import predict, predict_and_score
 from dacapo_core.validation.tiling import evaluation_grid
 
 AIM = 0.90

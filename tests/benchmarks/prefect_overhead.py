@@ -17,15 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dacapo_core.check_run import check_run
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.pictures import slice_picture
-from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.train import train_until
-from dacapo_core.validate import predict_and_score
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.validation.pictures import slice_picture
+from dacapo_core.validation.scoring import predict_and_score
 from flows.train import train
 from tests.prefect_server import prefect_server
 from tests.small_run import small_run

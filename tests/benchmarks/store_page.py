@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.records.run_overview import (
     BestNote,
@@ -19,7 +20,6 @@ from dacapo_core.store.records.run_overview import (
     TrainingNote,
     checkpoints_note,
 )
-from dacapo_core.store.records_store import RecordsStore
 from tasks.pages.store_page import StoreRun, store_page
 
 RUNS, CHECKPOINTS = 300, 1000
@@ -66,15 +66,15 @@ def overview(run: int, count: int) -> RunOverview:
     )
 
 
-def fill(folder: Path, runs: int = RUNS, checkpoints: int = CHECKPOINTS) -> RecordsStore:
+def fill(folder: Path, runs: int = RUNS, checkpoints: int = CHECKPOINTS) -> MetadataStore:
     """A store that holds the overviews of that many runs, and no checkpoint that could be listed"""
-    store = RecordsStore(folder)
+    store = MetadataStore(folder)
     for run in range(runs):
         store.store_overview(f"mitochondria-and-er-{run:03}", overview(run, checkpoints))
     return store
 
 
-def make(store: RecordsStore) -> str:
+def make(store: MetadataStore) -> str:
     """The page from what the store has."""
     runs = [StoreRun(run, each, "Running") for run, each in store.overviews().items()]
     return store_page(store.basedir, runs, START + timedelta(days=31), START + timedelta(days=32))

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import torch
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
+from dacapo_core.training.run import Run
 
 ROUNDS = 15
 ITERATIONS = 20

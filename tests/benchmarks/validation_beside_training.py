@@ -22,7 +22,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from flows import training_loop
 from flows.train import train
 from flows.validate import validate
-from tasks import hand_over
+from tasks import request_validation
 from tests.prefect_server import prefect_server
 
 PAIRS = 8
@@ -100,7 +100,7 @@ def quartiles(values: list[float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    hand_over.START_WITHIN_SECONDS = 1.0
+    request_validation.START_WITHIN_SECONDS = 1.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with prefect_server(folder / "prefect"):

@@ -15,8 +15,8 @@ from dacapo_core.data.batches import Batch
 from dacapo_core.data.kept_array import KeptArray
 from dacapo_core.data.placement import Place, Placement, choose_places
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.training.run import Run
 
 CPU = torch.device("cpu")
 

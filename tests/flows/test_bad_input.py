@@ -48,7 +48,7 @@ def test_a_store_that_cannot_be_reached_is_named(prefect_server: str) -> None:
         port = probe.getsockname()[1]
     from prefect.types import SecretDict
 
-    from tasks.weights_store_block import WeightsStoreBlock
+    from tasks.runtime.weights_store_block import WeightsStoreBlock
 
     options = {"key": "test", "secret": "hush-hush", "endpoint_url": f"http://127.0.0.1:{port}"}
     WeightsStoreBlock(url="s3://runs", storage_options=SecretDict(options)).save(

@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Completed, Running
 
-from tasks.dead_attempts import MESSAGE, end_tasks_of_earlier_attempts
+from tasks.runtime.dead_attempts import MESSAGE, end_tasks_of_earlier_attempts
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 

@@ -20,14 +20,14 @@ import pytest
 import torch
 import zarr
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import LoadingReport
 from dacapo_core.experiments.starts.cosem_catalogue import cosem_architecture
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 from flows.finetune import finetune
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]

@@ -12,7 +12,7 @@ import torch
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.tasks.one_hot_task import OneHotTask
-from flows.foreground import run_in_foreground
+from flows.run_at_terminal import run_in_foreground
 from tests.small_run import small_run
 
 
@@ -46,5 +46,5 @@ def test_a_device_without_enough_memory_is_said_in_one_line(
 
 
 def test_what_it_expects_is_known_without_torch() -> None:
-    code = "import sys, flows.foreground; sys.exit('torch' in sys.modules)"
+    code = "import sys, flows.run_at_terminal; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,9 +21,9 @@ from flows.prune import PruningFailedError, grouped, prune
 from flows.train import train
 from flows.validate import validate
 from tasks.prune import prune as prune_run
-from tasks.publishing import publisher
 from tasks.remove import remove
 from tasks.restore import restore
+from tasks.runtime.artifacts import publisher
 from tasks.sweep import sweep
 from tests.deployments.site import wait_for
 from tests.markdown_rows import markdown_rows

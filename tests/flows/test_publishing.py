@@ -26,9 +26,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
 from flows.private_prefect import send_what_is_queued
-from tasks import publishing
-from tasks.events import emit_checkpoint_event
-from tasks.publishing import ATTEMPT_SECONDS, Publisher, artifact_key
+from tasks.runtime import artifacts
+from tasks.runtime.artifacts import ATTEMPT_SECONDS, Publisher, artifact_key
+from tasks.runtime.events import emit_checkpoint_event
 from tests.deployments.site import wait_for
 
 
@@ -225,8 +225,8 @@ def test_a_server_that_is_away_costs_its_callers_nothing_and_one_log_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = request.getfixturevalue(away)
-    monkeypatch.setattr(publishing, "ATTEMPT_SECONDS", 0.5)
-    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(artifacts, "ATTEMPT_SECONDS", 0.5)
+    monkeypatch.setattr(artifacts, "PAUSE_SECONDS", 0.2)
 
     def said() -> list[str]:
         lines = [record.getMessage() for record in caplog.records]
@@ -293,7 +293,7 @@ def test_what_was_missed_while_the_server_was_away_is_published_at_the_end(
 def test_a_server_that_is_back_is_asked_again_during_the_run(
     prefect_server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(artifacts, "PAUSE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = probe.getsockname()
     server = urlsplit(prefect_server)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import StartConfig, StartError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.training.run import Run
 from flows.finetune import finetune
 from flows.train import train
-from tasks.live_runs import live
-from tasks.start_pins import start_of
+from tasks.runtime.runs_in_training import live
+from tasks.runtime.start_pins import start_of
 
 pytestmark = pytest.mark.prefect
 

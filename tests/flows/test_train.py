@@ -14,7 +14,7 @@ from dacapo_core.store.errors import LeaseHeldError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from flows.train import train
-from tasks.begin import RunConfigChangedError, check_unchanged
+from tasks.begin_run import RunConfigChangedError, check_unchanged
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 

@@ -27,9 +27,10 @@ from dacapo_core.store.retention import RetentionPolicy
 from flows import training_loop
 from flows.train import train
 from flows.validate import validate
-from tasks import hand_over, validation_requests
-from tasks.hand_over import ValidationDeploymentError, worth_waiting
-from tasks.validation_requests import ValidationRequests
+from tasks import request_validation
+from tasks.request_validation import ValidationDeploymentError, worth_waiting
+from tasks.runtime import validation_requests
+from tasks.runtime.validation_requests import ValidationRequests
 
 LAST_ONE = RetentionPolicy(keep_last=1)
 
@@ -88,7 +89,7 @@ def test_scores_that_come_late_and_out_of_order_make_the_same_best(
     everything = RetentionPolicy(keep_every=1)
     train(tiny, in_place.basedir, everything)
 
-    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(request_validation, "START_WITHIN_SECONDS", 0.5)
     nobody = deployed("nobody")
     began = time.monotonic()
     summary = train(tiny, beside.basedir, LAST_ONE, nobody)
@@ -201,9 +202,9 @@ def test_what_was_never_taken_is_asked_for_when_the_run_is_started_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = LocalWeightsStore(tmp_path)
-    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(request_validation, "START_WITHIN_SECONDS", 0.5)
     # a busy server may answer one attempt too late
-    monkeypatch.setattr(hand_over, "ASK_WITHIN_SECONDS", 20.0)
+    monkeypatch.setattr(request_validation, "ASK_WITHIN_SECONDS", 20.0)
     nobody = deployed("gone")
     monkeypatch.setattr(training_loop, "find_deployment", without(nobody))
     summary = train(tiny, str(tmp_path), LAST_ONE, nobody)
@@ -212,7 +213,7 @@ def test_what_was_never_taken_is_asked_for_when_the_run_is_started_again(
     assert "[2, 4, 6] not handed over yet (there is no deployment 'validate/gone'" in caplog.text
 
     monkeypatch.undo()
-    monkeypatch.setattr(hand_over, "START_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(request_validation, "START_WITHIN_SECONDS", 0.5)
     train(tiny, str(tmp_path), LAST_ONE, deployed("gone"))
     assert asked_for(store) == [2, 4, 6]
     assert validate("tiny", None, store.basedir).keys() == {2, 4, 6}
@@ -222,7 +223,7 @@ def without(deployment: str) -> Callable[[str], None]:
     """Finds the deployment as the flow does, and then it is deleted."""
 
     def find_and_delete(name: str) -> None:
-        hand_over.find_deployment(name)
+        request_validation.find_deployment(name)
         with get_client(sync_client=True) as client:
             client.delete_deployment(client.read_deployment_by_name(deployment).id)
 

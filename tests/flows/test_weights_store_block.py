@@ -17,7 +17,7 @@ from flows.finetune import finetune
 from flows.private_prefect import send_what_is_queued
 from flows.prune import prune
 from flows.train import train
-from tasks.weights_store_block import WeightsStoreBlock
+from tasks.runtime.weights_store_block import WeightsStoreBlock
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig

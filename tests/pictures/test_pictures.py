@@ -15,7 +15,7 @@ from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import GroupedLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.pictures import curves_picture, slice_picture, slices
+from dacapo_core.validation.pictures import curves_picture, slice_picture, slices
 
 LOSSES = [(i, 1 / (i + 1)) for i in range(100)]
 
@@ -80,7 +80,7 @@ def test_large_volumes_make_no_larger_pictures() -> None:
 
 def test_matplotlib_is_imported_only_to_draw() -> None:
     code = (
-        "import sys, dacapo_core.pictures as p; before = 'matplotlib' in sys.modules;"
+        "import sys, dacapo_core.validation.pictures as p; before = 'matplotlib' in sys.modules;"
         "p.curves_picture([(0, 1.0)], {}); print(before, 'matplotlib.pyplot' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

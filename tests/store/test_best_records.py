@@ -91,14 +91,14 @@ def test_a_missing_best_is_file_not_found(store: LocalWeightsStore, fill: Fill) 
 def test_names_that_leave_or_collide_are_refused(
     tmp_path: Path, dataset: str, criterion: str
 ) -> None:
-    from dacapo_core.store.records_store import RecordsStore
+    from dacapo_core.store.metadata_store import MetadataStore
 
     file = tmp_path / "run/checkpoints/iterations/5"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"checkpoint")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InvalidNameError):
-        RecordsStore(tmp_path).store_best("run", 5, dataset, criterion)
+        MetadataStore(tmp_path).store_best("run", 5, dataset, criterion)
     assert sorted(tmp_path.rglob("*")) == before
     assert file.read_bytes() == b"checkpoint"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dacapo_core.store.chosen_runs import choose_runs, chosen
 from dacapo_core.store.errors import InvalidNameError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.run_patterns import choose_runs, chosen
 from tests.store.conftest import TinyRun
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 
 
 def test_of_many_files_exactly_those_that_cannot_be_deleted_are_reported(tmp_path: Path) -> None:

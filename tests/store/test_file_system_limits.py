@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dacapo_core.command_line.dacapo_store import app
 from dacapo_core.store.errors import StoreFullError, StoreNotWritableError
-from dacapo_core.store.files import file_system_limits
+from dacapo_core.store.filesystems import file_system_limits
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 

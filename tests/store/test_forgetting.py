@@ -175,7 +175,7 @@ def mirrors(folder: Path) -> list[Path]:
 
 
 def test_killed_while_forgetting_nothing_comes_back_half(local: LocalWeightsStore) -> None:
-    from dacapo_core.store.files.filesystem import StoreFilesystem
+    from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 
     delete = StoreFilesystem.delete
     for lives in range(4):

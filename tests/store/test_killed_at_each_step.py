@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dacapo_core.command_line.dacapo_store import app
 from dacapo_core.store.errors import InvalidPlaceError, UnknownFileSystemError
-from dacapo_core.store.files.place import place_of
+from dacapo_core.store.filesystems.location import place_of
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ByteSize
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
+from dacapo_core.store.pruning.plan import PrunePlan, StoredCheckpoint
 from dacapo_core.store.records.scores import BestRecord, ScoresRecord
 from dacapo_core.store.retention import RetentionPolicy, plan
 

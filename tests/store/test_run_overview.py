@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.records.run_overview import (
     RunOverview,
     checkpoints_note,
     disk_levels,
 )
-from dacapo_core.store.records_store import RecordsStore
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -68,7 +68,7 @@ def test_runs_without_one_are_named_and_what_is_no_run_is_not(tmp_path: Path) ->
 def test_a_reader_of_what_is_on_record_waits_for_nothing(tmp_path: Path) -> None:
     store = LocalWeightsStore(tmp_path)
     reader = store.on_record()
-    assert type(reader) is RecordsStore
+    assert type(reader) is MetadataStore
     assert reader.runs() == []
     store.store_overview("run", RunOverview())
     assert reader.overviews(["run"]) == {"run": RunOverview()}

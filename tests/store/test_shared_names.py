@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.store.copying import copy_run
+from dacapo_core.store.copy_run import copy_run
 from dacapo_core.store.errors import InvalidNameError
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoresRecord
 from tests.store.conftest import OpenStore

@@ -159,7 +159,7 @@ def test_killed_between_checkpoint_and_record(
     store: LocalWeightsStore, fill: Fill, run: Any, open_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record of before is still there, and speaks of another file."""
-    from dacapo_core.store.checkpoints import checkpoint_files
+    from dacapo_core.store import checkpoint_files
 
     fill(100, 200, dice={100: 0.9, 200: 0.5})
     store.derive_best("run")
@@ -302,7 +302,7 @@ def test_dacapos_best_is_of_the_checkpoint_that_it_named(tmp_path: Path, run: An
 def test_a_mark_and_a_finding_are_of_their_file(
     store: LocalWeightsStore, fill: Fill, run: Any, open_store: Any
 ) -> None:
-    from dacapo_core.store.records.verification_notes import note_damage
+    from dacapo_core.store.records.verification_records import note_damage
 
     fill(100, 200, 300)
     store.prune("run", RetentionPolicy(keep_last=1, grace="7d"))
@@ -335,14 +335,17 @@ def test_a_policy_asks_for_no_nonces(
         return read_many(self, wanted)
 
     monkeypatch.setattr(type(other.filesystem), "read_many", reading)
-    from dacapo_core.store.records import run_facts, scores_records
-    from dacapo_core.store.records.iteration_notes import read_notes
+    from dacapo_core.store.pruning import plan_inputs
+    from dacapo_core.store.records import scores_records
+    from dacapo_core.store.records.checkpoint_flags import read_notes
 
-    there = run_facts.list_checkpoints(other.filesystem, "run", read_notes(other.filesystem, "run"))
+    there = plan_inputs.list_checkpoints(
+        other.filesystem, "run", read_notes(other.filesystem, "run")
+    )
     scores_records.read_scores(other.filesystem, "run", there)
     from datetime import UTC, datetime
 
-    run_facts.gather(other.filesystem, "run", datetime.now(UTC), there)
+    plan_inputs.gather(other.filesystem, "run", datetime.now(UTC), there)
     assert read
     assert not [path for path in read if "records/checkpoints" in path]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.pruning import deletion
+from dacapo_core.store.pruning import delete
 from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.retention import RetentionPolicy
 
@@ -96,15 +96,15 @@ def test_stored_between_two_batches_of_one_listing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill(1, 2, 3, 4)
-    monkeypatch.setattr(deletion, "BATCH", 2)
-    delete_batch, trainers = deletion._delete_batch, list[threading.Thread]()
+    monkeypatch.setattr(delete, "BATCH", 2)
+    delete_batch, trainers = delete._delete_batch, list[threading.Thread]()
 
     def interfere(*arguments: Any) -> None:
         delete_batch(*arguments)
         if not trainers:
             trainers.append(storing_again(open_store(), run, 3))
 
-    monkeypatch.setattr(deletion, "_delete_batch", interfere)
+    monkeypatch.setattr(delete, "_delete_batch", interfere)
     store.prune("run", LAST)
     trainers[0].join()
     assert 3 in store.iterations("run")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dacapo_core.experiments.training_stats import TrainingIterationStats, TrainingStats
 from dacapo_core.store import layout
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.training_records import (
     read_training_stats,
     withdraw_training_stats,
     write_training_stats,
 )
+from dacapo_core.training.training_stats import TrainingIterationStats, TrainingStats
 
 
 def stretch(first: int, last: int, *, skipped: int | None = None) -> TrainingStats:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dacapo_core.store.pruning.plan import PrunePlan, StoredCheckpoint
 from dacapo_core.store.pruning.policy_words import policy_in_words, prune_command
-from dacapo_core.store.pruning.prune_plan import PrunePlan, StoredCheckpoint
-from dacapo_core.store.pruning.reclaiming import Sweep
+from dacapo_core.store.pruning.trash import Sweep
 from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.retention import RetentionPolicy
 from tasks.pages.pruning_rehearsal import rehearsal_page

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.records.run_overview import (
     BestNote,
     CheckpointsNote,
@@ -18,7 +19,6 @@ from dacapo_core.store.records.run_overview import (
     RunOverview,
     TrainingNote,
 )
-from dacapo_core.store.records_store import RecordsStore
 from tasks.pages.disk_use import summed_levels
 from tasks.pages.store_page import StoreRun, condition, store_page
 from tests.benchmarks.store_page import make, overview
@@ -173,7 +173,7 @@ def test_the_levels_of_runs_add_up_at_each_time() -> None:
 def test_300_runs_of_1000_checkpoints_are_read_and_made_in_seconds_and_are_small(
     tmp_path: Path,
 ) -> None:
-    store = RecordsStore(tmp_path)
+    store = MetadataStore(tmp_path)
     long = overview(0, 1000)
     for number in range(300):
         store.store_overview(f"mitochondria-and-er-{number:03}", long)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasks.held_events import HeldEvents
-from tasks.stretch import stretches
+from tasks.runtime.batched_events import HeldEvents
+from tasks.runtime.grouped_intervals import stretches
 
 
 @pytest.mark.parametrize("count", [0, 1, 59, 60, 61, 100, 10_000])
@@ -82,7 +82,7 @@ def test_only_the_last_best_is_said_of_each_criterion() -> None:
 
 
 def test_what_is_held_is_sent_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.held_events.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.runtime.batched_events.EVERY_SECONDS", 0.0)
     sent = Sent()
     HeldEvents(sent).add("stored", "r", {"iteration": 1})
     assert sent == [("stored", "r", {"iteration": 1})]

@@ -17,17 +17,17 @@ from typing import Any
 
 import torch
 
-from dacapo_core.check_run import check_run
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.training import follow as following
-from dacapo_core.training.joining import device_of_process, join
-from dacapo_core.training.launching import end_with_the_parent
+from dacapo_core.training import follower_ranks as following
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.launch import end_with_the_parent
+from dacapo_core.training.process_group import device_of_process, join
 from dacapo_core.training.processes import Processes
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 
 
 class Deaths:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-from dacapo_core.check_run import check_run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
-from dacapo_core.training.follow import build_run, follow
-from dacapo_core.training.joining import device_of_process, join
-from dacapo_core.training.launching import end_with_the_parent
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.follower_ranks import build_run, follow
+from dacapo_core.training.launch import end_with_the_parent
+from dacapo_core.training.process_group import device_of_process, join
 from dacapo_core.training.processes import Processes
-from dacapo_core.validate import predict
+from dacapo_core.validation.scoring import predict
 
 
 def lead(processes: Processes, job: Path) -> None:

@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from group_process import main  # type: ignore[import-not-found]
 
-from dacapo_core.check_run import check_run
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
-from dacapo_core.store.checkpoints.state_tree import tensors_of
+from dacapo_core.store.checkpoint_format.state_tree import tensors_of
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.training.follow import build_run
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.follower_ranks import build_run
 from dacapo_core.training.processes import Processes
-from dacapo_core.training.shares import share_of
-from dacapo_core.validate import predict
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.training.sharded_tensors import share_of
+from dacapo_core.validation.scoring import predict
 
 
 def lead(processes: Processes, job: Path) -> None:

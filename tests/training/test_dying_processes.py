@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 from tests.conftest import free_ports
 from tests.training.launcher import TWO_HERE, finish, launch
 from tests.training.test_processes import configuration

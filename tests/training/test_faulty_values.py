@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from dacapo_core.check_run import check_run
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.run import Run
 from dacapo_core.train import train_until
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.run import Run
 
 SHAPE, SIZE = (40, 24, 24), (8.0,) * 3
 

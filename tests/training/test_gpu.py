@@ -9,12 +9,12 @@ import torch
 
 from dacapo_core.data.loader import load_batches
 from dacapo_core.data.placement import Place
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 
 pytestmark = [
     pytest.mark.gpu,

@@ -13,8 +13,8 @@ import torch
 import zarr
 
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.experiments.trainers.errors import GroupError
-from dacapo_core.training.joining import join, refuse_differences
+from dacapo_core.training.errors import GroupError
+from dacapo_core.training.process_group import join, refuse_differences
 from tests.conftest import free_ports
 from tests.training.launcher import TWO_HERE, launch
 from tests.training.test_processes import PROGRAM, configuration

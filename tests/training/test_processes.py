@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
-from dacapo_core.validate import predict
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import predict
 from tests.training.launcher import TWO_HERE, finish, launch
 
 PROGRAM = Path(__file__).with_name("group_process.py")

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import zarr
 
-from dacapo_core.check_run import check_run
 from dacapo_core.data.intensities import Intensities
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
-from dacapo_core.store.copying import copy_run
+from dacapo_core.store.copy_run import copy_run
 from dacapo_core.store.errors import DamagedRecordError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 from tests.camera_volumes import datasplit, twelve_bits, write_raw, write_volume
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
-from dacapo_core.check_run import check_run
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
-from dacapo_core.validate import predict, validate_iteration
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import predict, validate_iteration
 
 ANISOTROPIC: dict[str, Any] = {
     "architecture_config": {"input_shape": (8, 48, 48), "downsample_factors": [(1, 2, 2)]},

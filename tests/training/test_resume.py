@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.experiments.run import Run
-from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from dacapo_core.train import train_until
-from dacapo_core.validate import score_rows, validate_iteration
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import score_rows, validate_iteration
 
 EVERYTHING = {"ema_decay": 0.9, "gradient_accumulation": 2, "gradient_clip": 0.5}
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
-from dacapo_core.store.checkpoints.run_state import state_of
-from dacapo_core.store.checkpoints.state_tree import tensors_of
+from dacapo_core.store.checkpoint_format.state_tree import tensors_of
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from dacapo_core.store.saving.run_state import state_of
 from dacapo_core.train import train_until
-from dacapo_core.validate import predict
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import predict
 from tests.training.launcher import TWO_HERE, finish, launch
 
 PROGRAM = Path(__file__).with_name("sharded_process.py")

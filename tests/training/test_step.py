@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dacapo_core.data.batches import Batch
-from dacapo_core.experiments.trainers.errors import OutOfMemoryError
+from dacapo_core.training.errors import OutOfMemoryError
 from dacapo_core.training.step import TrainingStep
 
 CPU = torch.device("cpu")

@@ -10,20 +10,20 @@ import pytest
 import torch
 import zarr
 
-from dacapo_core.check_run import check_run
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.device import find_device
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts.model_head import split_parameters
-from dacapo_core.experiments.trainers.errors import TrainingDivergedError
-from dacapo_core.experiments.training_stats import TrainingIterationStats
 from dacapo_core.store.errors import StoreNotWritableError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.checks import check_run
+from dacapo_core.training.device import find_device
+from dacapo_core.training.errors import TrainingDivergedError
+from dacapo_core.training.run import Run
+from dacapo_core.training.training_stats import TrainingIterationStats
+from dacapo_core.validation.scoring import validate_iteration
 from tests.camera_volumes import datasplit, write_volume
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

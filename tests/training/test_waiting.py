@@ -14,9 +14,9 @@ from dacapo_core.data.workers import WaitingCause, WorkTimes, waiting_advice, wa
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray, Voxels
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.run import Run
-from dacapo_core.experiments.training_stats import TrainingStats
 from dacapo_core.train import train_until
+from dacapo_core.training.run import Run
+from dacapo_core.training.training_stats import TrainingStats
 
 
 @pytest.mark.parametrize(

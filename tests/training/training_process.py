@@ -9,11 +9,11 @@ import sys
 
 import torch
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
 
 
 def main(config_file: str, basedir: str) -> None:

@@ -14,12 +14,12 @@ from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError,
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels, GroupedLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
-from dacapo_core.validate import mean_scores, predict, score_rows, validate_iteration
+from dacapo_core.training.run import Run
 from dacapo_core.validation.prediction import predict_volume
+from dacapo_core.validation.scoring import mean_scores, predict, score_rows, validate_iteration
 from dacapo_core.validation.tiling import evaluation_grid
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.validate import predict, validate_iteration
+from dacapo_core.training.run import Run
 from dacapo_core.validation.read_ahead import read_ahead
+from dacapo_core.validation.scoring import predict, validate_iteration
 
 pytestmark = [
     pytest.mark.gpu,

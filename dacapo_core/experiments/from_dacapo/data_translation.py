@@ -7,7 +7,12 @@ from typing import Any
 
 import fsspec
 
-from dacapo_core.experiments.from_dacapo.part import TO_FILL_IN, Part, Source, without_counterpart
+from dacapo_core.experiments.from_dacapo.translated_part import (
+    TO_FILL_IN,
+    Part,
+    Source,
+    without_counterpart,
+)
 
 Values = Mapping[str, Any]
 Scaling = tuple[float, float]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.experiments.from_dacapo.data_translation import translate_datasplit
-from dacapo_core.experiments.from_dacapo.part import Part, Source, without_counterpart
+from dacapo_core.experiments.from_dacapo.translated_part import Part, Source, without_counterpart
 
 Values = Mapping[str, Any]
 

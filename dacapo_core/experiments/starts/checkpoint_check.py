@@ -52,12 +52,12 @@ def state_of(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    from dacapo_core.store.checkpoints.checkpoint_place import CheckpointPlace
-    from dacapo_core.store.checkpoints.safe_loading import load_checkpoint
+    from dacapo_core.store.checkpoint_format.checkpoint_id import CheckpointId
+    from dacapo_core.store.checkpoint_format.safe_loading import load_checkpoint
     from dacapo_core.store.errors import NotACheckpointError, StoreError
 
     try:
-        return load_checkpoint(str(path), CheckpointPlace("", 0, str(path))).state
+        return load_checkpoint(str(path), CheckpointId("", 0, str(path))).state
     except NotACheckpointError:
         # a model without an optimizer is good enough to start from
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -19,11 +19,11 @@ from dacapo_core.experiments.starts.download_source import DownloadError
 from dacapo_core.settings import get_settings
 from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError
-from dacapo_core.store.files.unbuffered_files import write_all
+from dacapo_core.store.filesystems.unbuffered_files import write_all
 from dacapo_core.store.records.lease import Lease
 
 if TYPE_CHECKING:
-    from dacapo_core.store.files.filesystem import StoreFilesystem
+    from dacapo_core.store.filesystems.filesystem import StoreFilesystem
     from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dacapo_core.experiments.starts.download_progress import download_progress
 from dacapo_core.experiments.starts.download_source import (
     DownloadError,
     RemoteFile,
@@ -24,7 +25,6 @@ from dacapo_core.experiments.starts.download_source import (
     describe,
     is_transient,
 )
-from dacapo_core.experiments.starts.progress import download_progress
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dacapo_core.store.checkpoints.plain_names import COMPILED, PARALLEL, without_wrappers
+from dacapo_core.store.checkpoint_format.unwrapped_names import COMPILED, PARALLEL, without_wrappers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dacapo_core.store.checkpoints.plain_names import PARALLEL, inner_module, without_wrappers
+from dacapo_core.store.checkpoint_format.unwrapped_names import (
+    PARALLEL,
+    inner_module,
+    without_wrappers,
+)
 
 if TYPE_CHECKING:
     from torch import nn

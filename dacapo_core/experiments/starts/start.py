@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from dacapo_core.experiments.judged_weights import WhichWeights
     from dacapo_core.experiments.starts.start_config import StartConfig
     from dacapo_core.store.local_weights_store import LocalWeightsStore
+    from dacapo_core.training.scored_weights import WhichWeights
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Start:
         Args:
             dtypes: of raw data: of a run that began before ranges were kept, it had those.
         """
-        from dacapo_core.experiments.datasplits.stored_ranges import ranges_of_run
+        from dacapo_core.experiments.datasplits.stored_intensities import ranges_of_run
 
         store = self.store()
         known = ranges_of_run(store.run_config(self.run), store.intensities(self.run))
@@ -153,9 +153,9 @@ class Start:
             StartError: it does not fit, or labels are wrong. The model is untouched, as it is
                 after any other error.
         """
-        from dacapo_core.experiments.judged_weights import retrieve_judged_weights
         from dacapo_core.experiments.starts.loading import prepare_loading
         from dacapo_core.experiments.starts.optimizer_state import matching_optimizer_state
+        from dacapo_core.training.scored_weights import retrieve_judged_weights
 
         store = self.store()
         iteration = self.iteration()
@@ -190,7 +190,7 @@ class Start:
         return report
 
     def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:
-        from dacapo_core.store.checkpoints.checkpoint_files import read_record
+        from dacapo_core.store.checkpoint_files import read_record
 
         record = read_record(store.filesystem, self.run, iteration)
         return None if record is None else f"xxh3_128:{record.digest}"

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from datetime import timedelta
 
-from dacapo_core.store.pruning.retention_policy import RetentionPolicy, shown_duration
+from dacapo_core.store.pruning.policy import RetentionPolicy, shown_duration
 from dacapo_core.store.records.score_names import in_words
 
 

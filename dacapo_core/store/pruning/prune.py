@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     MissingCheckpointError,
@@ -21,19 +20,21 @@ from dacapo_core.store.errors import (
     RetentionError,
     UnsafeCheckpointError,
 )
-from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.deletion import Order, delete_checkpoints
-from dacapo_core.store.pruning.departures import checkpoint_records
-from dacapo_core.store.pruning.marking import mark_checkpoints
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.delete import Order, delete_checkpoints
+from dacapo_core.store.pruning.keep_rules import plan
+from dacapo_core.store.pruning.mark import mark_checkpoints
+from dacapo_core.store.pruning.plan import PrunePlan
+from dacapo_core.store.pruning.plan_inputs import RunFacts, gather, require_run
+from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune_intents import finish_abandoned
-from dacapo_core.store.pruning.prune_plan import PrunePlan
-from dacapo_core.store.pruning.reclaiming import restore
+from dacapo_core.store.pruning.pruned_details import checkpoint_records
+from dacapo_core.store.pruning.trash import restore
+from dacapo_core.store.records.checkpoint_record import CheckpointRecord
 from dacapo_core.store.records.process_identity import this_person
-from dacapo_core.store.records.run_facts import RunFacts, gather, require_run
 from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.records.scores_records import read_scores
-from dacapo_core.store.records.verification_notes import note_damage
-from dacapo_core.store.retention import RetentionPolicy, plan
+from dacapo_core.store.records.verification_records import note_damage
 
 Verify = Callable[[int], object]
 """Raises DamagedCheckpointError when the checkpoint of an iteration is not whole."""

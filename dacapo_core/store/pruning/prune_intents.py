@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
-from dacapo_core.store.files.file_info import FileInfo
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.file_info import FileInfo
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.process_identity import ProcessIdentity
 from dacapo_core.store.records.prune_records import OperationRecord, write_operation
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from pydantic import ByteSize
 
 from dacapo_core.store.errors import RetentionError
-from dacapo_core.store.pruning.prune_plan import AboveLimit, StoredCheckpoint
-from dacapo_core.store.pruning.retention_policy import RetentionPolicy
+from dacapo_core.store.pruning.plan import AboveLimit, StoredCheckpoint
+from dacapo_core.store.pruning.policy import RetentionPolicy
 
 
 def whole_ones(stored: Mapping[int, StoredCheckpoint]) -> list[int]:

@@ -14,8 +14,8 @@ from dacapo_core.store.errors import (
     MissingCheckpointError,
     MissingRecordError,
 )
-from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.plan import StoredCheckpoint
 from dacapo_core.store.records.present_checkpoints import are_of_present, seen_as
 from dacapo_core.store.records.scores import BestRecord, Judged
 

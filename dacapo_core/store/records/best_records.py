@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import InvalidNameError, MissingCheckpointError
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
+from dacapo_core.store.records.checkpoint_flags import unmark
 from dacapo_core.store.records.checkpoint_identity import CheckpointIdentity
-from dacapo_core.store.records.iteration_notes import unmark
 from dacapo_core.store.records.present_checkpoints import identify
 from dacapo_core.store.records.scores import BestRecord, Judged
-from dacapo_core.store.records.verification_notes import require_no_damage
+from dacapo_core.store.records.verification_records import require_no_damage
 
 
 def write_best(

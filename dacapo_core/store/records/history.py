@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from dacapo_core.store import layout
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.plan import StoredCheckpoint
+from dacapo_core.store.pruning.plan_inputs import RunFacts, gather_readable, require_run
 from dacapo_core.store.pruning.prune_intents import read_intents
-from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
 from dacapo_core.store.records.history_events import (
     Event,
     of_operations,
@@ -23,12 +24,11 @@ from dacapo_core.store.records.history_events import (
     scored,
 )
 from dacapo_core.store.records.prune_records import DELETING, OperationRecord, read_operations
-from dacapo_core.store.records.run_facts import RunFacts, gather_readable, require_run
 from dacapo_core.store.records.score_names import reasons_in_words, shown_scores
 from dacapo_core.store.records.scores import best_scores
 from dacapo_core.store.records.scores_records import read_scores
-from dacapo_core.store.records.verification_notes import Damage, Verified, read_verified
-from dacapo_core.store.records.withdrawn_facts import WithdrawnFacts, read_withdrawn
+from dacapo_core.store.records.verification_records import Damage, Verified, read_verified
+from dacapo_core.store.records.withdrawn_records import WithdrawnFacts, read_withdrawn
 
 Fate = Literal["kept", "marked", "pruned"]
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from dacapo_core.store.records.prune_records import OperationRecord
 from dacapo_core.store.records.score_names import in_words, score_name, shown_scores
 from dacapo_core.store.records.scores import ScoresRecord, best_scores
-from dacapo_core.store.records.withdrawn_facts import Withdrawn, WithdrawnFacts
+from dacapo_core.store.records.withdrawn_records import Withdrawn, WithdrawnFacts
 
 MARKED = "pruned, within its grace period"
 _SAID = {

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError, LeaseLostError, NotAFileError
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.process_identity import ProcessIdentity
 
 logger = logging.getLogger(__name__)

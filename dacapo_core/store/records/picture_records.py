@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dacapo_core.store import layout
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.scores import BestRecord, Judged
 
 NEWEST = 3

@@ -10,17 +10,17 @@ from weakref import WeakKeyDictionary
 from pydantic import ValidationError
 
 from dacapo_core.store import layout
-from dacapo_core.store.checkpoints.checkpoint_record import CheckpointRecord
 from dacapo_core.store.errors import NotAFileError
-from dacapo_core.store.files.file_info import FileInfo
-from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.filesystems.file_info import FileInfo
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.plan import StoredCheckpoint
 from dacapo_core.store.records.checkpoint_identity import (
     AWAITED,
     UNKNOWN,
     CheckpointIdentity,
     is_same_file,
 )
+from dacapo_core.store.records.checkpoint_record import CheckpointRecord
 
 _AT_ONCE = 8
 _Seen = tuple[str, int, int, datetime, int | str | None]
@@ -129,7 +129,7 @@ def _recorded(
 
 
 def _in_file(filesystem: StoreFilesystem, run: str, iteration: int) -> str | None:
-    from dacapo_core.store.checkpoints.nonce import read_nonce  # it needs torch
+    from dacapo_core.store.checkpoint_format.nonce import read_nonce  # it needs torch
 
     try:
         return read_nonce(filesystem, layout.checkpoint_path(run, iteration))

@@ -9,7 +9,7 @@ from typing import Any
 from dacapo_core.data.intensities import Intensities
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError, NotAFileError
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.strict_json import dumped
 
 

@@ -15,12 +15,13 @@ from dacapo_core.store.errors import (
     DamagedRecordError,
     MissingCheckpointError,
 )
-from dacapo_core.store.files.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.prune_plan import StoredCheckpoint
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.plan import StoredCheckpoint
+from dacapo_core.store.pruning.plan_inputs import list_checkpoints
 from dacapo_core.store.records.best_lookup import read_all_best
 from dacapo_core.store.records.best_records import delete_best, write_best
+from dacapo_core.store.records.checkpoint_flags import IterationNotes, read_notes
 from dacapo_core.store.records.checkpoint_identity import AWAITED, UNKNOWN, CheckpointIdentity
-from dacapo_core.store.records.iteration_notes import IterationNotes, read_notes
 from dacapo_core.store.records.present_checkpoints import (
     are_of_present,
     identify,
@@ -28,10 +29,9 @@ from dacapo_core.store.records.present_checkpoints import (
     seen_as,
 )
 from dacapo_core.store.records.process_identity import this_person
-from dacapo_core.store.records.run_facts import list_checkpoints
 from dacapo_core.store.records.score_names import in_words
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord, best_of
-from dacapo_core.store.records.withdrawn_facts import Withdrawn, write_withdrawn
+from dacapo_core.store.records.withdrawn_records import Withdrawn, write_withdrawn
 
 logger = logging.getLogger(__name__)
 

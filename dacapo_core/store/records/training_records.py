@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.files.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.strict_json import dumped, without_nan
 
 

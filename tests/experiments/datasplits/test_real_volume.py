@@ -9,10 +9,10 @@ import pytest
 import yaml
 from skimage.filters import threshold_otsu
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "drosophila-vnc.yaml"
 

@@ -12,12 +12,12 @@ import torch
 import yaml
 
 from dacapo_core.experiments.from_dacapo import read_run, translate_run
-from dacapo_core.experiments.from_dacapo.part import TO_FILL_IN
-from dacapo_core.experiments.run import Run
+from dacapo_core.experiments.from_dacapo.translated_part import TO_FILL_IN
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.resume import resume
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
+from dacapo_core.training.resume import resume
+from dacapo_core.training.run import Run
 from tests.conftest import REPOSITORY
 
 

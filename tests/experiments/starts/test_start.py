@@ -13,13 +13,13 @@ import pytest
 import torch
 import xxhash
 
-from dacapo_core.experiments.run import Run
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.starts import LoadingReport, Start, StartConfig, StartError
 from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
-from dacapo_core.validate import validate_iteration
+from dacapo_core.training.run import Run
+from dacapo_core.validation.scoring import validate_iteration
 from tests.small_run import small_run
 
 # the network of the stores that the real DaCapo wrote

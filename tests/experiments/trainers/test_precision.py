@@ -8,7 +8,7 @@ import torch
 from dacapo_core.experiments.architectures import CNNectomeUNetConfig
 from dacapo_core.experiments.model import Model
 from dacapo_core.experiments.tasks import OneHotTaskConfig
-from dacapo_core.experiments.trainers.precision import (
+from dacapo_core.training.precision import (
     computes_bf16,
     resolve_precision,
     shallow_convolutions,

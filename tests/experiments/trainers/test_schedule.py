@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from dacapo_core.experiments.trainers.schedule import (
+from dacapo_core.training.schedule import (
     Extending,
     Extension,
     extension_notice,

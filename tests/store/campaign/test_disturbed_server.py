@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dacapo_core.store.copying import copy_run
+from dacapo_core.store.copy_run import copy_run
 from dacapo_core.store.errors import StoreError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from dacapo_core.store.checkpoints.staging import HostBuffers
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.saving.device_copies import DeviceCopies
+from dacapo_core.store.saving.host_copy import HostBuffers
 from dacapo_core.store.saving.state_fence import StateFence
 
 on_a_gpu = [

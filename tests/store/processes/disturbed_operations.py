@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from dacapo_core.store.copying import copy_run
+from dacapo_core.store.copy_run import copy_run
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.retention import RetentionPolicy

@@ -10,10 +10,10 @@ import sys
 from datetime import timedelta
 
 from dacapo_core.store.errors import LeaseHeldError
-from dacapo_core.store.records_store import RecordsStore
+from dacapo_core.store.metadata_store import MetadataStore
 
 arguments = json.loads(sys.argv[1])
-store = RecordsStore(arguments["url"], arguments["options"])
+store = MetadataStore(arguments["url"], arguments["options"])
 time_to_live = timedelta(seconds=arguments["seconds_to_live"])
 try:
     with store.lease("run", arguments["owner"], time_to_live=time_to_live):

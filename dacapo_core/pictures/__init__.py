@@ -1,8 +1,0 @@
-"""Pictures of a run, as PNG bytes."""
-
-from __future__ import annotations
-
-from dacapo_core.pictures.curves import curves_picture
-from dacapo_core.pictures.slices import slice_picture
-
-__all__ = ["curves_picture", "slice_picture"]

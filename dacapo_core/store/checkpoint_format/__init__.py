@@ -1,0 +1,1 @@
+"""The bytes of one checkpoint file: written with digests, mapped, read safely, verified."""

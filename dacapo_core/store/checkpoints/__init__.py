@@ -1,1 +1,0 @@
-"""What a checkpoint is: a snapshot, written with digests, read safely, verified."""

@@ -1,0 +1,367 @@
+"""Files of a store on any fsspec file system: this folder alone talks to fsspec and os.
+
+Guarantees, on every backend: a file is seen under its name whole or not at all; what a write
+returned from is durable; a listing is never stale; names are never globbed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fsspec.implementations.local import LocalFileSystem
+
+from dacapo_core.store.errors import InvalidPlaceError, NotAFileError, StoreUnreachableError
+from dacapo_core.store.filesystems import local_files
+from dacapo_core.store.filesystems.entries import open_to_read, read
+from dacapo_core.store.filesystems.file_info import FileInfo, info_of_file
+from dacapo_core.store.filesystems.file_system_limits import limits
+from dacapo_core.store.filesystems.listing import Listing
+from dacapo_core.store.filesystems.location import place_of
+from dacapo_core.store.filesystems.object_deletion import abort_stale_uploads, delete_objects
+from dacapo_core.store.filesystems.object_writing import names_no_bucket, put_object, require_bucket
+from dacapo_core.store.filesystems.open_filesystem import open_filesystem
+from dacapo_core.store.filesystems.temporary_file import SparseCopy, Spool
+from dacapo_core.store.filesystems.translated_errors import (
+    reading,
+    spooling,
+    writing,
+)
+from dacapo_core.store.filesystems.unbuffered_files import write_all
+from dacapo_core.store.filesystems.unchanged_files import ListedFiles
+from dacapo_core.store.layout import partial_folder
+
+_EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
+
+
+class StoreFilesystem(Listing):
+    """The files below one base directory.
+
+    All paths are relative to ``basedir`` and joined with ``/``.
+
+    Attributes:
+        basedir: absolute path, or URL.
+        is_local: files of this machine's file system; they can be mapped into memory.
+        exclusive_create: whether ``create_bytes`` is safe in a race on this backend.
+    """
+
+    def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
+        """
+        Raises:
+            InvalidPlaceError: it is neither a path nor a URL, or names no bucket.
+            ValueError: the package of the file system is not installed.
+            StorageOptionsError: the file system does not know one of the options.
+        """
+        place = place_of(basedir)
+        self._open = partial(open_filesystem, place, storage_options or {})
+        self._opened, root = self._open()
+        self._process = os.getpid()
+        self.is_local: bool = isinstance(self._fs, LocalFileSystem)
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
+        self._protocols = set(protocols)
+        self._root = root if self.is_local else str(root).rstrip("/")
+        self.basedir: str = self._root if self.is_local else place.address.rstrip("/")
+        self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+        # else s3fs asks for the size first, to read large objects in parts
+        self._in_one_request = {"max_concurrency": 1} if self._protocols & {"s3", "s3a"} else {}
+        if names_no_bucket(self._protocols, self._root):
+            raise InvalidPlaceError(
+                f"store {place.address!r} names no bucket: give s3://bucket/folder or so"
+            )
+        self._bucket_was_seen = False
+        self._listed_files = ListedFiles()
+
+    def __repr__(self) -> str:
+        return f"StoreFilesystem({self.basedir!r})"
+
+    def url(self, path: str) -> str:
+        """The path as a person would type it."""
+        return f"{self.basedir}/{path}" if path else self.basedir
+
+    def local_path(self, path: str) -> str:
+        """The absolute path of a local store's file."""
+        return self._full(path)
+
+    def limits(self, folder: str) -> list[str]:
+        """What the file system of a local store cannot do, for people."""
+        with reading(self.url(folder)):
+            return limits(self._full(folder)) if self.is_local else []
+
+    # one file
+
+    def exists(self, path: str) -> bool:
+        """Whether a file (or, locally, a folder, or a link to anything) is there."""
+        with reading(self.url(path)):
+            if self.is_local:
+                return os.path.lexists(self._full(path))
+            return bool(self._fs.exists(self._full(path)))
+
+    def is_file(self, path: str) -> bool:
+        """Whether a file that can be read is there."""
+        try:
+            return self.file_info(path).problem is None
+        except FileNotFoundError:
+            return False
+
+    def file_info(self, path: str) -> FileInfo:
+        """
+        Raises:
+            FileNotFoundError: no such file.
+        """
+        with reading(self.url(path)):
+            if self.is_local:
+                return local_files.file_info(self._full(path), self._root)
+            return info_of_file(self._fs.info(self._full(path)))
+
+    # reading
+
+    def read_bytes(self, path: str) -> bytes:
+        """
+        Raises:
+            FileNotFoundError: no such file.
+            NotAFileError: what is there is no file of the store that can be read.
+        """
+        with reading(self.url(path)):
+            if self.is_local:
+                return read(self._full(path), self._root)
+            return bytes(self._fs.cat_file(self._full(path), **self._in_one_request))
+
+    def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Contents by path, read concurrently on object stores; missing files are left out.
+
+        What is no file of the store that can be read has no content: its reader finds it damaged.
+        """
+        wanted = list(paths)
+        found: dict[str, bytes] = {}
+        if self.is_local:
+            for path in wanted:
+                full = self._full(path)
+                try:
+                    found[path] = read(full, self._root)
+                except FileNotFoundError:
+                    continue
+                except NotAFileError:
+                    found[path] = b""
+                except OSError:
+                    # again, for an error that says what and where
+                    found[path] = self.read_bytes(path)
+            return found
+        # not fs.cat: it expands globs in names
+        results = self._fs.cat_ranges(
+            [self._full(path) for path in wanted],
+            None,
+            None,
+            on_error="return",
+            **self._in_one_request,
+        )
+        for path, result in zip(wanted, results, strict=True):
+            if isinstance(result, FileNotFoundError):
+                continue
+            with reading(self.url(path)):
+                if isinstance(result, BaseException):
+                    raise result
+            found[path] = bytes(result)
+        return found
+
+    def read_listed(self, folder: str, files: Iterable[FileInfo]) -> dict[str, bytes]:
+        """Contents by path of files of a folder that were just listed.
+
+        Those that the listing says are as they were at the last call are not read again.
+        """
+        return self._listed_files.read(folder, files, self.read_many)
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[str]:
+        """A local path of the file's bytes, one file's even when another takes its name.
+
+        It is gone after the block; what is mapped from it stays valid.
+
+        Raises:
+            FileNotFoundError: no such file.
+            NotAFileError: what is there is no file of the store that can be read.
+            StoreNotWritableError: no temporary file for an object's bytes can be had.
+        """
+        if self.is_local:
+            with reading(self.url(path)):
+                descriptor = open_to_read(self._full(path), self._root)
+            try:
+                yield f"/dev/fd/{descriptor}"
+            finally:
+                os.close(descriptor)
+            return
+        with Spool() as spool:
+            with reading(self.url(path)):
+                self._fs.get_file(self._full(path), spool.path)
+            yield spool.path
+
+    @contextmanager
+    def sparse_copy(self, path: str) -> Iterator[SparseCopy]:
+        """An object's bytes as far as they are asked for; not of a local store's files.
+
+        What is mapped from it stays valid after the block.
+
+        Raises:
+            FileNotFoundError: no such file.
+            StoreUnreachableError: it cannot be read, or has become shorter.
+            StoreNotWritableError: no temporary file for its bytes can be had.
+        """
+        full = self._full(path)
+
+        def read(start: int, stop: int) -> bytes:
+            with reading(self.url(path)):
+                content = bytes(self._fs.cat_file(full, start=start, end=stop))
+            if len(content) != stop - start:
+                raise StoreUnreachableError(
+                    f"cannot read {self.url(path)}: {len(content)} bytes came where "
+                    f"{stop - start} were asked for; it may just have been replaced: try again"
+                )
+            return content
+
+        def version() -> str:
+            with reading(self.url(path)):
+                return str(self._fs.ukey(full))
+
+        size = self.file_info(path).size
+        with Spool() as spool:
+            yield SparseCopy(spool, size, read, version)
+
+    # writing
+
+    def write_bytes(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a file, atomically, in place of any of this name.
+
+        Args:
+            durable: False: do not wait for a local disk; after a power failure the file may be
+                missing or empty. For what can be done without.
+        """
+        with self.replacing(path, durable=durable) as file:
+            write_all(file, data)
+
+    def create_bytes(self, path: str, data: bytes) -> None:
+        """Write a file that must not be there yet, atomically and durably.
+
+        In a race exactly one caller wins where ``exclusive_create`` is true.
+
+        Raises:
+            FileExistsError: it is there.
+        """
+        full = self._full(path)
+        with writing(self.url(path)):
+            if self.is_local:
+                with local_files.Partial(full, self._partial_folder(path)) as partial:
+                    write_all(partial.file, data)
+                    partial.make_durable()
+                    partial.commit_new()
+                return
+            if not self.exclusive_create:
+                if self._fs.exists(full):
+                    raise FileExistsError(self.url(path))
+                self._put(data, path)
+                return
+            self._require_bucket()
+            self._fs.pipe_file(full, data, mode="create")
+
+    @contextmanager
+    def replacing(
+        self,
+        path: str,
+        before_commit: Callable[[], None] | None = None,
+        *,
+        durable: bool = True,
+    ) -> Iterator[BinaryIO]:
+        """A file to write, seen under ``path`` only when the block has ended without an error.
+
+        Args:
+            before_commit: called when all bytes are durable (local) or spooled, just before
+                they become visible; an error from it leaves the store as it was.
+        """
+        check = before_commit or (lambda: None)
+        if self.is_local:
+            with (
+                writing(self.url(path)),
+                local_files.Partial(self._full(path), self._partial_folder(path)) as partial,
+            ):
+                yield partial.file
+                if durable:
+                    partial.make_durable()
+                check()
+                partial.commit(durable=durable)
+            return
+        with Spool() as spool:
+            with spooling():
+                yield spool.file
+            check()
+            self._put(spool, path)
+
+    def replace_link(self, path: str, target: str) -> None:
+        """Make ``path`` a relative symbolic link to ``target``; on local stores only.
+
+        Where the file system has no links, that is said once, and is no error.
+        """
+        with writing(self.url(path)):
+            local_files.replace_link(
+                self._full(path), self._full(target), self._partial_folder(path)
+            )
+
+    def delete(self, paths: Iterable[str]) -> dict[str, Exception]:
+        """Delete files, in batches; what could not be deleted, with why.
+
+        A file that is not there is no error.
+        """
+        wanted = list(paths)
+        full = {self._full(path): path for path in wanted}
+        if self.is_local:
+            failed = local_files.delete(full)
+        else:
+            failed = delete_objects(self._fs, self._protocols, list(full))
+        return {full[name]: error for name, error in failed.items()}
+
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files; one that is not there is no error.
+
+        Raises:
+            StoreNotWritableError: one could not be deleted.
+        """
+        for path, error in self.delete(paths).items():
+            with writing(self.url(path)):
+                raise error
+
+    def sweep_partials(self, folder: str) -> list[str]:
+        """Remove what dead writers left in a folder of partial files; their paths.
+
+        On S3, uploads into the folder's parent that were begun over a day ago and never ended
+        are aborted.
+        """
+        with writing(self.url(folder)):
+            if self.is_local:
+                return [f"{folder}/{name}" for name in local_files.sweep(self._full(folder))]
+            parent = self._full(folder).rpartition("/")[0]
+            return abort_stale_uploads(self._fs, self._protocols, parent)
+
+    @property
+    def _fs(self) -> Any:
+        if self._process != os.getpid():
+            # a forked child: an object store's thread and connections are its parent's
+            self._opened, self._process = self._open()[0], os.getpid()
+        return self._opened
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def _partial_folder(self, path: str) -> str:
+        return self._full(partial_folder(path.partition("/")[0]))
+
+    def _put(self, content: bytes | Spool, path: str) -> None:
+        beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
+        with writing(self.url(path)):
+            self._require_bucket()
+            put_object(self._fs, self._protocols, content, self._full(path), beside)
+
+    def _require_bucket(self) -> None:
+        if not self._bucket_was_seen:
+            require_bucket(self._fs, self._protocols, self._root)
+            self._bucket_was_seen = True

@@ -1,0 +1,44 @@
+"""Small files that were read before: not again while a listing says that they are unchanged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from dacapo_core.store.filesystems.file_info import FileInfo
+
+# a file this young may be written again within the resolution of its time
+YOUNG_SECONDS = 2.0
+
+ReadMany = Callable[[Iterable[str]], dict[str, bytes]]
+
+
+class ListedFiles:
+    """The contents of the folders that one store reads again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, tuple[FileInfo, bytes]]] = {}
+
+    def read(self, folder: str, files: Iterable[FileInfo], read_many: ReadMany) -> dict[str, bytes]:
+        """Contents by path; a file that is gone since it was listed is left out.
+
+        Args:
+            files: of the folder, as just listed.
+            read_many: reads those that are new or changed.
+        """
+        listed = {f"{folder}/{file.name}": file for file in files}
+        before = self._known.get(folder, {})
+        old = {
+            path: before[path]
+            for path, file in listed.items()
+            if path in before and before[path][0] == file
+        }
+        new = read_many([path for path in listed if path not in old])
+        settled = time.time() - YOUNG_SECONDS
+        self._known[folder] = before | {
+            path: (listed[path], content)
+            for path, content in new.items()
+            if listed[path].modified < settled
+        }
+        contents = {path: content for path, (_, content) in old.items()} | new
+        return {path: contents[path] for path in listed if path in contents}

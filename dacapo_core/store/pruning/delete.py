@@ -1,0 +1,189 @@
+"""Deleting checkpoints: looked at again at the act, in batches, on record, safe to kill.
+
+Of each checkpoint the record goes first, then the file: no record ever speaks of a checkpoint
+that is gone. What is about to go is written down before (``records/pruning``), so that after
+a kill the next prune or sweep knows what went and why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from dacapo_core.store import layout
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.plan import StoredCheckpoint
+from dacapo_core.store.pruning.plan_inputs import RunFacts, gather
+from dacapo_core.store.pruning.prune_intents import (
+    PruneIntent,
+    end_intent,
+    put_back_record,
+    renew_intent,
+    write_intent,
+)
+from dacapo_core.store.pruning.pruned_details import checkpoint_records, departures
+from dacapo_core.store.records.process_identity import ProcessIdentity
+from dacapo_core.store.records.prune_records import (
+    Departure,
+    Kind,
+    OperationRecord,
+    new_operation,
+)
+
+BATCH = 1000
+_LIST_AGAIN_AFTER = 1.0  # seconds
+
+
+@dataclass
+class Outcome:
+    """What became of checkpoints that were to go.
+
+    Attributes:
+        gone: deleted, or marked.
+        spared: iteration → what protects it since the plan was made.
+        failed: iteration → why it could not go.
+        operation: the record's name; None when nothing went.
+    """
+
+    gone: dict[int, Departure] = field(default_factory=dict)
+    spared: dict[int, list[str]] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    operation: str | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to delete and what to say of it.
+
+    Attributes:
+        reasons: iteration → why it goes.
+        seen: the checkpoints as the plan saw them; one that was stored again since is spared.
+        records: iteration → its record as text, where they were read for the plan and are
+            whole; None: they are read now, and a checkpoint whose record is damaged stays.
+        reclaim_after: for marks.
+        by_hand: one that is known to be damaged may go although it is the newest.
+        forced: nothing is spared.
+        marked_only: one whose mark is gone since (it was restored) is spared.
+    """
+
+    kind: Kind
+    reasons: Mapping[int, list[str]]
+    seen: Mapping[int, StoredCheckpoint]
+    by: str
+    records: Mapping[int, str] | None = None
+    policy: dict[str, Any] | None = None
+    reclaim_after: datetime | None = None
+    by_hand: bool = False
+    forced: bool = False
+    marked_only: bool = False
+
+
+def new_intent(
+    filesystem: StoreFilesystem, run: str, order: Order, outcome: Outcome
+) -> PruneIntent:
+    """What will be said of the checkpoints; those in doubt stay, and are said to have failed."""
+    records = order.records
+    if records is None:
+        records, damaged = checkpoint_records(filesystem, run, order.reasons)
+        if not order.forced:
+            outcome.failed |= damaged
+    if order.kind == "mark":
+        records = {}  # they stay beside their checkpoints
+    reasons = {i: why for i, why in order.reasons.items() if i not in outcome.failed}
+    record = OperationRecord(
+        operation=new_operation(),
+        kind=order.kind,
+        time=datetime.now(UTC),
+        by=order.by,
+        policy=order.policy,
+        reclaim_after=order.reclaim_after,
+        iterations=departures(filesystem, run, reasons, order.seen, records),
+    )
+    return PruneIntent(process=ProcessIdentity.current(), renewed=record.time, record=record)
+
+
+def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Outcome:
+    """Delete what still may go.
+
+    Raises:
+        StoreNotWritableError: nothing can be written, so nothing was deleted.
+        DamagedRecordError: a best record cannot be read, so no more is deleted.
+    """
+    done = Outcome()
+    if not order.reasons:
+        return done
+    intent = new_intent(filesystem, run, order, done)
+    record = intent.record
+    if not record.iterations:
+        return done
+    write_intent(filesystem, run, intent)
+    listed = time.monotonic()
+    facts: RunFacts | None = None
+    try:
+        waiting = sorted(record.iterations)
+        for start in range(0, len(waiting), BATCH):
+            renew_intent(filesystem, run, intent)
+            if time.monotonic() - listed > _LIST_AGAIN_AFTER:
+                facts, listed = None, time.monotonic()
+            known = None if facts is None else facts.checkpoints
+            facts = gather(filesystem, run, datetime.now(UTC), known)
+            batch = waiting[start : start + BATCH]
+            _delete_batch(filesystem, run, order, record.iterations, batch, facts, done)
+    finally:
+        finished = record.model_copy(update={"iterations": done.gone}) if done.gone else None
+        end_intent(filesystem, run, record.operation, finished)
+        done.operation = record.operation if finished is not None else None
+    return done
+
+
+def is_another(now: StoredCheckpoint, then: StoredCheckpoint) -> bool:
+    """Whether a checkpoint was stored again."""
+    return (now.size, now.stored, now.version) != (then.size, then.stored, then.version)
+
+
+def _delete_batch(
+    filesystem: StoreFilesystem,
+    run: str,
+    order: Order,
+    said: Mapping[int, Departure],
+    batch: Iterable[int],
+    facts: RunFacts,
+    done: Outcome,
+) -> None:
+    firm = facts.protected_by_hand() if order.by_hand else facts.never_prunable()
+    going: list[int] = []
+    for iteration in batch:
+        now, then = facts.checkpoints.get(iteration), order.seen[iteration]
+        if now is None:
+            continue
+        if order.forced:
+            going.append(iteration)
+        elif iteration in firm:
+            done.spared[iteration] = firm[iteration]
+        elif is_another(now, then):
+            done.spared[iteration] = ["stored again since the plan was made"]
+        elif order.marked_only and iteration not in facts.notes.marks:
+            done.spared[iteration] = ["restored since the plan was made"]
+        else:
+            going.append(iteration)
+    records = {
+        layout.checkpoint_record_path(run, i): i for i in going if said[i].record is not None
+    }
+    for path, error in filesystem.delete(records).items():
+        done.failed[records[path]] = f"its record could not be deleted: {error}"
+    files = {layout.checkpoint_path(run, i): i for i in going if i not in done.failed}
+    for path, error in filesystem.delete(files).items():
+        iteration = files[path]
+        done.failed[iteration] = f"{filesystem.url(path)} could not be deleted: {error}"
+        if (record := said[iteration].record) is not None:
+            put_back_record(filesystem, run, iteration, record)
+    gone = [iteration for iteration in going if iteration not in done.failed]
+    done.gone |= {iteration: said[iteration] for iteration in gone}
+    notes = [layout.marked_path(run, i) for i in gone if i in facts.notes.marks]
+    notes += [layout.damaged_path(run, i) for i in gone if i in facts.notes.damaged]
+    verified = set(filesystem.file_names(layout.verified_folder(run)))
+    notes += [layout.verified_path(run, i) for i in gone if f"{i}.json" in verified]
+    filesystem.delete(notes)

@@ -1,0 +1,217 @@
+"""Small facts about one checkpoint: pinned, waiting for its validation, marked, damaged.
+
+One object a fact. Whether a fact holds is in its name, so that a record whose content is
+damaged still protects what it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dacapo_core.store import layout
+from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
+from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
+from dacapo_core.store.records.flag import Note, parsed
+from dacapo_core.store.records.present_checkpoints import identify
+from dacapo_core.store.records.verification_records import Damage
+
+RESTORED = "restored by hand"
+"""Why a checkpoint is pinned that a person has brought back."""
+
+
+class Pin(Note, SaidOfBytes):
+    """Kept by hand, or because ``child`` starts from it and has no checkpoint yet."""
+
+    why: str | None = None
+    child: str | None = None
+
+    def __str__(self) -> str:
+        if self.child is not None:
+            return f"start of run {self.child}, pinned by it"
+        return "pinned" + (f": {self.why}" if self.why else "")
+
+
+class PendingRequest(Note):
+    """Waits for a requested validation, until ``expires``."""
+
+    expires: datetime
+
+    def __str__(self) -> str:
+        return f"waiting for its validation until {self.expires:%Y-%m-%d %H:%M} UTC"
+
+
+class Mark(Note):
+    """Pruned, and within its grace period: loadable until ``reclaim_after`` at least.
+
+    Attributes:
+        size, stored, version: of the file it is about; one stored later is not marked.
+    """
+
+    size: int
+    stored: datetime
+    version: int | str | None = None
+    reclaim_after: datetime
+    reasons: list[str]
+    operation: str
+
+    def __str__(self) -> str:
+        return (
+            f"pruned {self.time:%Y-%m-%d %H:%M}, "
+            f"reclaimed after {self.reclaim_after:%Y-%m-%d %H:%M} UTC"
+        )
+
+
+@dataclass(frozen=True)
+class IterationNotes:
+    """All facts about a run's checkpoints; None stands for a record that cannot be read."""
+
+    pins: Mapping[int, list[Pin | None]] = field(default_factory=dict)
+    pending: Mapping[int, PendingRequest | None] = field(default_factory=dict)
+    marks: Mapping[int, Mark | None] = field(default_factory=dict)
+    damaged: Mapping[int, Damage | None] = field(default_factory=dict)
+
+    def protections(self, now: datetime) -> dict[int, list[str]]:
+        """Iteration → why it may not be pruned."""
+        found: dict[int, list[str]] = {}
+        for iteration, pins in self.pins.items():
+            found[iteration] = [str(pin or "pinned") for pin in pins]
+        for iteration, request in self.pending.items():
+            if request is None:
+                found.setdefault(iteration, []).append("waiting for its validation")
+            elif now < request.expires:
+                found.setdefault(iteration, []).append(str(request))
+        return found
+
+
+def read_notes(filesystem: StoreFilesystem, run: str) -> IterationNotes:
+    """One listing a kind, one concurrent read of all that there are."""
+    folders: dict[type[Note], str] = {
+        Pin: layout.pins_folder(run),
+        PendingRequest: layout.pending_folder(run),
+        Mark: layout.marked_folder(run),
+        Damage: layout.damaged_folder(run),
+    }
+    paths: dict[str, tuple[type[Note], int]] = {}
+    for kind, folder in folders.items():
+        for name in filesystem.file_names(folder):
+            number = layout.parse_numbered_record(name)
+            if number is not None:
+                paths[f"{folder}/{name}"] = (kind, number[0])
+    contents = filesystem.read_many(paths)
+    pins: dict[int, list[Pin | None]] = {}
+    others: dict[type[Note], dict[int, Note | None]] = {kind: {} for kind in folders}
+    for path, content in contents.items():
+        kind, iteration = paths[path]
+        note = parsed(kind, content)
+        if kind is Pin:
+            pins.setdefault(iteration, []).append(note)  # type: ignore[arg-type]
+        else:
+            others[kind][iteration] = note
+    return IterationNotes(
+        pins=pins,
+        pending=others[PendingRequest],  # type: ignore[arg-type]
+        marks=others[Mark],  # type: ignore[arg-type]
+        damaged=others[Damage],  # type: ignore[arg-type]
+    )
+
+
+def pin(
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    *,
+    why: str | None = None,
+    by: str | None = None,
+    child: str | None = None,
+) -> None:
+    """Keep a checkpoint until it is unpinned.
+
+    Args:
+        child: the run that starts from it; it has a pin of its own.
+
+    Raises:
+        MissingCheckpointError: no such checkpoint, or a pruner was faster.
+    """
+    path = _checked_pin_path(run, iteration, child)
+    file = require_checkpoint(filesystem, run, iteration)
+    of = identify(filesystem, run, iteration, file)
+    note = Pin(why=why, by=by, child=child, of=of)
+    write_pin(filesystem, path, note)
+    try:
+        settle(filesystem, run, iteration)
+    except MissingCheckpointError:
+        filesystem.delete([path])
+        raise
+
+
+def write_pin(filesystem: StoreFilesystem, path: str, note: Pin) -> None:
+    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+
+
+def unpin(
+    filesystem: StoreFilesystem, run: str, iteration: int, *, child: str | None = None
+) -> None:
+    """
+    Raises:
+        MissingRecordError: it is not pinned.
+    """
+    path = _checked_pin_path(run, iteration, child)
+    if not filesystem.exists(path):
+        raise MissingRecordError(f"iteration {iteration} of run {run!r} is not pinned")
+    _delete(filesystem, path)
+
+
+def request_validation(
+    filesystem: StoreFilesystem, run: str, iteration: int, *, expires: datetime, by: str | None
+) -> None:
+    """Protect a checkpoint until its validation has ended or ``expires``.
+
+    Raises:
+        MissingCheckpointError: no such checkpoint, or a pruner was faster.
+    """
+    path = layout.pending_path(layout.check_run_name(run), layout.check_iteration(iteration))
+    require_checkpoint(filesystem, run, iteration)
+    note = PendingRequest(expires=expires, by=by)
+    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+    try:
+        settle(filesystem, run, iteration)
+    except MissingCheckpointError:
+        filesystem.delete([path])
+        raise
+
+
+def settle_validation(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """The validation was done or given up; harmless when none was requested."""
+    _delete(filesystem, layout.pending_path(run, iteration))
+
+
+def mark(filesystem: StoreFilesystem, run: str, iteration: int, note: Mark) -> None:
+    """Say that a checkpoint was pruned and is within its grace period."""
+    path = layout.marked_path(run, iteration)
+    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+
+
+def void_notes(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """Forget what was said of the file that a new one has replaced: marked, damaged, verified."""
+    folders = (layout.marked_path, layout.damaged_path, layout.verified_path)
+    filesystem.delete_all(path(run, iteration) for path in folders)
+
+
+def unmark(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """Harmless when it is not marked."""
+    _delete(filesystem, layout.marked_path(run, iteration))
+
+
+def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:
+    layout.check_run_name(run)
+    if child is not None:
+        layout.check_run_name(child)
+    return layout.pin_path(run, layout.check_iteration(iteration), child)
+
+
+def _delete(filesystem: StoreFilesystem, path: str) -> None:
+    filesystem.delete_all([path])

@@ -1,0 +1,66 @@
+"""A flow in this process, for a person at a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from dacapo_core.store.errors import StoreError
+from dacapo_core.training.errors import (
+    OutOfMemoryError,
+    ProcessDiedError,
+    TrainingDivergedError,
+)
+from flows.private_prefect import AlreadyRunningError, private_prefect
+
+EXPECTED = (
+    AlreadyRunningError,
+    StoreError,
+    TrainingDivergedError,
+    OutOfMemoryError,
+    ProcessDiedError,
+    ValueError,
+    OSError,
+)
+INTERRUPTED = 130
+
+
+def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
+    """Run ``flows.<flow>.<flow>`` here and return what it came to.
+
+    What a person can put right leaves the process with one line; the flow run's log has the
+    whole traceback.
+
+    Args:
+        folder: of the private Prefect server; None uses the server of ``PREFECT_API_URL``, and
+            a private one in ``.prefect`` where that is not set.
+    """
+    prefect: AbstractContextManager[None]
+    if folder is None and os.environ.get("PREFECT_API_URL"):
+        prefect = nullcontext()
+    else:
+        prefect = private_prefect((folder or Path(".prefect")).resolve())
+    try:
+        with prefect:
+            return _call(getattr(importlib.import_module(f"flows.{flow}"), flow), parameters)
+    except EXPECTED as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from None
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues from the last checkpoint.")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _call(flow: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    # a private server's settings must be there before prefect is imported
+    from prefect.exceptions import Abort, Pause
+
+    try:
+        return flow(**parameters)
+    except (Abort, Pause) as ended:
+        how = "suspended" if isinstance(ended, Pause) else "cancelled"
+        print(f"\nThe flow run was {how}. The same command continues from the last checkpoint.")
+        raise SystemExit(INTERRUPTED) from None

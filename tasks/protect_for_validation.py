@@ -1,0 +1,34 @@
+"""Keep checkpoints from being pruned while they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from tasks.runtime.open_stores import open_store
+from tasks.runtime.provenance import who
+
+PENDING_FOR = timedelta(days=1)
+
+
+@contextmanager
+def kept_for_validation(run: str, store: str | None, iterations: Sequence[int]) -> Iterator[None]:
+    """Protect stored checkpoints until each is judged, or the block fails; for a day at most.
+
+    ``store_best`` ends it for the one that was judged. What was asked for before by another
+    process stays asked for when the block fails.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint; nothing has been judged.
+    """
+    opened = open_store(store)
+    asked_before = opened.pending(run)
+    try:
+        for iteration in iterations:
+            opened.request_validation(run, iteration, within=PENDING_FOR, by=who())
+        yield
+    except BaseException:
+        for iteration in set(iterations).difference(asked_before):
+            opened.end_validation(run, iteration)
+        raise

@@ -1,0 +1,182 @@
+"""Validation beside training: a deployment judges stored checkpoints on another worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+
+from dacapo_core.store.records.scores import unjudged
+from tasks.protect_for_validation import PENDING_FOR
+from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.provenance import who
+from tasks.runtime.runs_in_training import LiveRun, live_run
+from tasks.runtime.task_decorator import step
+from tasks.runtime.validation_requests import ValidationRequests
+
+ATTEMPT_SECONDS = 5.0
+LOOK_EVERY_SECONDS = 1.0
+# what waits for SQLite in the server gives up after a minute
+ASK_WITHIN_SECONDS = 90.0
+START_WITHIN_SECONDS = 60.0
+FINISH_WITHIN_SECONDS = 600.0
+
+
+class ValidationDeploymentError(ValueError):
+    """Checkpoints cannot be handed to that deployment."""
+
+
+@step("look for {deployment}")
+def find_deployment(deployment: str) -> None:
+    """Make sure that there is a deployment that can judge checkpoints.
+
+    Raises:
+        ValidationDeploymentError: there is none, or it is of another flow; says the way out.
+    """
+    if deployment.partition("/")[0] != "validate":
+        raise ValidationDeploymentError(
+            f"validation_deployment {deployment!r} is not of the flow validate; name one that is, "
+            "such as validate/checkpoint"
+        )
+    try:
+        with _briefly(retries=2), get_client(sync_client=True) as client:
+            client.read_deployment_by_name(deployment)
+    except (ObjectNotFound, ValueError) as error:
+        raise ValidationDeploymentError(
+            f"there is no deployment {deployment!r} on the Prefect server "
+            f"{PREFECT_API_URL.value() or 'of this process'}: deploy it with "
+            "`python -m deployments deploy`, or leave validation_deployment out to validate in "
+            "place"
+        ) from error
+    except Exception as error:
+        raise ValidationDeploymentError(
+            f"validation_deployment {deployment!r} cannot be looked up: the Prefect server at "
+            f"{PREFECT_API_URL.value()} does not answer ({error}). Start it, or leave "
+            "validation_deployment out to validate in place"
+        ) from error
+
+
+@step("hand over {run}", at_iteration=True)
+def hand_over(run: str, deployment: str, store: str) -> list[int]:
+    """Ask for the validation of each stored checkpoint that has none, and go on at once.
+
+    They cannot be pruned until they are judged, or for a day. A server that does not take a
+    request is asked again while training goes on; see `ValidationRequests`.
+
+    Returns:
+        the iterations that were asked for.
+    """
+    live = live_run(run)
+    if live.requests is None:
+        live.requests = ValidationRequests(deployment)
+    requests = live.requests
+    _note_refusal(live, requests, "they are asked for again")
+    iterations = [iteration for iteration in _unjudged(live) if iteration not in requests.asked]
+    if iterations:
+        for iteration in iterations:
+            live.store.request_validation(run, iteration, within=PENDING_FOR, by=who())
+        place = place_of(open_store(store))
+        requests.ask(iterations, {"run": run, "iterations": iterations, "store": place})
+    return iterations
+
+
+@step("wait for validations of {run}")
+def await_validations(run: str) -> list[int]:
+    """Wait for what was handed over, within limits; see `worth_waiting`.
+
+    Returns:
+        the iterations that still have no scores; they may arrive later.
+    """
+    live = live_run(run)
+    requests = live.requests
+    if requests is None:
+        return _unjudged(live)
+    live.progress.phase("waiting for validations")
+    began = active = time.monotonic()
+    taken: dict[UUID, list[int]] = {}
+    while True:
+        before, taken, waiting = taken, requests.taken, bool(requests.waiting)
+        # first the states: what is judged when a validator is done is judged now
+        states = _states(taken)
+        now = time.monotonic()
+        if len(taken) > len(before) or any(
+            each.is_running() or each.is_pending() for each in states
+        ):
+            active = now
+        left = _unjudged(live)
+        if (
+            not left
+            or live.asked_to_end
+            or not worth_waiting(states, waiting, now - began, now - active)
+        ):
+            _note_refusal(
+                live,
+                requests,
+                f"starting the run again asks again, and so does the flow validate with run={run}",
+            )
+            return left
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def worth_waiting(states: Sequence[State], asking: bool, waited: float, idle: float) -> bool:
+    """Whether scores may still come while this process, and its GPU, stand idle for them.
+
+    Args:
+        states: of the validations that were handed over.
+        asking: whether there is one that the server has not taken yet.
+        waited: seconds since the last training step.
+        idle: seconds since the server took one, or one was last seen at work: where every worker
+            is busy, this one had better be free.
+    """
+    if asking and waited < ASK_WITHIN_SECONDS:
+        return True
+    if states and all(state.is_final() for state in states):
+        return False
+    return waited < FINISH_WITHIN_SECONDS and idle < START_WITHIN_SECONDS
+
+
+def _note_refusal(live: LiveRun, requests: ValidationRequests, what_next: str) -> None:
+    if requests.waiting and requests.refusal is not None:
+        live.progress.note(
+            f"{live.name}: validation of {requests.waiting} not handed over yet "
+            f"({requests.refusal}); {what_next}"
+        )
+
+
+def _unjudged(live: LiveRun) -> list[int]:
+    wanted = [dataset.name for dataset in live.run.validation_datasets]
+    return unjudged(live.store.iterations(live.name), live.store.scores(live.name), wanted)
+
+
+def _states(flow_runs: Collection[UUID]) -> list[State]:
+    """The last known states of the validations that were handed over; none without the server."""
+    if not flow_runs:
+        return []
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(flow_runs)))
+    try:
+        with _briefly(), get_client(sync_client=True) as client:
+            found = client.read_flow_runs(flow_run_filter=wanted)
+    except Exception:
+        return []
+    return [each.state for each in found if each.state is not None]
+
+
+@contextmanager
+def _briefly(retries: int = 0) -> Iterator[None]:
+    """Attempts of a few seconds, where Prefect's client would try for a minute."""
+    with temporary_settings(
+        {PREFECT_CLIENT_MAX_RETRIES: retries, PREFECT_API_REQUEST_TIMEOUT: ATTEMPT_SECONDS}
+    ):
+        yield

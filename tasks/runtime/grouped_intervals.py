@@ -1,0 +1,61 @@
+"""Many validation intervals as one task run.
+
+A task run takes some 30 kB of the server's database, its events included, and a month-long run has
+ten thousand validations of seven task runs each. Its first intervals are told one by one; of the
+many that follow, each few make one task run, inside which the steps are plain functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tasks.runtime.batched_events import HeldEvents, held_events
+from tasks.runtime.events import send_checkpoint_event
+from tasks.runtime.runs_in_training import live_run
+from tasks.runtime.task_decorator import step
+
+ALONE, TOGETHER = 20, 40
+"""Intervals that are told one by one, and into how many task runs all others go."""
+
+
+def stretches(stops: Sequence[int]) -> list[Sequence[int]]:
+    """The ends of validation intervals, those of one task run each together."""
+    if len(stops) <= ALONE + TOGETHER:
+        return [[stop] for stop in stops]
+    later = stops[ALONE:]
+    size = -(-len(later) // TOGETHER)
+    return [
+        *([stop] for stop in stops[:ALONE]),
+        *(later[first : first + size] for first in range(0, len(later), size)),
+    ]
+
+
+@step("train {run} until {iteration}, with {validations} validations")
+def train_stretch(
+    run: str,
+    iteration: int,
+    validations: int,
+    stops: Sequence[int],
+    interval: Callable[[int], int],
+) -> int:
+    """Go through many validation intervals as one task run; asked to stop, no further.
+
+    Args:
+        stops: where the intervals end, the last at ``iteration``.
+        interval: trains until an iteration, stores, judges and prunes.
+
+    Returns:
+        The iteration reached.
+    """
+    held = HeldEvents(send_checkpoint_event)
+    within = held_events.set(held)
+    live, at = live_run(run), 0
+    try:
+        for stop in stops:
+            at = interval(stop)
+            if live.asked_to_end:
+                break
+    finally:
+        held_events.reset(within)
+        held.flush()
+    return at

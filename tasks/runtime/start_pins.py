@@ -1,0 +1,68 @@
+"""A start stays pinned in its store until the run that uses it has a checkpoint of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tasks.runtime.open_stores import open_store
+from tasks.runtime.runs_in_training import LiveRun
+from tasks.runtime.weights_store_block import MissingStoreBlockError, is_block
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.starts import LoadingReport, Start, StartConfig
+
+
+def start_of(live: LiveRun) -> Start | None:
+    """What the run starts from, looked for in the run's own store unless it names another.
+
+    Raises:
+        MissingStoreBlockError: it names a weights store block that is not there.
+    """
+    config = live.run.config.start_config
+    return None if config is None else open_start(live, config)
+
+
+def open_start(live: LiveRun, config: StartConfig) -> Start:
+    """A start with its store open: that of the run, or the path, URL or block that it names.
+
+    Raises:
+        MissingStoreBlockError: there is no such block.
+    """
+    store = live.store
+    if config.store_url is not None and is_block(config.store_url):
+        store = open_store(config.store_url)
+    elif config.store_url not in (None, live.store.basedir):
+        return config.start_type(config)
+    # a store that is open has its credentials; the run's own settles what it writes
+    opened = live.store if store.basedir == live.store.basedir else store
+    return config.start_type(config.model_copy(update={"store_url": None}), opened)
+
+
+def release_start(live: LiveRun) -> None:
+    """Let go of the start, and of the one that an earlier attempt reported; harmless if unpinned.
+
+    Called when a checkpoint of the run itself is durable: from here on nothing about the start
+    stops the run.
+    """
+    from dacapo_core.experiments.starts import StartConfig
+
+    config = live.run.config.start_config
+    started_from = [] if config is None else [config]
+    report = live.store.start_report(live.name)
+    if report is not None and (config is None or report["run"] != config.run):
+        reported = {name: report[name] for name in ("run", "criterion", "store_url")}
+        started_from.append(StartConfig(**reported))
+    for each in started_from:
+        try:
+            open_start(live, each).unpin(live.name)
+        except MissingStoreBlockError as error:
+            live.progress.note(f"{live.name}: {each.run} may stay pinned: {error}")
+    live.start_pinned = False
+
+
+def kept_report(report: LoadingReport, config: StartConfig) -> dict[str, Any]:
+    """The loading report as it is kept: with the block's name, which opens the store again."""
+    kept = report.model_dump(mode="json")
+    if config.store_url is not None and is_block(config.store_url):
+        kept["store_url"] = config.store_url
+    return kept
