@@ -20,7 +20,7 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from tests.campaign_figures import Campaign
 from tests.conftest import BUCKET, S3Server, free_ports, start_s3_server
-from tests.store.checkpoints.conftest import SmallRun, equal
+from tests.store.conftest import SmallRun, equal
 
 SCRIPT = Path(__file__).parents[1] / "processes" / "disturbing_proxy.py"
 KIND = "disturbances of an S3-compatible server"

@@ -17,8 +17,7 @@ from dacapo_core.store.errors import StoreError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 from tests.campaign_figures import Campaign
-from tests.store.checkpoints.conftest import SmallRun, equal
-from tests.store.conftest import write_score
+from tests.store.conftest import SmallRun, equal, write_score
 
 FILE = "run/checkpoints/iterations/7"
 SAMPLE = 60

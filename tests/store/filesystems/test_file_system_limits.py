@@ -22,7 +22,7 @@ from dacapo_core.store.filesystems import file_system_limits
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 
-SCRIPT = Path(__file__).parent / "processes" / "poor_file_system.py"
+SCRIPT = Path(__file__).parents[1] / "processes" / "poor_file_system.py"
 
 
 @pytest.fixture(autouse=True)

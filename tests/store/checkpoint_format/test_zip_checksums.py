@@ -13,7 +13,7 @@ import torch
 
 from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from tests.store.checkpoints.conftest import Backend
+from tests.store.conftest import Backend
 
 FILE = "run/checkpoints/iterations/7"
 CHECKSUM, OF_EXTRA_LOCALLY, OFFSET = 16, 28, 42
