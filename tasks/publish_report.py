@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from math import isfinite
 
+from dacapo_core.store.records.score_names import dataset_in_words
 from dacapo_core.store.records.scores import best_scores
 from tasks.pages.run_report import RunReport, report_page
 from tasks.runtime.artifacts import artifact_key, events_path, page_path, publisher
@@ -73,7 +74,7 @@ def read_report(live: LiveRun) -> RunReport:
             if not best.replaced
         },
         pictures={
-            f"{dataset} at iteration {iteration}": png
+            f"{dataset_in_words(dataset)} at iteration {iteration}": png
             for (iteration, dataset), png in _pictures(live).items()
         },
         links=_links(live),

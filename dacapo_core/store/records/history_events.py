@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dacapo_core.store.records.prune_records import OperationRecord
-from dacapo_core.store.records.score_names import in_words, score_name, shown_scores
+from dacapo_core.store.records.score_names import dataset_in_words, in_words, shown_scores
 from dacapo_core.store.records.scores import ScoresRecord, best_scores
 from dacapo_core.store.records.withdrawn_records import Withdrawn, WithdrawnFacts
 
@@ -50,7 +50,7 @@ def scored(record: ScoresRecord, *, earlier: bool = False) -> Event:
     """Scores of a checkpoint on a dataset."""
     found = best_scores([record]).get(record.iteration, {})
     shown = {name.removeprefix(f"{record.dataset}/"): score for name, score in found.items()}
-    dataset = score_name(f"{record.dataset}/").dataset_in_words
+    dataset = dataset_in_words(record.dataset)
     missing = record.not_finite()
     what = f"scored on {dataset}: {shown_scores(shown) or 'no finite score'}"
     if shown and missing:

@@ -48,8 +48,8 @@ class ScoreName:
 
     @property
     def dataset_in_words(self) -> str:
-        """Without the underscores of a name."""
-        return self.dataset.replace("_", " ")
+        """``val 0``."""
+        return dataset_in_words(self.dataset)
 
     @property
     def channel_in_words(self) -> str:
@@ -62,6 +62,11 @@ def score_name(key: str) -> ScoreName:
     dataset, _, rest = key.rpartition("/")
     channel, separated, criterion = rest.rpartition("__")
     return ScoreName(dataset, channel if separated else None, criterion)
+
+
+def dataset_in_words(dataset: str) -> str:
+    """Without the underscores of a name."""
+    return dataset.replace("_", " ")
 
 
 def criterion_in_words(criterion: str) -> str:
