@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from getpass import getuser
@@ -116,6 +116,10 @@ class Site:
         """Change an object of the server."""
         self._send("PATCH", path, body)
 
+    def delete(self, path: str) -> None:
+        """Delete an object of the server."""
+        self._send("DELETE", path, {})
+
     def cancel(self, id: str) -> None:
         """Keep a flow run that waits for a worker from being run."""
         self.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
@@ -195,8 +199,14 @@ def wait_for(
 
 
 @contextmanager
-def running_site(folder: Path, **environment: str) -> Iterator[Site]:
-    """A server started and the deployments applied in ``folder``; all of it ends with the block."""
+def running_site(
+    folder: Path, server: Sequence[str] = ("deployments", "server"), **environment: str
+) -> Iterator[Site]:
+    """A server started and the deployments applied in ``folder``; all of it ends with the block.
+
+    Args:
+        server: what is typed after ``python -m`` for one at ``PREFECT_API_URL``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -214,12 +224,13 @@ def running_site(folder: Path, **environment: str) -> Iterator[Site]:
             # and what was compiled for them is as good here
             "TORCHINDUCTOR_CACHE_DIR": f"{tempfile.gettempdir()}/torchinductor_{getuser()}",
             "PREFECT_API_URL": url,
+            "PREFECT_SERVER_API_PORT": str(port),
             "DACAPO_RUNS_BASE_DIR": str(folder / "runs"),
         }
         | environment,
     )
     try:
-        site.start("deployments", "server")
+        site.start(*server)
         site.wait_for_server()
         deployed = site.run("deployments", "deploy")
         assert deployed.returncode == 0, deployed.stdout
