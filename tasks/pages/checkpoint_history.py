@@ -8,6 +8,7 @@ from datetime import datetime
 
 from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.records.history import CheckpointHistory, Fate
+from dacapo_core.store.records.run_overview import disk_levels
 
 
 def planned(
@@ -33,29 +34,12 @@ def planned(
     return found
 
 
-def disk_use(history: Sequence[CheckpointHistory]) -> list[tuple[datetime, int]]:
+def disk_use(history: Iterable[CheckpointHistory]) -> list[tuple[datetime, int]]:
     """Bytes on disk after each store and each prune, in order of time.
 
     Checkpoints of unknown size or time are left out.
     """
-    changes: list[tuple[datetime, int]] = []
-    for checkpoint in history:
-        if checkpoint.size is None or checkpoint.stored is None:
-            continue
-        changes.append((checkpoint.stored, checkpoint.size))
-        if checkpoint.fate == "pruned" and checkpoint.pruned is not None:
-            changes.append((checkpoint.pruned, -checkpoint.size))
-    levels: list[tuple[datetime, int]] = []
-    total = 0
-    for moment, change in sorted(changes):
-        total += change
-        levels.append((moment, total))
-    return levels
-
-
-def total_bytes(history: Sequence[CheckpointHistory], fate: Fate) -> int:
-    """Bytes of all checkpoints with that fate, as far as their sizes are known."""
-    return sum(checkpoint.size or 0 for checkpoint in history if checkpoint.fate == fate)
+    return [(level.time, level.on_disk) for level in disk_levels(history, most=None)]
 
 
 def score_curves(history: Sequence[CheckpointHistory]) -> dict[str, list[tuple[int, float]]]:

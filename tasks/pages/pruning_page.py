@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dacapo_core.store.records.history import CheckpointHistory
-from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
+from dacapo_core.store.records.run_overview import checkpoints_note
+from tasks.pages.checkpoint_history import disk_use, score_curves
 from tasks.pages.checkpoint_ranges import CheckpointRange, in_rows
 from tasks.pages.drawing import disk_use_chart, fate_strip, markdown_picture
 from tasks.pages.formatting import command_on, markdown_table, readable_bytes
@@ -31,15 +32,13 @@ def pruning_page(
         history: every checkpoint of the run, kept or gone.
     """
     best = {name: each.iteration for each in history for name in each.best_for}
-    counts = {fate: sum(each.fate == fate for each in history) for fate in ("kept", "marked")}
-    pruned = [each for each in history if each.fate == "pruned"]
+    held = checkpoints_note(history)
     kept, gone = _kept_and_gone(history)
     parts = [
         f"# Checkpoints of {run}",
-        f"**{counts['kept']} kept** ({readable_bytes(total_bytes(history, 'kept'))}), "
-        f"{counts['marked']} marked ({readable_bytes(total_bytes(history, 'marked'))}, can be "
-        f"restored), {len(pruned)} pruned ({readable_bytes(total_bytes(history, 'pruned'))} "
-        f"freed). Store: `{store_url}`",
+        f"**{held.kept} kept** ({readable_bytes(held.kept_bytes)}), {held.marked} marked "
+        f"({readable_bytes(held.marked_bytes)}, can be restored), {held.pruned} pruned "
+        f"({readable_bytes(held.freed_bytes)} freed). Store: `{store_url}`",
         markdown_picture("kept and pruned checkpoints", fate_strip(history)),
         "## Marked and pruned",
         _gone_table(run, *gone),

@@ -23,7 +23,11 @@ MOST_LEVELS = 24
 TrainingState = Literal["training", "complete", "stopped", "failed"]
 
 
-class TrainingNote(BaseModel):
+class _Note(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TrainingNote(_Note):
     """What the process that trains a run last said of it.
 
     Attributes:
@@ -33,8 +37,6 @@ class TrainingNote(BaseModel):
         flow_run: its id.
         why: what ended it.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     state: TrainingState
     heard: datetime
@@ -48,10 +50,8 @@ class TrainingNote(BaseModel):
     why: str | None = None
 
 
-class BestNote(BaseModel):
+class BestNote(_Note):
     """The best of a dataset and criterion."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     dataset: str
     criterion: str
@@ -59,17 +59,15 @@ class BestNote(BaseModel):
     score: float | None = None
 
 
-class DiskLevel(BaseModel):
+class DiskLevel(_Note):
     """Bytes of a run on disk from ``time`` on, and those that pruning had freed by then."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     time: datetime
     on_disk: int
     freed: int
 
 
-class CheckpointsNote(BaseModel):
+class CheckpointsNote(_Note):
     """A run's checkpoints: how many there are, of how many bytes, and what is gone.
 
     Attributes:
@@ -77,8 +75,6 @@ class CheckpointsNote(BaseModel):
         last_pruned: when checkpoints were last marked or deleted.
         levels: disk use over time, in order.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     kept: int = 0
     kept_bytes: int = 0
@@ -91,15 +87,13 @@ class CheckpointsNote(BaseModel):
     levels: list[DiskLevel] = Field(default_factory=list)
 
 
-class RunOverview(BaseModel):
+class RunOverview(_Note):
     """A run as one row of a page.
 
     Attributes:
         training: None of a run that was not trained by us.
         pages: where a person reads more: what is shown → the path of the page.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     training: TrainingNote | None = None
     best: BestNote | None = None
@@ -110,9 +104,9 @@ class RunOverview(BaseModel):
 def checkpoints_note(history: Iterable[CheckpointHistory]) -> CheckpointsNote:
     """The figures of a run's checkpoints, in bounded size."""
     history = list(history)
-    kept = [each for each in history if each.fate == "kept"]
-    marked = [each for each in history if each.fate == "marked"]
-    pruned = [each for each in history if each.fate == "pruned"]
+    kept, marked, pruned = (
+        [each for each in history if each.fate == fate] for fate in ("kept", "marked", "pruned")
+    )
     until = [each.restorable_until for each in marked if each.restorable_until is not None]
     when = [each.pruned for each in history if each.pruned is not None]
     return CheckpointsNote(
@@ -128,8 +122,10 @@ def checkpoints_note(history: Iterable[CheckpointHistory]) -> CheckpointsNote:
     )
 
 
-def disk_levels(history: Iterable[CheckpointHistory], most: int = MOST_LEVELS) -> list[DiskLevel]:
-    """Disk use after stores and prunes, in order of time; of many, the last of each few.
+def disk_levels(
+    history: Iterable[CheckpointHistory], most: int | None = MOST_LEVELS
+) -> list[DiskLevel]:
+    """Disk use after stores and prunes, in order of time; of more than ``most``, some.
 
     Checkpoints of unknown size or time are left out.
     """
@@ -147,7 +143,7 @@ def disk_levels(history: Iterable[CheckpointHistory], most: int = MOST_LEVELS) -
         DiskLevel(time=moment, on_disk=now, freed=gone)
         for (moment, _), now, gone in zip(changes, on_disk, freed, strict=True)
     ]
-    every = max(1, -(-len(levels) // most))
+    every = 1 if most is None else max(1, -(-len(levels) // most))
     # from the end, so that the newest is among them
     return levels[::-1][::every][::-1]
 

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from dacapo_core.store.records.history import CheckpointHistory
-from tasks.pages.checkpoint_history import disk_use, score_curves, total_bytes
+from dacapo_core.store.records.run_overview import checkpoints_note
+from tasks.pages.checkpoint_history import disk_use, score_curves
 from tasks.pages.checkpoint_ranges import MOST_ROWS
 from tasks.pages.pruning_page import pruning_page
 from tests.markdown_rows import markdown_rows
@@ -194,8 +195,8 @@ def test_a_run_without_checkpoints_has_a_page() -> None:
 
 def test_disk_use_rises_with_stores_and_falls_with_prunes() -> None:
     assert [size for _, size in disk_use(HISTORY)] == [100, 200, 100, 200]
-    assert total_bytes(HISTORY, "kept") == 200
-    assert total_bytes(HISTORY, "pruned") == 100
+    held = checkpoints_note(HISTORY)
+    assert (held.kept_bytes, held.freed_bytes) == (200, 100)
 
 
 def test_disk_use_leaves_out_what_is_unknown() -> None:
