@@ -16,9 +16,9 @@ import typer
 
 from deployments import prefect_server
 from deployments.closed_output import survive_closed_terminal
-from deployments.devices import devices
 from deployments.one_worker import serve
 from deployments.served_devices import served_here
+from deployments.visible_devices import devices
 from deployments.workers import (
     LIGHT_QUEUE,
     WORK_POOL,
@@ -59,9 +59,9 @@ def server(
 def deploy() -> None:
     """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
     api_url = _require_server()
+    from deployments.deployment_pages import shape_forms
     from deployments.descriptions import describe
     from deployments.index_page import publish_index
-    from deployments.parameters import shape_forms
     from deployments.work_pool import ensure_work_pool
     from tasks.runtime.artifact_versions import artifact_path
     from tasks.runtime.weights_store_block import WeightsStoreBlock

@@ -8,9 +8,9 @@ from dacapo_core.experiments.starts import StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.retention import RetentionPolicy
+from flows.flow_decorator import completed, speaking_flow
 from flows.run_summary import RunSummary
 from flows.scheduled_names import flow_run_name, with_scheduled_name
-from flows.state_message import completed, speaking_flow
 from flows.train import DEFAULT_RETENTION
 from flows.training_loop import training_loop
 

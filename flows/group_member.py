@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
 
 
 def _lead(call: dict[str, Any], folder: Path) -> None:
-    from flows.private_prefect import send_what_is_queued
+    from flows.embedded_prefect import send_what_is_queued
     from flows.training_loop import training_loop
 
     signal.signal(signal.SIGTERM, _raise)

@@ -12,7 +12,7 @@ from pydantic import Field
 from dacapo_core.store.missing_store import why_no_runs
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.store.run_patterns import choose_runs
-from flows.state_message import completed, speaking_flow
+from flows.flow_decorator import completed, speaking_flow
 from tasks.pages.pruning_summary import pruning_summary, summary_line
 from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune as prune_run

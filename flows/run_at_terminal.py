@@ -15,7 +15,7 @@ from dacapo_core.training.errors import (
     ProcessDiedError,
     TrainingDivergedError,
 )
-from flows.private_prefect import AlreadyRunningError, private_prefect
+from flows.embedded_prefect import AlreadyRunningError, private_prefect
 
 EXPECTED = (
     AlreadyRunningError,

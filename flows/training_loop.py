@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.training.launch import started_by_launcher
-from flows.closed_output import survive_unread_output
+from flows.broken_pipe import survive_unread_output
 from flows.group import train_in_group
 from flows.run_summary import RunSummary, summarise
 from tasks.begin_run import begin
@@ -18,17 +18,17 @@ from tasks.initialize_weights import initialize_weights
 from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune
 from tasks.publish_report import publish_report
+from tasks.publish_training_status import note_training, noted_end
 from tasks.request_validation import await_validations, find_deployment, hand_over
 from tasks.runtime.artifacts import publisher
 from tasks.runtime.dead_attempts import end_tasks_of_earlier_attempts
-from tasks.runtime.grouped_intervals import stretches, train_stretch
 from tasks.runtime.open_stores import store_url
-from tasks.runtime.overview_records import note_training, noted_end
 from tasks.runtime.provenance import who
 from tasks.runtime.runs_in_training import LiveRun, live
 from tasks.runtime.stop_signals import stop_signals
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
+from tasks.train_intervals import stretches, train_stretch
 from tasks.train_until import train_until
 from tasks.validate import validate
 

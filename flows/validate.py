@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from prefect.runtime import flow_run
 
 from dacapo_core.store.records.score_names import overall, shown_scores
-from flows.state_message import completed, speaking_flow
+from flows.flow_decorator import completed, speaking_flow
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
-from tasks.protect_for_validation import kept_for_validation
 from tasks.runtime.open_stores import store_url
+from tasks.runtime.protect_for_validation import kept_for_validation
 from tasks.runtime.runs_in_training import judged
 from tasks.store_best import store_best
 from tasks.validate import validate as validate_live

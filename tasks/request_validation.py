@@ -19,8 +19,8 @@ from prefect.settings import (
 )
 
 from dacapo_core.store.records.scores import unjudged
-from tasks.protect_for_validation import PENDING_FOR
 from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.protect_for_validation import PENDING_FOR
 from tasks.runtime.provenance import who
 from tasks.runtime.runs_in_training import LiveRun, live_run
 from tasks.runtime.task_decorator import step

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from dacapo_core.store import layout
+from tasks.publish_training_status import note_training
 from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import place_of
-from tasks.runtime.overview_records import note_training
 from tasks.runtime.runs_in_training import live_run
 from tasks.runtime.start_pins import release_start
 from tasks.runtime.task_decorator import step

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from deployments.devices import devices
+from deployments.visible_devices import devices
 from deployments.workers import places
 from tests.deployments.processes import begun, environment, running, trainer
 from tests.deployments.site import Site, children, wait_for

@@ -25,7 +25,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
-from flows.private_prefect import send_what_is_queued
+from flows.embedded_prefect import send_what_is_queued
 from tasks.runtime import artifacts
 from tasks.runtime.artifacts import ATTEMPT_SECONDS, Publisher, artifact_key
 from tasks.runtime.events import emit_checkpoint_event

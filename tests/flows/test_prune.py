@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
-from flows.private_prefect import send_what_is_queued
+from flows.embedded_prefect import send_what_is_queued
 from flows.prune import PruningFailedError, grouped, prune
 from flows.train import train
 from flows.validate import validate

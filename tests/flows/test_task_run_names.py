@@ -10,7 +10,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.states import State
 
 from dacapo_core.experiments.run_config import RunConfig
-from flows.private_prefect import send_what_is_queued
+from flows.embedded_prefect import send_what_is_queued
 from flows.prune import prune
 from flows.train import train
 from flows.validate import validate

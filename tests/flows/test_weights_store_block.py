@@ -13,8 +13,8 @@ from prefect.types import SecretDict
 
 from dacapo_core.experiments.starts import StartConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from flows.embedded_prefect import send_what_is_queued
 from flows.finetune import finetune
-from flows.private_prefect import send_what_is_queued
 from flows.prune import prune
 from flows.train import train
 from tasks.runtime.weights_store_block import WeightsStoreBlock

@@ -16,9 +16,9 @@ from prefect.client.schemas.filters import (
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
-from flows.private_prefect import send_what_is_queued
+from flows.embedded_prefect import send_what_is_queued
 from flows.train import train
-from tasks.runtime import grouped_intervals
+from tasks import train_intervals
 from tests.deployments.site import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 def test_many_validations_are_few_task_runs_and_events(
     prefect_server: str, tmp_path: Path, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grouped_intervals, "ALONE", 1)
-    monkeypatch.setattr(grouped_intervals, "TOGETHER", 1)
+    monkeypatch.setattr(train_intervals, "ALONE", 1)
+    monkeypatch.setattr(train_intervals, "TOGETHER", 1)
     config = tiny.model_copy(update={"name": "many", "validation_interval": 1})
     state = train(config, str(tmp_path), RetentionPolicy(keep_last=1), return_state=True)
     assert state.is_completed(), state.message

@@ -9,7 +9,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.failed_run_names import name_what_failed
+from flows.flow_run_names import name_what_failed
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from deployments.forms import Schema, form
+from deployments.parameter_forms import Schema, form
 from flows.finetune import FINETUNED
 
 FLOWS = ["train", "finetune", "validate", "prune", "sweep"]

@@ -13,7 +13,7 @@ import sys, threading
 from pathlib import Path
 from prefect.logging import disable_run_logger, get_logger
 from rich.console import Console
-from flows.closed_output import survive_unread_output
+from flows.broken_pipe import survive_unread_output
 
 with disable_run_logger():
     survive_unread_output()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.runtime.batched_events import HeldEvents
-from tasks.runtime.grouped_intervals import stretches
+from tasks.train_intervals import stretches
 
 
 @pytest.mark.parametrize("count", [0, 1, 59, 60, 61, 100, 10_000])

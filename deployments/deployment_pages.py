@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 
-from deployments.forms import form
+from deployments.parameter_forms import form
 
 
 def shape_forms(deployments: Sequence[str]) -> None:
