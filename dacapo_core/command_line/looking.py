@@ -167,7 +167,7 @@ def show(context: typer.Context, run: RunName, iteration: Iteration) -> None:
     where: Where = context.obj
     with exit_codes():
         from dacapo_core.store.checkpoint_files import read_record
-        from dacapo_core.store.checkpoint_format.state_tree import tensors_of
+        from dacapo_core.store.checkpoint_format.savable_state import tensors_of
 
         store = where.weights()
         weights = store.retrieve_weights(run, iteration, verify=False)

@@ -46,7 +46,7 @@ from dacapo_core.store.records.replaced_checkpoints import (
     withdraw_facts,
 )
 from dacapo_core.store.saving.background_writer import BackgroundWriter
-from dacapo_core.store.saving.host_copy import HostBuffers, Snapshot
+from dacapo_core.store.saving.host_buffers import HostBuffers, Snapshot
 from dacapo_core.store.saving.run_state import (
     buffers_of,
     device_of,

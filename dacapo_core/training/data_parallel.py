@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dacapo_core.store.checkpoint_format.state_tree import map_tensors
+from dacapo_core.store.checkpoint_format.savable_state import map_tensors
 from dacapo_core.training.state_transfer import Kind, numbered
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dacapo_core.store.checkpoint_format.state_tree import map_tensors
+from dacapo_core.store.checkpoint_format.savable_state import map_tensors
 
 
 class Kind(NamedTuple):

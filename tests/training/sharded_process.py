@@ -17,7 +17,7 @@ import torch
 from group_process import main  # type: ignore[import-not-found]
 
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.store.checkpoint_format.state_tree import tensors_of
+from dacapo_core.store.checkpoint_format.savable_state import tensors_of
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
 from dacapo_core.training.checks import check_run

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.store.checkpoint_format.state_tree import tensors_of
+from dacapo_core.store.checkpoint_format.savable_state import tensors_of
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.saving.run_state import state_of
 from dacapo_core.train import train_until

@@ -56,7 +56,7 @@ class CosemStart(Start):
         self._fetch()
 
     def _fetch(self, damaged: bool = False) -> None:
-        from dacapo_core.experiments.starts.cosem_fetch import fetch_checkpoint
+        from dacapo_core.experiments.starts.cosem_download import fetch_checkpoint
 
         fetch_checkpoint(
             self.store(),
@@ -100,7 +100,7 @@ class CosemStart(Start):
             return super().initialize_weights(model, new_head, optimizer=optimizer)
 
     def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:
-        from dacapo_core.experiments.starts.cosem_fetch import recorded_download
+        from dacapo_core.experiments.starts.cosem_download import recorded_download
 
         digest = recorded_download(store.filesystem, self.run, iteration).get("sha256")
         return None if digest is None else f"sha256:{digest}"

@@ -13,7 +13,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from dacapo_core.store.checkpoint_format.unwrapped_names import COMPILED, PARALLEL, without_wrappers
+from dacapo_core.store.checkpoint_format.wrapper_prefixes import (
+    COMPILED,
+    PARALLEL,
+    without_wrappers,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

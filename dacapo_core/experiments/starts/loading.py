@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dacapo_core.experiments.starts.key_mapping import canonical_keys
 from dacapo_core.experiments.starts.loading_report import LoadingReport
-from dacapo_core.experiments.starts.matching import judge, match
 from dacapo_core.experiments.starts.model_head import head_prefix, unwrap
 from dacapo_core.experiments.starts.start_error import StartError
+from dacapo_core.experiments.starts.tensor_matching import judge, match
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

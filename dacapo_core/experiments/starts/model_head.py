@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dacapo_core.store.checkpoint_format.unwrapped_names import (
+from dacapo_core.store.checkpoint_format.wrapper_prefixes import (
     PARALLEL,
     inner_module,
     without_wrappers,

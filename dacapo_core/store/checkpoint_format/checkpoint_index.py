@@ -20,8 +20,8 @@ import torch
 import xxhash
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from dacapo_core.store.checkpoint_format.state_json import encode
-from dacapo_core.store.checkpoint_format.state_tree import storages_of
+from dacapo_core.store.checkpoint_format.savable_state import storages_of
+from dacapo_core.store.checkpoint_format.state_dict_json import encode
 
 INDEX_KEY = "dacapo_core"
 EMPTY = -1

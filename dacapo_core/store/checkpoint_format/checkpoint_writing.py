@@ -21,7 +21,7 @@ from dacapo_core.store.checkpoint_format.checkpoint_index import (
     digest,
     layout_of,
 )
-from dacapo_core.store.checkpoint_format.state_tree import storages_of
+from dacapo_core.store.checkpoint_format.savable_state import storages_of
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of
 from dacapo_core.store.checkpoint_format.torch_pickle import pickled
 from dacapo_core.store.filesystems.unbuffered_files import write_pieces

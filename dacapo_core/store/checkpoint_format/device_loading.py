@@ -11,7 +11,7 @@ import xxhash
 
 from dacapo_core.store.checkpoint_format.checkpoint_id import CheckpointId
 from dacapo_core.store.checkpoint_format.memory_mapping import map_checkpoint, mapped_parts
-from dacapo_core.store.checkpoint_format.state_tree import map_tensors
+from dacapo_core.store.checkpoint_format.savable_state import map_tensors
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of
 
 # small enough to stay in the processor's cache between reading and digest

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from dacapo_core.store.checkpoint_format.unwrapped_names import names_for, renamed_state
+from dacapo_core.store.checkpoint_format.wrapper_prefixes import names_for, renamed_state
 from dacapo_core.store.errors import WeightsDoNotFitError
 
 logger = logging.getLogger(__name__)

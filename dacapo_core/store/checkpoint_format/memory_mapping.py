@@ -23,8 +23,8 @@ from dacapo_core.store.checkpoint_format.checkpoint_index import (
     Table,
     digest,
 )
-from dacapo_core.store.checkpoint_format.state_json import DTYPES, decode
-from dacapo_core.store.checkpoint_format.state_tree import tensors_of
+from dacapo_core.store.checkpoint_format.savable_state import tensors_of
+from dacapo_core.store.checkpoint_format.state_dict_json import DTYPES, decode
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of, mapped_storage
 from dacapo_core.store.checkpoint_format.verification import compare_digests
 from dacapo_core.store.saving.background_job import Beside

@@ -21,13 +21,13 @@ from dacapo_core.store.checkpoint_format.checkpoint_index import (
     CheckpointIndex,
     format_of,
 )
-from dacapo_core.store.checkpoint_format.pickle_globals import (
+from dacapo_core.store.checkpoint_format.pickle_scan import (
     MOST_MARKS,
     globals_of_file,
     is_endless,
     pickle_entry,
 )
-from dacapo_core.store.checkpoint_format.state_tree import tensors_of
+from dacapo_core.store.checkpoint_format.savable_state import tensors_of
 from dacapo_core.store.checkpoint_format.storage_bytes import is_no_room, is_the_machines, no_room
 from dacapo_core.store.errors import (
     DamagedCheckpointError,

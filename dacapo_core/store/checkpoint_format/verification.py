@@ -17,7 +17,7 @@ from dacapo_core.store.checkpoint_format.checkpoint_index import (
     digest,
 )
 from dacapo_core.store.checkpoint_format.safe_loading import LoadedCheckpoint
-from dacapo_core.store.checkpoint_format.state_tree import storages_of
+from dacapo_core.store.checkpoint_format.savable_state import storages_of
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of, is_the_machines
 from dacapo_core.store.checkpoint_format.zip_checksums import WrongZip, check_storages
 from dacapo_core.store.records.checkpoint_record import CheckpointRecord

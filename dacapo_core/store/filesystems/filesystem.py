@@ -17,14 +17,15 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dacapo_core.store.errors import InvalidPlaceError, NotAFileError, StoreUnreachableError
 from dacapo_core.store.filesystems import local_files
-from dacapo_core.store.filesystems.entries import open_to_read, read
+from dacapo_core.store.filesystems.capabilities import limits
+from dacapo_core.store.filesystems.file_cache import ListedFiles
 from dacapo_core.store.filesystems.file_info import FileInfo, info_of_file
-from dacapo_core.store.filesystems.file_system_limits import limits
 from dacapo_core.store.filesystems.listing import Listing
 from dacapo_core.store.filesystems.location import place_of
 from dacapo_core.store.filesystems.object_deletion import abort_stale_uploads, delete_objects
 from dacapo_core.store.filesystems.object_writing import names_no_bucket, put_object, require_bucket
 from dacapo_core.store.filesystems.open_filesystem import open_filesystem
+from dacapo_core.store.filesystems.regular_files import open_to_read, read
 from dacapo_core.store.filesystems.temporary_file import SparseCopy, Spool
 from dacapo_core.store.filesystems.translated_errors import (
     reading,
@@ -32,7 +33,6 @@ from dacapo_core.store.filesystems.translated_errors import (
     writing,
 )
 from dacapo_core.store.filesystems.unbuffered_files import write_all
-from dacapo_core.store.filesystems.unchanged_files import ListedFiles
 from dacapo_core.store.layout import partial_folder
 
 _EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from dacapo_core.store.filesystems.entries import trouble_of, trouble_of_link
+from dacapo_core.store.filesystems.capabilities import make_hard_link, make_link, sync_folder
 from dacapo_core.store.filesystems.file_info import FileInfo
-from dacapo_core.store.filesystems.file_system_limits import make_hard_link, make_link, sync_folder
+from dacapo_core.store.filesystems.regular_files import trouble_of, trouble_of_link
 from dacapo_core.store.filesystems.unbuffered_files import EagerFile
 
 _OTHER_HOSTS_PARTIAL_IS_DEAD_AFTER = 86_400.0  # seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dacapo_core.store.checkpoint_format.unwrapped_names import plain_state
+from dacapo_core.store.checkpoint_format.wrapper_prefixes import plain_state
 from dacapo_core.store.errors import UnsavableStateError
 from dacapo_core.store.weights_store import TrainedRun
 

@@ -19,7 +19,7 @@ import torch
 from dacapo_core.experiments.model import Model
 from dacapo_core.experiments.starts import CosemStart, CosemStartConfig
 from dacapo_core.experiments.starts.cosem_catalogue import CATALOGUE, cosem_architecture
-from dacapo_core.experiments.starts.cosem_fetch import fetch_checkpoint
+from dacapo_core.experiments.starts.cosem_download import fetch_checkpoint
 from dacapo_core.experiments.starts.download import Patience
 from dacapo_core.experiments.starts.download_source import DownloadError
 from dacapo_core.store.local_weights_store import LocalWeightsStore

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.saving.device_copies import DeviceCopies
-from dacapo_core.store.saving.host_copy import HostBuffers
+from dacapo_core.store.saving.device_to_host import DeviceCopies
+from dacapo_core.store.saving.host_buffers import HostBuffers
 from dacapo_core.store.saving.state_fence import StateFence
 
 on_a_gpu = [

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dacapo_core.command_line.dacapo_store import app
 from dacapo_core.store.errors import StoreFullError, StoreNotWritableError
-from dacapo_core.store.filesystems import file_system_limits
+from dacapo_core.store.filesystems import capabilities
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.retention import RetentionPolicy
 
@@ -27,7 +27,7 @@ SCRIPT = Path(__file__).parents[1] / "processes" / "poor_file_system.py"
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_system_limits, "_said", set())
+    monkeypatch.setattr(capabilities, "_said", set())
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dacapo_core.experiments.starts.checkpoint_check import check_checkpoint, storable
 from dacapo_core.experiments.starts.download import Downloaded, Patience, discard, download
 from dacapo_core.experiments.starts.download_source import DownloadError
+from dacapo_core.experiments.starts.downloaded_checkpoint import check_checkpoint, storable
 from dacapo_core.settings import get_settings
 from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from dacapo_core.store.checkpoint_format.state_tree import map_tensors
-from dacapo_core.store.saving.device_copies import ALIGNMENT, Copying, DeviceCopies
+from dacapo_core.store.checkpoint_format.savable_state import map_tensors
+from dacapo_core.store.saving.device_to_host import ALIGNMENT, Copying, DeviceCopies
 from dacapo_core.store.saving.state_fence import StateFence
 from dacapo_core.store.saving.storage_spans import (
     Key,
