@@ -52,7 +52,7 @@ def begin(run: RunConfig) -> Beginning:
         StoreError: the store cannot be written.
         ValueError: the configuration or its data contradict themselves; the message names where.
     """
-    from dacapo_core.data.intensities import described
+    from dacapo_core.data.intensity_range import described
     from dacapo_core.settings import get_settings
     from dacapo_core.store.records.scores import unjudged
     from dacapo_core.training.checks import check_run

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prefect.logging import get_run_logger
 
-from dacapo_core.data.intensities import compared_with_start
+from dacapo_core.data.intensity_range import compared_with_start
 from tasks.pages.loading_page import loading_page
 from tasks.runtime.artifacts import artifact_key, publisher
 from tasks.runtime.runs_in_training import LiveRun, live_run

@@ -77,8 +77,8 @@ def export(
 
         import torch
 
-        from dacapo_core.data.intensities import described
-        from dacapo_core.experiments.datasplits.stored_intensities import ranges_of_run
+        from dacapo_core.data.intensity_range import described
+        from dacapo_core.experiments.datasplits.run_intensity_ranges import ranges_of_run
         from dacapo_core.experiments.starts.start import find_iteration
         from dacapo_core.training.scored_weights import retrieve_judged_weights
 

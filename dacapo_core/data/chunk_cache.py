@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from dacapo_core.data.machine_memory import memory_bytes
+from dacapo_core.data.memory_limits import memory_bytes
 
 if TYPE_CHECKING:
     import tensorstore as ts

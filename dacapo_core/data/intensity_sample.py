@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_core.data.elastic import Box
-from dacapo_core.data.intensities import (
+from dacapo_core.data.bytes_read import bytes_read
+from dacapo_core.data.elastic_deformation import Box
+from dacapo_core.data.intensity_range import (
     Intensities,
     Range,
     range_of_sample,
     shared_or_own,
 )
-from dacapo_core.data.read_bytes import bytes_read
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 

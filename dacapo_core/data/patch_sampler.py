@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 
 from dacapo_core.data.augmentation import Intensity, Turn
-from dacapo_core.data.elastic import Box, ElasticField, grown
-from dacapo_core.data.foreground import Foreground, find_foreground
+from dacapo_core.data.elastic_deformation import Box, ElasticField, grown
+from dacapo_core.data.foreground_points import Foreground, find_foreground
+from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
-from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 
 FOREGROUND_SHARE = 0.5
 TRIES = 10

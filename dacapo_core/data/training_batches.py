@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dacapo_core.data.batches import Batch
-from dacapo_core.data.crops import PatchCrops, read_crops
-from dacapo_core.data.patch_maker import PatchMaker
+from dacapo_core.data.batch_source import Batch
+from dacapo_core.data.host_to_device import to_device
+from dacapo_core.data.patch_crops import PatchCrops, read_crops
 from dacapo_core.data.patch_sampler import PatchSampler
-from dacapo_core.data.upload import to_device
+from dacapo_core.data.patch_transform import PatchTransform
 from dacapo_core.experiments.tasks.task import Task
 
 HOST = torch.device("cpu")
@@ -60,8 +60,8 @@ class TrainingBatches:
         self._device = device
 
     @cached_property
-    def _maker(self) -> PatchMaker:
-        return PatchMaker(self._sampler, self._device)
+    def _maker(self) -> PatchTransform:
+        return PatchTransform(self._sampler, self._device)
 
     def read(self, generator: np.random.Generator) -> ReadPatch:
         """The patch of a generator, read.
@@ -72,7 +72,7 @@ class TrainingBatches:
         crops = read_crops(self._sampler, self._sampler.draw(generator))
         if not self._task.measures_distances:
             return ReadPatch(crops)
-        labels, mask, fault = PatchMaker(self._sampler, HOST).labelled([crops])
+        labels, mask, fault = PatchTransform(self._sampler, HOST).labelled([crops])
         target, weight = self._task.create_target(
             labels[0].numpy(), mask[0].numpy(), self._sampler.voxel_size
         )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dacapo_core.data.intensities import Intensities
+from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.store import layout, missing_store
 from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem

@@ -69,7 +69,7 @@ def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
 
 
 def _check_validation(run: Run) -> None:
-    from dacapo_core.data.foreground import find_foreground
+    from dacapo_core.data.foreground_points import find_foreground
     from dacapo_core.data.patch_sampler import check_labels_some, check_voxel_sizes
 
     if run.datasplit.validate:

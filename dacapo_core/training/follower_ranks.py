@@ -8,7 +8,7 @@ import threading
 
 import torch
 
-from dacapo_core.data.intensities import Intensities
+from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.checks import check_run
 from dacapo_core.training.loop import follow_training

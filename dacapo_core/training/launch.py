@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dacapo_core.data.workers import available_cores
+from dacapo_core.data.loader_workers import available_cores
 
 # torch's launcher gives its processes 30 s to store what they have
 STOP_SECONDS = 40.0

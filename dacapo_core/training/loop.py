@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from time import perf_counter
 
 from dacapo_core.data.loader import Loaded, load_batches
-from dacapo_core.data.placement import Place
-from dacapo_core.data.workers import (
+from dacapo_core.data.loader_workers import (
     WORTH_SAYING,
     WorkTimes,
     available_cores,
     waiting_advice,
     waiting_cause,
 )
+from dacapo_core.data.volume_placement import Place
 from dacapo_core.experiments.starts.model_head import freeze_backbone
 from dacapo_core.training.data_parallel import share_state, without_sum
 from dacapo_core.training.errors import TrainingDivergedError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dacapo_core.data.intensities import Intensities
+from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.experiments.starts.key_mapping import named_as_in
 from dacapo_core.store.checkpoint_format.load_into_model import load_state
 from dacapo_core.store.saving.run_state import device_of

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dacapo_core.data.batches import BatchSource
-from dacapo_core.data.intensities import Intensities
-from dacapo_core.data.workers import available_cores, default_workers
+from dacapo_core.data.batch_source import BatchSource
+from dacapo_core.data.intensity_range import Intensities
+from dacapo_core.data.loader_workers import available_cores, default_workers
 from dacapo_core.experiments.model import Model
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.checkpoint_format.load_into_model import check_fit
@@ -29,8 +29,8 @@ from dacapo_core.training.training_stats import TrainingStats
 
 if TYPE_CHECKING:
     from dacapo_core.data.patch_sampler import PatchSampler
-    from dacapo_core.data.placement import Placement
     from dacapo_core.data.training_batches import TrainingBatches
+    from dacapo_core.data.volume_placement import Placement
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
     from dacapo_core.experiments.datasplits.datasplit import DataSplit
 
@@ -231,12 +231,12 @@ class Run:
         Raises:
             ArrayError: the volumes do not fit the network or the task; the message names them.
         """
-        from dacapo_core.data.kept_array import KeptArray
         from dacapo_core.data.patch_sampler import PatchSampler
+        from dacapo_core.data.preloaded_array import PreloadedArray
 
         architecture = self.config.architecture_config
         return PatchSampler(
-            [dataset.reading_from(KeptArray) for dataset in self.datasplit.train],
+            [dataset.reading_from(PreloadedArray) for dataset in self.datasplit.train],
             self.task.channels,
             architecture.input_shape,
             architecture.output_shape(),
@@ -247,7 +247,7 @@ class Run:
     @cached_property
     def placement(self) -> Placement:
         """Where the volumes to train on are kept."""
-        from dacapo_core.data.placement import Placement
+        from dacapo_core.data.volume_placement import Placement
 
         left = max(1, self.config.num_iterations - self.iteration)
         share = left * self.config.batch_size // self.processes.size

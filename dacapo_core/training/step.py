@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dacapo_core.data.batches import Batch
+from dacapo_core.data.batch_source import Batch
 from dacapo_core.training.errors import OutOfMemoryError
 from dacapo_core.training.sharded_tensors import whole
 

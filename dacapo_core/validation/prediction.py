@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 from dacapo_core.training.processes import ALONE, Processes
-from dacapo_core.validation.read_ahead import read_ahead
+from dacapo_core.validation.prefetch import prefetched
 from dacapo_core.validation.tiling import tiles
 
 Predict = Callable[[Tensor], Tensor]
@@ -60,7 +60,7 @@ def predict_volume(
     if at_once and len(own) < len(plan[::size]):
         own = [*own, plan[-1]]
     boxes = (tile.input_box for tile in own)
-    with closing(read_ahead(lambda box: dataset.read_raw(*box), boxes, device)) as blocks:
+    with closing(prefetched(lambda box: dataset.read_raw(*box), boxes, device)) as blocks:
         for first in range(0, len(plan), size):
             turn = plan[first : first + size]
             raw = _next(blocks, processes, among=size if at_once else len(turn))

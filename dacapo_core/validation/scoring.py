@@ -18,9 +18,9 @@ from dacapo_core.experiments.tasks.evaluators.binary_segmentation_evaluator impo
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from dacapo_core.training.data_parallel import share_buffers, share_state
 from dacapo_core.training.processes import ALONE, Processes
+from dacapo_core.validation.ground_truth import ChannelTruth, read_truth
 from dacapo_core.validation.prediction import predict_volume
 from dacapo_core.validation.tiling import evaluation_grid
-from dacapo_core.validation.truth import ChannelTruth, read_truth
 
 if TYPE_CHECKING:
     from dacapo_core.training.run import Run

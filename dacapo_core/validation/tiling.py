@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.architectures import ArchitectureConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import as_voxels
-from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 
 MOST_VOXELS = 128**3
 

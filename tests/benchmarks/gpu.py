@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from dacapo_core.data import placement
-from dacapo_core.data.placement import Place
+from dacapo_core.data import volume_placement
+from dacapo_core.data.volume_placement import Place
 from dacapo_core.experiments.architectures import ArchitectureConfig, CNNectomeUNetConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, NumpyArray
 from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import ZarrArrayConfig
@@ -185,7 +185,7 @@ def loop_lines(
     gpu = device.type == "cuda"
     all_cases = cases(gpu)
     data = volume(400 if gpu else 120)
-    shares = placement.DEVICE_SHARE, placement.HOST_SHARE
+    shares = volume_placement.DEVICE_SHARE, volume_placement.HOST_SHARE
     places = [
         ("volumes on the device", data, shares, "≥ 0.97"),
         ("volumes in host memory", data, (0.0, shares[1]), "≥ 0.95"),
@@ -195,7 +195,7 @@ def loop_lines(
     for where, dataset, (on_device, on_host), aim in places:
         if not wanted("large") and not (where.startswith("streamed") and wanted("streamed")):
             continue
-        placement.DEVICE_SHARE, placement.HOST_SHARE = on_device, on_host
+        volume_placement.DEVICE_SHARE, volume_placement.HOST_SHARE = on_device, on_host
         loops = Loops(all_cases["large"], dataset, device)
         ratios = compared(loops, rounds, iterations)
         yield Line(f"{all_cases['large'].name}, {where}", ratios, aim, loops.place().value)
@@ -204,7 +204,7 @@ def loop_lines(
                 "peak extra memory of the data path, in batches", [extra_batches(loops)], "≤ 3"
             )
         del loops
-    placement.DEVICE_SHARE, placement.HOST_SHARE = shares
+    volume_placement.DEVICE_SHARE, volume_placement.HOST_SHARE = shares
     for key, aim in (("cosem", "≥ 0.97"), ("default", "≥ 0.95")):
         if wanted(key):
             loops = Loops(all_cases[key], data, device)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dacapo_core.data.crops import read_crops
-from dacapo_core.data.patch_maker import PatchMaker
+from dacapo_core.data.patch_crops import read_crops
 from dacapo_core.data.patch_sampler import PatchSampler
+from dacapo_core.data.patch_transform import PatchTransform
 
 
 class Patches(NamedTuple):
@@ -22,7 +22,7 @@ class Patches(NamedTuple):
 
 def make(sampler: PatchSampler, *generators: np.random.Generator) -> Patches:
     """The patches of generators, as a network and its task get them."""
-    maker = PatchMaker(sampler, torch.device("cpu"))
+    maker = PatchTransform(sampler, torch.device("cpu"))
     crops = [read_crops(sampler, sampler.draw(generator)) for generator in generators]
     raw, _ = maker.raw(crops)
     labelled = maker.labelled(crops)

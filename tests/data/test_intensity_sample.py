@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
-from dacapo_core.data.intensities import Intensities
+from dacapo_core.data.bytes_read import bytes_read
+from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.data.intensity_sample import find_intensities
-from dacapo_core.data.read_bytes import bytes_read
 from dacapo_core.experiments.datasplits import RawGTDatasetConfig
 from dacapo_core.experiments.datasplits.datasets.arrays import ZarrArrayConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError

@@ -59,7 +59,7 @@ def test_a_volume_in_memory_is_looked_through_before_the_first_step(
 def test_streamed_values_stop_the_run_at_the_batch_that_meets_them(
     small_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dacapo_core.data.placement.HOST_SHARE", 0)
+    monkeypatch.setattr("dacapo_core.data.volume_placement.HOST_SHARE", 0)
     config = small_config(
         num_iterations=100,
         trainer={"augmentation": {"elastic_displacement": 30, "elastic_spacing": 80}},

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dacapo_core.data.loader import load_batches
-from dacapo_core.data.placement import Place
+from dacapo_core.data.volume_placement import Place
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
@@ -49,7 +49,7 @@ def test_where_volumes_are_kept_changes_no_batch_on_the_gpu(
     trainer = {"augmentation": {"elastic_displacement": 20, "elastic_spacing": 60}}
     made = []
     for on_device, place in ((0.4, Place.DEVICE), (0.0, Place.HOST)):
-        monkeypatch.setattr("dacapo_core.data.placement.DEVICE_SHARE", on_device)
+        monkeypatch.setattr("dacapo_core.data.volume_placement.DEVICE_SHARE", on_device)
         run = Run(small_config(num_iterations=100, trainer=trainer))
         source = run.batch_source
         # what is generated lies in host memory without being kept there

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from dacapo_core.data.intensities import Intensities
+from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.copy_run import copy_run

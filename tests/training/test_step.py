@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dacapo_core.data.batches import Batch
+from dacapo_core.data.batch_source import Batch
 from dacapo_core.training.errors import OutOfMemoryError
 from dacapo_core.training.step import TrainingStep
 

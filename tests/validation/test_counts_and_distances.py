@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from dacapo_core.validation import counts
 from dacapo_core.validation.counts import Counts, count_above
-from dacapo_core.validation.distances import device_distance_to
+from dacapo_core.validation.distance_transform import device_distance_to
 
 THRESHOLDS = [0.5, -0.1, 0.1, 0.5, 0.9]
 

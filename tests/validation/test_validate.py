@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.architectures import CNNectomeUNetConfig
 from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels, GroupedLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.experiments.datasplits.patch_grid import PatchGrid
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig

@@ -8,7 +8,7 @@ import torch
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.run import Run
-from dacapo_core.validation.read_ahead import read_ahead
+from dacapo_core.validation.prefetch import prefetched
 from dacapo_core.validation.scoring import predict, validate_iteration
 
 pytestmark = [
@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def test_blocks_arrive_whole_and_in_order() -> None:
-    blocks = read_ahead(lambda value: np.full((64, 256, 256), value), range(40), torch.device(0))
+    blocks = prefetched(lambda value: np.full((64, 256, 256), value), range(40), torch.device(0))
     for value, block in enumerate(blocks):
         # keep the device busy, so that a block that came too early would be seen
         for _ in range(20):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dacapo_core.data.intensities import Intensities, Range
+from dacapo_core.data.intensity_range import Intensities, Range
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 

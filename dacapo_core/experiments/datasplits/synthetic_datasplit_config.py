@@ -54,6 +54,6 @@ class SyntheticDataSplitConfig(Configuration):
 
     def build(self) -> DataSplit:
         """The volumes, generated when they are first read."""
-        from dacapo_core.experiments.datasplits.synthetic import synthetic_datasplit
+        from dacapo_core.experiments.datasplits.synthetic_datasplit import synthetic_datasplit
 
         return synthetic_datasplit(self)

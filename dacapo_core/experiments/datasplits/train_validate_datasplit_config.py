@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dacapo_core.experiments.configuration import Configuration
+from dacapo_core.experiments.datasplits.crop_expansion import expand_crops
 from dacapo_core.experiments.datasplits.crop_table_config import CropTableConfig
 from dacapo_core.experiments.datasplits.datasets import RawGTDatasetConfig
-from dacapo_core.experiments.datasplits.volume_list import expand_crops
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset

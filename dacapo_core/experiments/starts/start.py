@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dacapo_core.data.intensities import Range, type_range
+from dacapo_core.data.intensity_range import Range, type_range
 from dacapo_core.experiments.starts.loading_report import LoadingReport
 from dacapo_core.experiments.starts.start_error import StartError
 from dacapo_core.store.layout import parse_iteration
@@ -67,7 +67,7 @@ class Start:
         Args:
             dtypes: of raw data: of a run that began before ranges were kept, it had those.
         """
-        from dacapo_core.experiments.datasplits.stored_intensities import ranges_of_run
+        from dacapo_core.experiments.datasplits.run_intensity_ranges import ranges_of_run
 
         store = self.store()
         known = ranges_of_run(store.run_config(self.run), store.intensities(self.run))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dacapo_core.data.intensities import Intensities
+from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError, NotAFileError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dacapo_core.store.records.score_names import in_words
-from dacapo_core.validation.pictures.canvas import new_figure, png
+from dacapo_core.validation.pictures.figure import new_figure, png
 
 Points = Sequence[tuple[int, float]]
 """(iteration, value) in order."""

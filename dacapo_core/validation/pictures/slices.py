@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
-from dacapo_core.validation.pictures.canvas import new_figure, png
+from dacapo_core.validation.pictures.figure import new_figure, png
 
 MOST_PIXELS = 256
 # whole chunks are read once, and no more of a volume than this is in memory

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_core.data.intensities import AS_IT_IS, Intensities, Range, type_range
+from dacapo_core.data.intensity_range import AS_IT_IS, Intensities, Range, type_range
 from dacapo_core.experiments.datasplits.datasets.arrays import (
     BinarizeArrayConfig,
     ConcatArrayConfig,

@@ -17,7 +17,7 @@ from dacapo_core.experiments.tasks.evaluators.variation_of_information import (
     variation_of_information,
 )
 from dacapo_core.validation.counts import Counts, count_above
-from dacapo_core.validation.distances import distance_to
+from dacapo_core.validation.distance_transform import distance_to
 
 NAN = float("nan")
 

@@ -71,6 +71,6 @@ class ZarrArrayConfig(Configuration):
             FileNotFoundError: there is no array at the URL.
             ArrayError: it is there and cannot be used; the message names it and says why.
         """
-        from dacapo_core.data.streamed_array import open_array
+        from dacapo_core.data.tensorstore_array import open_array
 
         return open_array(self)

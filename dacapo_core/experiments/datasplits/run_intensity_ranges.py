@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dacapo_core.data.intensities import Intensities, Range
+from dacapo_core.data.intensity_range import Intensities, Range
 from dacapo_core.experiments.datasplits.datasets.arrays import ZarrArrayConfig
 
 

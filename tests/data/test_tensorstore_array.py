@@ -15,7 +15,7 @@ import zarr
 from zarr.storage import FsspecStore
 
 from dacapo_core.data.chunk_cache import cache_bytes, divide_cache, set_cache_bytes
-from dacapo_core.data.machine_memory import memory_bytes
+from dacapo_core.data.memory_limits import memory_bytes
 from dacapo_core.experiments.datasplits.datasets.arrays import ZarrArrayConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import fsspec
 
-from dacapo_core.data.volume_files import explained, read_json
+from dacapo_core.data.metadata_files import explained, read_json
 from dacapo_core.data.volume_metadata import ome_without_scales, scale_paths
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dacapo_core.data.kept_array import KeptArray
-from dacapo_core.data.stored_types import as_float32, stored_numbers, stored_tensor
+from dacapo_core.data.dtype_conversion import as_float32, stored_numbers, stored_tensor
+from dacapo_core.data.preloaded_array import PreloadedArray
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 
 
@@ -37,7 +37,7 @@ def test_ids_that_a_type_cannot_hold_match_nothing() -> None:
 def test_a_kept_part_reads_as_the_array_does() -> None:
     data = np.random.default_rng(0).integers(0, 2**16, (2, 9, 8, 7)).astype(">u2")
     plain = NumpyArray("a", data, (8.0, 8.0, 8.0))
-    kept = KeptArray(plain)
+    kept = PreloadedArray(plain)
     boxes = [((0, 0, 0), (9, 8, 7)), ((2, 1, 3), (5, 6, 7)), ((3, 2, 3), (4, 4, 4))]
     kept.keep((2, 1, 3), (7, 8, 7), torch.device("cpu"))
     assert kept.bytes_of((2, 1, 3), (7, 8, 7)) == 2 * 5 * 7 * 4 * 2

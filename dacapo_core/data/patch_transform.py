@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dacapo_core.data.crops import Crop, LabelCrops, PatchCrops
-from dacapo_core.data.elastic import Box, deform, interpolated, nearest
-from dacapo_core.data.intensities import AS_IT_IS
+from dacapo_core.data.dtype_conversion import as_float32
+from dacapo_core.data.elastic_deformation import Box, deform, interpolated, nearest
+from dacapo_core.data.host_to_device import Upload, to_device
+from dacapo_core.data.intensity_range import AS_IT_IS
+from dacapo_core.data.patch_crops import Crop, LabelCrops, PatchCrops
 from dacapo_core.data.patch_sampler import PatchSampler
-from dacapo_core.data.stored_types import as_float32
-from dacapo_core.data.upload import Upload, to_device
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
     fault: Tensor | None
 
 
-class PatchMaker:
+class PatchTransform:
     """Makes what the network sees, and what it is to learn, of patches.
 
     The same crops give the same patches, wherever they were kept. All that is asked of a device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dacapo_core.data.intensities import (
+from dacapo_core.data.intensity_range import (
     Intensities,
     apart,
     compared_with_start,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dacapo_core.data.batches import Batch, BatchSource
+from dacapo_core.data.batch_source import Batch, BatchSource
 from dacapo_core.data.loader import load_batches
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dacapo_core.data.stored_types import stored_tensor
+from dacapo_core.data.dtype_conversion import stored_tensor
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Reading, Voxels, box
 
 # read at once when a volume is brought into memory
@@ -19,7 +19,7 @@ _SLAB_BYTES = 64 * 2**20
 _READERS = 4
 
 
-class KeptArray(Array):
+class PreloadedArray(Array):
     """An array that reads as `array` does, from memory where that part is kept.
 
     Attributes:

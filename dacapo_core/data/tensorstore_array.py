@@ -11,11 +11,11 @@ import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
+from dacapo_core.data.axis_order import volume_axes
 from dacapo_core.data.chunk_cache import chunk_cache
+from dacapo_core.data.format_detection import StoredArray, find_array, groups_around
+from dacapo_core.data.metadata_files import SECONDS, explained
 from dacapo_core.data.tensorstore_kvstore import key_value_store
-from dacapo_core.data.volume_axes import volume_axes
-from dacapo_core.data.volume_files import SECONDS, explained
-from dacapo_core.data.volume_formats import StoredArray, find_array, groups_around
 from dacapo_core.data.volume_metadata import (
     VolumeMetadata,
     group_metadata,
@@ -43,7 +43,7 @@ _BYTES_PER_SECOND = 100e3
 _OF_FORMAT = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "UNIMPLEMENTED")
 
 
-class StreamedArray(Array):
+class TensorStoreArray(Array):
     """An array whose chunks are read when they are asked for; see ``open_array``.
 
     Any number of threads may read; decoding goes on outside the interpreter lock.
@@ -165,12 +165,12 @@ class StreamedRead:
             raise ArrayError(f"{self._name} cannot be read: {explained(error)}") from error
 
 
-def open_array(config: ZarrArrayConfig) -> StreamedArray:
+def open_array(config: ZarrArrayConfig) -> TensorStoreArray:
     """The array of a configuration; see ``ZarrArrayConfig.array``."""
     name = config.url
     stored = find_array(name, config.storage_options)
     metadata = _metadata(name, stored, config)
-    return StreamedArray(name, lambda cache: _opened(name, stored, config, cache), metadata)
+    return TensorStoreArray(name, lambda cache: _opened(name, stored, config, cache), metadata)
 
 
 def _opened(
@@ -217,7 +217,7 @@ def _details(stored: StoredArray) -> dict[str, Any]:
 
 
 def _opened_with_zarr(name: str, config: ZarrArrayConfig, cache: ts.Context) -> ts.TensorStore:
-    from dacapo_core.data.zarr_chunks import open_with_zarr
+    from dacapo_core.data.zarr_python_fallback import open_with_zarr
 
     return open_with_zarr(name, config.storage_options, cache)
 

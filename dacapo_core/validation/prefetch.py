@@ -19,7 +19,7 @@ MOST_READERS = 4
 UPLOADED = 2
 
 
-def read_ahead(
+def prefetched(
     read: Callable[[Place], NDArray[Any]], places: Iterable[Place], device: torch.device
 ) -> Generator[Tensor]:
     """What `read` gives for each of `places`, in order, on `device`.

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dacapo_core.data.elastic import Box
-from dacapo_core.data.kept_array import KeptArray
+from dacapo_core.data.dtype_conversion import stored_tensor
+from dacapo_core.data.elastic_deformation import Box
 from dacapo_core.data.patch_sampler import Patch, PatchSampler
-from dacapo_core.data.stored_types import stored_tensor
+from dacapo_core.data.preloaded_array import PreloadedArray
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
 
@@ -107,7 +107,7 @@ def _start_label_crops(dataset: RawGTDataset, box: Box) -> Callable[[], LabelCro
 
 
 def _start_crop(array: Array, box: Box) -> Callable[[], Tensor]:
-    if isinstance(array, KeptArray):
+    if isinstance(array, PreloadedArray):
         return array.start_crop(*box)
     reading = array.start_read(*box)
     return lambda: stored_tensor(reading.result())

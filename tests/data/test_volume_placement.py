@@ -11,9 +11,9 @@ import pytest
 import torch
 import zarr
 
-from dacapo_core.data.batches import Batch
-from dacapo_core.data.kept_array import KeptArray
-from dacapo_core.data.placement import Place, Placement, choose_places
+from dacapo_core.data.batch_source import Batch
+from dacapo_core.data.preloaded_array import PreloadedArray
+from dacapo_core.data.volume_placement import Place, Placement, choose_places
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.run import Run
@@ -104,7 +104,7 @@ def test_kept_and_streamed_volumes_and_accumulated_parts_make_the_same_batches(
     assert len(said) == 2
     assert "'a'" in said[0]
     assert "in host memory" in said[0]
-    monkeypatch.setattr("dacapo_core.data.placement.HOST_SHARE", 0)
+    monkeypatch.setattr("dacapo_core.data.volume_placement.HOST_SHARE", 0)
     streamed, others = drawn(config)
     assert streamed.placement.places == [Place.STREAMED, Place.STREAMED]
     trainer = config.trainer_config.model_copy(update={"gradient_accumulation": 2})
@@ -121,14 +121,14 @@ def test_a_place_with_too_little_memory_after_all_leaves_the_volume_to_the_next(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, expected = drawn(config)
-    keep = KeptArray.keep
+    keep = PreloadedArray.keep
 
-    def full(self: KeptArray, begin: Voxels, end: Voxels, device: torch.device) -> None:
+    def full(self: PreloadedArray, begin: Voxels, end: Voxels, device: torch.device) -> None:
         if self.name.endswith("b/ids"):
             raise torch.OutOfMemoryError("CUDA out of memory")
         keep(self, begin, end, device)
 
-    monkeypatch.setattr(KeptArray, "keep", full)
+    monkeypatch.setattr(PreloadedArray, "keep", full)
     run, found = drawn(config)
     assert run.placement.places == [Place.HOST, Place.STREAMED]
     assert any("'b'" in line and "too little memory" in line for line in caplog.messages)

@@ -10,11 +10,11 @@ from math import prod
 import torch
 from torch import Tensor
 
-from dacapo_core.data.crops import crop_boxes
-from dacapo_core.data.elastic import Box
-from dacapo_core.data.kept_array import KeptArray
-from dacapo_core.data.machine_memory import free_bytes
+from dacapo_core.data.elastic_deformation import Box
+from dacapo_core.data.memory_limits import free_bytes
+from dacapo_core.data.patch_crops import crop_boxes
 from dacapo_core.data.patch_sampler import PatchSampler
+from dacapo_core.data.preloaded_array import PreloadedArray
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, NumpyArray, Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
@@ -61,7 +61,7 @@ class Placement:
     """Keeps a sampler's volumes where they fit, as far as patches can reach into them.
 
     Args:
-        sampler: of volumes whose arrays are `KeptArray`.
+        sampler: of volumes whose arrays are `PreloadedArray`.
         device: that trains; a CPU's memory is the host's.
         patches: that will be drawn.
         processes: that train on this machine and share its memory.
@@ -170,7 +170,7 @@ def _slabs(arrays: Sequence[Array]) -> Iterator[tuple[Voxels, Voxels, list[Tenso
     kept = [
         (array.kept, array.first)
         for array in arrays
-        if isinstance(array, KeptArray) and array.kept is not None
+        if isinstance(array, PreloadedArray) and array.kept is not None
     ]
     if len(kept) < len(arrays):
         return
@@ -183,11 +183,11 @@ def _slabs(arrays: Sequence[Array]) -> Iterator[tuple[Voxels, Voxels, list[Tenso
         yield (z + start, y, x), (z + stop, y + height, x + width), parts
 
 
-def _kept(sampler: PatchSampler, volume: int) -> list[tuple[KeptArray, Box]]:
+def _kept(sampler: PatchSampler, volume: int) -> list[tuple[PreloadedArray, Box]]:
     """The arrays of a volume, and the box of each that patches are made from."""
     dataset = sampler.datasets[volume]
     found = []
     for array, box in crop_boxes(dataset, *sampler.reach(volume)):
-        assert isinstance(array, KeptArray)
+        assert isinstance(array, PreloadedArray)
         found.append((array, box))
     return found

@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import FsspecStore
 
-from dacapo_core.data.volume_files import explained
+from dacapo_core.data.metadata_files import explained
 from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 
 
