@@ -41,6 +41,17 @@ async def _serve(place: WorkerPlace, supervised: bool) -> None:
         threading.Thread(
             target=_await_end_of_input, args=(loop, asked), name="supervisor-watch", daemon=True
         ).start()
+    serving = asyncio.create_task(_take_runs(place, asked))
+    waiting = asyncio.create_task(asked.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if asked.is_set():
+        await _end_runs()
+        serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _take_runs(place: WorkerPlace, asked: asyncio.Event) -> None:
     worker = (await _worker_class())(
         WORK_POOL,
         work_queues=[place.queue],
@@ -53,14 +64,7 @@ async def _serve(place: WorkerPlace, supervised: bool) -> None:
         return [] if asked.is_set() else await poll()
 
     worker.get_and_submit_flow_runs = poll_unless_asked
-    serving = asyncio.create_task(worker.start(printer=_say))
-    waiting = asyncio.create_task(asked.wait())
-    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if asked.is_set():
-        await _end_runs()
-        serving.cancel()
-    with suppress(asyncio.CancelledError):
-        await serving
+    await worker.start(printer=_say)
 
 
 async def _worker_class() -> Any:

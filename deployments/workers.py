@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 from deployments.processes import marked, signal_group
 from tasks.runtime.stop_signals import catchable
@@ -85,8 +86,11 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until asked to stop."""
+        asked: SimpleQueue[int] = SimpleQueue()
         for number in catchable():
-            signal.signal(number, lambda *_: self._stopping.set())
+            # a closed terminal asks twice, and a handler that sets an event would wait for itself
+            signal.signal(number, lambda number, _: asked.put(number))
+        threading.Thread(target=self._stop_when, args=(asked,), name="asked", daemon=True).start()
         keepers = [
             threading.Thread(target=self._keep, args=(place,), name=place.name)
             for place in self.places
@@ -95,6 +99,10 @@ class Supervisor:
             keeper.start()
         for keeper in keepers:
             keeper.join()
+
+    def _stop_when(self, asked: SimpleQueue[int]) -> None:
+        asked.get()
+        self._stopping.set()
 
     def _keep(self, place: WorkerPlace) -> None:
         failures = 0

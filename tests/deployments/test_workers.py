@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from deployments.visible_devices import devices
 from deployments.workers import places
+from tests.conftest import REPOSITORY
 from tests.deployments.processes import begun, environment, running, trainer
-from tests.deployments.site import Site, children, wait_for
+from tests.deployments.site import Site, children, kill, wait_for
 from tests.small_run import small_run
 
 STARTED = "' started!"
@@ -51,6 +53,46 @@ def test_each_gpu_has_a_worker_and_light_work_has_its_own() -> None:
     assert found[2].device == ""
     assert {place.queue for place in found[:2]}.isdisjoint({found[2].queue})
     assert [place.name for place in places("host", [])] == ["host-cpu", "host-light"]
+
+
+ASKED_TWICE = """
+import os, signal, sys, threading
+from deployments.workers import Supervisor, training_place
+
+obeying = False
+
+def ask_again(frame, event, argument):
+    if obeying and event == "call" and frame.f_code is threading.Condition.notify_all.__code__:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+def ask():
+    global obeying
+    sys.stdin.readline()
+    obeying = True
+    os.kill(os.getpid(), signal.SIGHUP)
+
+threading.Thread(target=ask).start()
+sys.setprofile(ask_again)
+threading.setprofile(ask_again)
+Supervisor([training_place(f"asked-{os.getpid()}", "")], print).run()
+"""
+
+
+@pytest.mark.slow
+def test_a_supervisor_that_is_asked_again_while_it_obeys_ends() -> None:
+    # as a closed terminal does: the shell passes its signal on and ends, and the kernel sends one
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKED_TWICE],
+        cwd=REPOSITORY,
+        env=os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        stdin=subprocess.PIPE,
+    ) as supervisor:
+        try:
+            wait_for("its worker", 60, lambda: children(supervisor.pid))
+            supervisor.communicate(b"\n", timeout=60)
+            assert supervisor.returncode == 0
+        finally:
+            kill(supervisor)
 
 
 @pytest.mark.slow
