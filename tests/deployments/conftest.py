@@ -19,3 +19,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         running_site(folder / "elsewhere", DACAPO_COSEM_URL=url) as site,
     ):
         yield site
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No worker and no run of a test, one that failed above all, is there for the next."""
+    if "site" not in request.fixturenames:
+        yield
+        return
+    with request.getfixturevalue("site").left_as_it_was():
+        yield

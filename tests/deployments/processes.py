@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
-from tests.deployments.site import Site, wait_for
+from tests.deployments.site import Site, children, wait_for
 
 
 def running(pid: int) -> bool:
@@ -20,6 +21,16 @@ def environment(pid: int) -> dict[str, str]:
     """The environment that a process was started with."""
     pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def served(supervisor: int) -> list[str]:
+    """The devices of a supervisor's workers; "" for one that has none."""
+    found = []
+    for pid in children(supervisor):
+        # it may just have ended
+        with suppress(OSError):
+            found.append(environment(pid).get("CUDA_VISIBLE_DEVICES", "not yet its own"))
+    return sorted(found)
 
 
 def trainer(site: Site, run: str) -> int | None:

@@ -13,12 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
 from typing import Any
 
+from deployments.processes import marked
 from flows.embedded_server import wait_until_ready
 
 BUSY_SECONDS = 60.0
@@ -32,6 +33,7 @@ class Site:
     api_url: str
     environment: dict[str, str]
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    lasting: set[int] = field(default_factory=set)
 
     def run(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """Run ``python -m …`` to its end; its output is one text."""
@@ -149,6 +151,45 @@ class Site:
     def log(self) -> str:
         """What server and worker said."""
         return (self.folder / "log").read_text()
+
+    def processes(self) -> dict[int, int]:
+        """All that run in its environment, whoever has started them, each with its parent."""
+        return marked("TMPDIR", str(self.folder))
+
+    @contextmanager
+    def left_as_it_was(self) -> Iterator[None]:
+        """End what began inside the block, and cancel the runs that were asked for there.
+
+        What was there before, or is ``lasting``, goes on with all that it starts.
+        """
+        processes, runs = set(self.processes()), set(self._to_go_on())
+        yield
+        kept = processes | self.lasting
+
+        def of_the_block() -> list[int]:
+            found = self.processes()
+
+            def lasts(pid: int) -> bool:
+                return pid in kept or (pid in found and lasts(found[pid]))
+
+            return [pid for pid in found if not lasts(pid)]
+
+        # what was ended may just have started another
+        while left := of_the_block():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        for id in set(self._to_go_on()) - runs:
+            self.cancel(id)
+
+    def _to_go_on(self) -> list[str]:
+        """The flow runs that a worker may take yet, but for those that a schedule has asked for."""
+        # what crashed is started again
+        kinds = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", "CRASHED"]
+        wanted = {"flow_runs": {"state": {"type": {"any_": kinds}}}}
+        found = self.post("flow_runs/filter", wanted)
+        return [each["id"] for each in found if not each["auto_scheduled"]]
 
     def end(self) -> None:
         """End all that was started, and what that started."""

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 import yaml
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from tests.deployments.processes import environment, running, trainer, trains
+from tests.deployments.processes import running, served, trainer, trains
 from tests.deployments.site import Site, children, kill, wait_for
 from tests.small_run import small_run
 
@@ -25,15 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 
 # stored at the end alone, or when it is asked to stop
 ENDLESS = (100_000, 50_000)
-
-
-@pytest.fixture
-def no_run_left(site: Site) -> Iterator[list[str]]:
-    """The flow runs of a test, which no worker of a later one is to go on with."""
-    ids: list[str] = []
-    yield ids
-    for id in ids:
-        site.cancel(id)
 
 
 def stored(site: Site, name: str) -> int:
@@ -47,17 +37,14 @@ def stored(site: Site, name: str) -> int:
 
 
 def ended(site: Site, *pids: int) -> None:
-    wait_for("the end of runs", 60, lambda: not any(map(running, pids)), site.log)
+    wait_for("the end of runs", 120, lambda: not any(map(running, pids)), site.log)
 
 
-def test_whoever_is_asked_to_stop_and_by_whatever_the_run_stores(
-    site: Site, no_run_left: list[str]
-) -> None:
+def test_whoever_is_asked_to_stop_and_by_whatever_the_run_stores(site: Site) -> None:
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0,1,2,3,4")
     names = [f"ended-{number}" for number in range(5)]
-    for name in names:
-        no_run_left.append(site.deployment_run("train/default", run=small_run(name, *ENDLESS)))
-    runs = [trains(site, id, name) for id, name in zip(no_run_left, names, strict=True)]
+    ids = [site.deployment_run("train/default", run=small_run(name, *ENDLESS)) for name in names]
+    runs = [trains(site, id, name) for id, name in zip(ids, names, strict=True)]
     worker = {run: each for each in children(supervisor.pid) for run in children(each)}
 
     # a closed terminal, a scheduler's notice
@@ -78,14 +65,12 @@ def test_whoever_is_asked_to_stop_and_by_whatever_the_run_stores(
 
 
 @pytest.mark.parametrize("what", ["worker", "train"])
-def test_a_closed_terminal_costs_nothing(
-    site: Site, no_run_left: list[str], tmp_path: Path, what: str
-) -> None:
+def test_a_closed_terminal_costs_nothing(site: Site, tmp_path: Path, what: str) -> None:
     name = f"in-a-terminal-{what}"
     if what == "worker":
         typed = "-m deployments worker"
         run = small_run(name, *ENDLESS)
-        no_run_left.append(site.deployment_run("train/default", run=run))
+        id = site.deployment_run("train/default", run=run)
     else:
         config = tmp_path / "run.yaml"
         config.write_text(yaml.safe_dump(small_run(name, *ENDLESS)))
@@ -103,27 +88,25 @@ def test_a_closed_terminal_costs_nothing(
         preexec_fn=take_terminal,
     )
     os.close(inside)
-    try:
-        pid = wait_for("the run", 120, lambda: trainer(site, name), site.log)
-        wait_for("its configuration", 60, (site.folder / f"runs/{name}/records/run.json").is_file)
-        # before the first iteration there is nothing to store
-        if what == "worker":
-            trains(site, no_run_left[0], name)
-        else:
-            os.set_blocking(terminal, False)
-            shown = bytearray()
+    pid = wait_for("the run", 120, lambda: trainer(site, name), site.log)
+    wait_for("its configuration", 60, (site.folder / f"runs/{name}/records/run.json").is_file)
+    # before the first iteration there is nothing to store
+    if what == "worker":
+        trains(site, id, name)
+    else:
+        os.set_blocking(terminal, False)
+        shown = bytearray()
 
-            def iterates() -> bool:
-                with suppress(BlockingIOError):
-                    shown.extend(os.read(terminal, 2**16))
-                return b"loss " in shown
+        def iterates() -> bool:
+            with suppress(BlockingIOError):
+                shown.extend(os.read(terminal, 2**16))
+            return b"loss " in shown
 
-            wait_for("its first iterations", 60, iterates, lambda: repr(bytes(shown[-1500:])))
-        os.close(terminal)
-        ended(site, pid)
-        print("stored at", stored(site, name))
-    finally:
-        kill(shell)
+        wait_for("its first iterations", 60, iterates, lambda: repr(bytes(shown[-1500:])))
+    os.close(terminal)
+    ended(site, pid)
+    print("stored at", stored(site, name))
+    shell.wait(60)
 
 
 def take_terminal() -> None:
@@ -132,10 +115,9 @@ def take_terminal() -> None:
 
 def test_a_worker_for_a_device_that_is_served_takes_another_or_refuses(site: Site) -> None:
     first = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7")
-    wait_for("it", 60, lambda: len(children(first.pid)) == 2, site.log)
+    wait_for("it", 60, lambda: served(first.pid) == ["", "7"], site.log)
     second = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7,8")
-    (other,) = wait_for("the other", 60, lambda: children(second.pid), site.log)
-    assert environment(other)["CUDA_VISIBLE_DEVICES"] == "8"
+    wait_for("the other", 60, lambda: served(second.pid) == ["8"], site.log)
     host = os.uname().nodename
     said = f"there already: {host}-gpu7 (process {first.pid}), {host}-light (process {first.pid})"
     assert said in site.log()
@@ -146,5 +128,4 @@ def test_a_worker_for_a_device_that_is_served_takes_another_or_refuses(site: Sit
         kill(process)
     # nobody is left behind who would keep the device
     third = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7")
-    wait_for("the next", 60, lambda: len(children(third.pid)) == 2, site.log)
-    kill(third)
+    wait_for("the next", 60, lambda: served(third.pid) == ["", "7"], site.log)

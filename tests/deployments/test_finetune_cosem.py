@@ -163,6 +163,7 @@ def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     # it must not be done before another one asks
     os.kill(orphan, signal.SIGSTOP)
     workers[device] = site.start("deployments", "worker", "--device", device)
+    site.lasting.add(workers[device].pid)
 
     second = site.ended(site.deployment_run("train/default", run=config))
     assert running(orphan), "a worker that is killed alone leaves its run behind"

@@ -111,7 +111,7 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
     wait_for("two runs", 120, lambda: len(training()) == 2, site.log)
     processes = training()
     store = LocalWeightsStore(site.folder / "runs")
-    wait_for("checkpoints", 60, lambda: all(map(store.latest_iteration, processes)), site.log)
+    wait_for("checkpoints", 120, lambda: all(map(store.latest_iteration, processes)), site.log)
     seen = [environment(pid)["CUDA_VISIBLE_DEVICES"] for pid in processes.values()]
     assert sorted(seen) == ["0", "1"]
     states = {name: site.flow_run(id)["state_type"] for name, id in zip(runs, ids, strict=True)}
@@ -124,7 +124,7 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
     before = {name: store.latest_iteration(name) or 0 for name in processes}
     asked = time.monotonic()
     supervisor.send_signal(signal.SIGTERM)
-    supervisor.wait(60)
+    supervisor.wait(120)
     print(f"all ended {time.monotonic() - asked:.1f} s after SIGTERM")
     assert supervisor.returncode == 0
     assert not [pid for pid in processes.values() if Path(f"/proc/{pid}").exists()]
@@ -133,8 +133,6 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
         assert (store.latest_iteration(name, verified=True) or 0) >= before[name]
         with store.lease(name, owner="the next one"):
             pass
-    for id in ids:
-        site.post(f"flow_runs/{id}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
 
 
 @pytest.mark.slow
@@ -142,18 +140,12 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
 def test_a_worker_that_dies_is_started_again(site: Site) -> None:
     before = site.log().count(STARTED)
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="")
-    # Prefect forgets a SIGTERM that comes while it starts a worker
     wait_for("their start", 60, lambda: site.log().count(STARTED) == before + 2, site.log)
-    first = ended_up_with(supervisor.pid, 2)
+    first = children(supervisor.pid)
     os.kill(first[0], signal.SIGKILL)
-    again = wait_for(
-        "a new worker",
-        30,
-        lambda: [pid for pid in ended_up_with(supervisor.pid, 2) if pid not in first],
-        site.log,
-    )
-    assert again
     wait_for("its start", 60, lambda: site.log().count(STARTED) == before + 3, site.log)
+    (again,) = set(children(supervisor.pid)) - set(first)
+    assert environment(again)["CUDA_VISIBLE_DEVICES"] == ""
     assert "no GPU here: runs train on the CPU" in site.log()
     assert "ended with code -9; again in 1 s" in site.log()
     workers = children(supervisor.pid)
@@ -161,7 +153,7 @@ def test_a_worker_that_dies_is_started_again(site: Site) -> None:
     supervisor.wait()
     wait_for(
         "the workers to follow their supervisor",
-        30,
+        60,
         lambda: not [pid for pid in workers if running(pid)],
         site.log,
     )
@@ -177,8 +169,12 @@ def test_the_next_worker_of_a_gpu_waits_for_the_run_that_a_killed_one_left_behin
     ids = [site.deployment_run("train/default", run=small_run(first, 400, 20))]
     orphan = begun(site, first)
     (killed,) = trainers(supervisor.pid)
+    # it must not be done before the supervisor looks
+    os.kill(orphan, signal.SIGSTOP)
     os.kill(killed, signal.SIGKILL)
-    wait_for("its end", 10, lambda: not Path(f"/proc/{killed}").exists())
+    said = f"ended with code -9; its run (process {orphan}) goes on"
+    wait_for("word of it", 60, lambda: said in site.log(), site.log)
+    os.kill(orphan, signal.SIGCONT)
     ids.append(site.deployment_run("train/default", run=small_run(second, 100_000, 20)))
 
     def next_worker() -> int | None:
@@ -188,29 +184,21 @@ def test_the_next_worker_of_a_gpu_waits_for_the_run_that_a_killed_one_left_behin
 
     killed = wait_for("the next worker", 120, next_worker, site.log)
     assert site.ended(ids[0])["state_type"] == "COMPLETED"
-    assert f"ended with code -9; its run (process {orphan}) goes on" in site.log()
 
     # a run that was left behind is asked to stop like any other
     orphan = begun(site, second)
     os.kill(killed, signal.SIGKILL)
-    wait_for("the orphan", 30, lambda: f"its run (process {orphan})" in site.log(), site.log)
+    wait_for("the orphan", 60, lambda: f"its run (process {orphan})" in site.log(), site.log)
     supervisor.send_signal(signal.SIGTERM)
-    supervisor.wait(60)
+    supervisor.wait(120)
     assert supervisor.returncode == 0
     assert not running(orphan)
     store = LocalWeightsStore(site.folder / "runs")
     assert store.latest_iteration(second, verified=True)
     with store.lease(second, owner="the next one"):
         pass
-    site.cancel(ids[1])
 
 
 def trainers(supervisor: int) -> list[int]:
     """The workers of a supervisor that have a GPU."""
-    return [pid for pid in children(supervisor) if environment(pid)["CUDA_VISIBLE_DEVICES"]]
-
-
-def ended_up_with(pid: int, count: int) -> list[int]:
-    """The children of a process, if there are that many."""
-    found = children(pid)
-    return found if len(found) == count else []
+    return [pid for pid in children(supervisor) if environment(pid).get("CUDA_VISIBLE_DEVICES")]
