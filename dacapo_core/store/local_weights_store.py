@@ -14,42 +14,28 @@ from typing import Any
 import torch
 
 from dacapo_core.store import layout
+from dacapo_core.store.checkpoint_commit import CheckpointCommits
 from dacapo_core.store.checkpoint_files import (
     Verification,
-    commit_checkpoint,
     read_checkpoint,
     read_model,
     verify_checkpoint,
-    write_record,
 )
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
-    StoreError,
     StoreUnreachableError,
     UnsafeCheckpointError,
 )
-from dacapo_core.store.filesystems.file_info import FileInfo
 from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune import prune
-from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.pruning.trash import remove_checkpoint
-from dacapo_core.store.records.checkpoint_flags import void_notes
-from dacapo_core.store.records.checkpoint_identity import UNKNOWN
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease, require_no_other_holder
-from dacapo_core.store.records.present_checkpoints import identity_of
-from dacapo_core.store.records.replaced_checkpoints import (
-    Before,
-    about_to_store,
-    newest_known,
-    withdraw_facts,
-)
 from dacapo_core.store.saving.background_writer import BackgroundWriter
 from dacapo_core.store.saving.host_buffers import HostBuffers, Snapshot
 from dacapo_core.store.saving.run_state import (
     buffers_of,
-    device_of,
     host_state_of,
     state_of,
 )
@@ -83,8 +69,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         self._writer = BackgroundWriter()
         self._storing = threading.RLock()
         self._leases: dict[str, Lease] = {}
-        self._written: dict[str, tuple[int, FileInfo]] = {}
-        self._newest_known: dict[str, int] = {}
+        self._commits = CheckpointCommits(self.filesystem, self._seen)
 
     # storing
 
@@ -107,7 +92,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
             LeaseLostError: another process has taken over the run's lease that this store held.
             StoreFullError, StoreNotWritableError: nothing stored before is touched.
         """
-        name, iteration = _checked(run), layout.check_iteration(iteration)
+        name, iteration = _checked_name(run), layout.check_iteration(iteration)
         with self._storing:
             self._writer.wait()
             check_lease = self._checked_lease(name)
@@ -176,66 +161,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         self, run: str, iteration: int, snapshot: Snapshot, check_lease: Callable[[], None]
     ) -> None:
         snapshot.settle()
-        before = self._about_to_store(run, iteration)
-        stored = False
-        while not stored:
-            record, file = commit_checkpoint(
-                self.filesystem, run, iteration, snapshot.state, check_lease
-            )
-            if file is not None:
-                self._written[run] = iteration, file
-                self._seen[run, iteration] = identity_of(file, record.nonce)
-            stored = True
-            if wait_for_pruners(self.filesystem, run, iteration):
-                # one that meant the checkpoint of before may have taken this one, or its record
-                stored = self.filesystem.exists(layout.checkpoint_path(run, iteration))
-                if stored:
-                    write_record(self.filesystem, run, record)
-        # stored again, it is no longer the one that was pruned
-        void_notes(self.filesystem, run, iteration)
-        if before is not None:
-            try:
-                withdraw_facts(self.filesystem, run, iteration, before)
-            except (StoreError, OSError) as error:
-                # they name another file, so they count for nothing where they are too
-                logger.warning(
-                    "%s/%d is stored again; what was said of the one before could not be moved to "
-                    "the history: %s",
-                    run,
-                    iteration,
-                    error,
-                )
-
-    def _about_to_store(self, run: str, iteration: int) -> Before | None:
-        """What there may be of this iteration; nothing, and not asked for, beyond all known."""
-        # where nothing can be read, writing says why, or does not need to
-        with suppress(StoreUnreachableError):
-            if run not in self._newest_known:
-                self._newest_known[run] = newest_known(self.filesystem, run)
-            if iteration <= self._newest_known[run]:
-                return about_to_store(self.filesystem, run, iteration)
-            self._newest_known[run] = iteration
-        return None
-
-    def _checkpoint_info(self, run: str, iteration: int) -> FileInfo:
-        return self.filesystem.file_info(layout.checkpoint_path(run, iteration))
-
-    def _verify_unless_known(self, run: str, iteration: int) -> None:
-        """Verify, unless this store wrote the file last, and it is as it was then.
-
-        Object stores tell times in whole seconds, too coarse to say that nothing has changed.
-        """
-        written = self._written.get(run) if self.filesystem.is_local else None
-        if written != (iteration, self._checkpoint_info(run, iteration)):
-            self.verify(run, iteration)
-
-    def _see(self, run: str, iteration: int) -> None:
-        """Remember which file is about to be read: what is said of it next is said of that one."""
-        with suppress(FileNotFoundError):
-            file = self._checkpoint_info(run, iteration)
-            known = self._seen.get((run, iteration))
-            if known is None or identity_of(file, known.nonce) != known:
-                self._seen[run, iteration] = identity_of(file, UNKNOWN)
+        self._commits.commit(run, iteration, snapshot.state, check_lease)
 
     # reading
 
@@ -306,15 +232,11 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
             DamagedCheckpointError: its bytes are not those that were written.
             UnsafeCheckpointError: it asks for code to be run.
         """
-        run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
-        self._writer.wait()
+        run, iteration = self._ready_to_read(run, iteration)
         to = None if device is None else torch.device(device)
-        self._see(run, iteration)
+        self._commits.remember_read(run, iteration)
         state = read_checkpoint(self.filesystem, run, iteration, verify=verify, device=to)
         return Weights(state["model"], state["optimizer"], state.get("extra"))
-
-    def _retrieve_for(self, run: TrainedRun, iteration: int) -> Weights:
-        return self.retrieve_weights(run.name, iteration, device=device_of(run.model))
 
     def retrieve_model(
         self, run: str, iteration: int, *, verify: bool = True
@@ -324,10 +246,15 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         Exactly the model's tensors are verified, and no others are read or fetched, unless
         DaCapo wrote the checkpoint.
         """
-        run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
-        self._writer.wait()
-        self._see(run, iteration)
+        run, iteration = self._ready_to_read(run, iteration)
+        self._commits.remember_read(run, iteration)
         return read_model(self.filesystem, run, iteration, verify=verify)
+
+    def _ready_to_read(self, run: str, iteration: int) -> tuple[str, int]:
+        """The name and iteration, checked, once all that was accepted is durable."""
+        checked = layout.check_run_name(run), layout.check_iteration(iteration)
+        self._writer.wait()
+        return checked
 
     def verify(self, run: str, iteration: int) -> Verification:
         """Read a whole checkpoint and compare it with what was written.
@@ -337,8 +264,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
             DamagedCheckpointError: its bytes are not those that were written.
             UnsafeCheckpointError: it asks for code to be run.
         """
-        run, iteration = layout.check_run_name(run), layout.check_iteration(iteration)
-        self._writer.wait()
+        run, iteration = self._ready_to_read(run, iteration)
         return verify_checkpoint(self.filesystem, run, iteration)
 
     def remove(
@@ -385,13 +311,17 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
             self.filesystem,
             run,
             policy,
-            verify=partial(self._verify_unless_known, run),
+            verify=partial(self._verify_unless_just_written, run),
             dry_run=dry_run,
             by=by,
         )
 
+    def _verify_unless_just_written(self, run: str, iteration: int) -> None:
+        if not self._commits.is_as_written(run, iteration):
+            self.verify(run, iteration)
 
-def _checked(run: TrainedRun) -> str:
+
+def _checked_name(run: TrainedRun) -> str:
     for attribute in ("name", "model", "optimizer"):
         if not hasattr(run, attribute):
             raise TypeError(

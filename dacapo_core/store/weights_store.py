@@ -60,7 +60,7 @@ class WeightsStore(ABC):
         Names may differ by the prefixes of ``torch.compile`` and of data parallelism.
 
         Returns:
-            The weights, for their ``extra``; the rest may be on the model's device.
+            The weights as stored, for their ``extra``.
 
         Raises:
             FileNotFoundError: no such run or iteration.
@@ -76,10 +76,6 @@ class WeightsStore(ABC):
             fence.wait()
         load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)
         return weights
-
-    def _retrieve_for(self, run: TrainedRun, iteration: int) -> Weights:
-        """The weights, where they are to be loaded from."""
-        return self.retrieve_weights(run.name, iteration)
 
     def load_best(self, run: TrainedRun, dataset: Any, criterion: str) -> Weights:
         """Load the best weights for a dataset and criterion into the run.

@@ -120,7 +120,7 @@ def test_facts_of_a_store_of_before_are_not_taken_over_by_the_new_checkpoint(
     step: str,
 ) -> None:
     """Also where the process is killed between the checkpoint and the rest."""
-    from dacapo_core.store import local_weights_store
+    from dacapo_core.store import checkpoint_commit
 
     fill(100, 200, dice={100: 0.9, 200: 0.5})
     store.pin("run", 100)
@@ -141,7 +141,7 @@ def test_facts_of_a_store_of_before_are_not_taken_over_by_the_new_checkpoint(
         old.store_weights(run, 100)
     else:
         with monkeypatch.context() as patched:
-            patched.setattr(local_weights_store, step, kill)
+            patched.setattr(checkpoint_commit, step, kill)
             with pytest.raises(Killed):
                 old.store_weights(run, 100)
     for each in (old, open_store()):
