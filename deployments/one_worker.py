@@ -19,6 +19,8 @@ from deployments.processes import marked, signal_group
 from deployments.workers import MARK, RUNS_STOP_SECONDS, WORK_POOL, WorkerPlace
 from tasks.runtime.stop_signals import catchable
 
+TIDY_EVERY_SECONDS = 60.0
+
 
 def serve(place: WorkerPlace, *, supervised: bool) -> None:
     """Take runs until asked to stop by a signal; then let them store what they have, and return.
@@ -42,11 +44,13 @@ async def _serve(place: WorkerPlace, supervised: bool) -> None:
             target=_await_end_of_input, args=(loop, asked), name="supervisor-watch", daemon=True
         ).start()
     serving = asyncio.create_task(_take_runs(place, asked))
+    tidying = asyncio.create_task(_end_dead_tasks())
     waiting = asyncio.create_task(asked.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if asked.is_set():
         await _end_runs()
         serving.cancel()
+    tidying.cancel()
     with suppress(asyncio.CancelledError):
         await serving
 
@@ -65,6 +69,15 @@ async def _take_runs(place: WorkerPlace, asked: asyncio.Event) -> None:
 
     worker.get_and_submit_flow_runs = poll_unless_asked
     await worker.start(printer=_say)
+
+
+async def _end_dead_tasks() -> None:
+    """Now and then, for all runs of the server: cheap, and any worker may do it."""
+    from tasks.runtime.dead_attempts import end_tasks_of_ended_runs
+
+    while True:
+        await asyncio.sleep(TIDY_EVERY_SECONDS)
+        await asyncio.to_thread(end_tasks_of_ended_runs)
 
 
 async def _worker_class() -> Any:
