@@ -14,7 +14,7 @@ def list_runs(filesystem: StoreFilesystem) -> tuple[list[str], dict[str, str]]:
     out of the store, and a folder that this user may not look into, are named and left alone.
     """
     astray = {
-        name: what for name, what in filesystem.links_astray().items() if layout.is_run_name(name)
+        name: what for name, what in filesystem.bad_links().items() if layout.is_run_name(name)
     }
     runs = []
     for name in sorted(filesystem.list_folders()):

@@ -26,7 +26,7 @@ def choose_runs(store: MetadataStore, said: Iterable[str]) -> list[str]:
         MissingCheckpointError: one means no run.
     """
     filesystem = store.filesystem
-    return chosen(list(said), filesystem.list_folders(), store.runs, filesystem.links_astray())
+    return chosen(list(said), filesystem.list_folders(), store.runs, filesystem.bad_links())
 
 
 def chosen(

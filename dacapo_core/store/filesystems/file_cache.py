@@ -1,4 +1,4 @@
-"""Small files that were read before: not again while a listing says that they are unchanged."""
+"""The contents of small files, kept while a listing says that they are unchanged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ YOUNG_SECONDS = 2.0
 ReadMany = Callable[[Iterable[str]], dict[str, bytes]]
 
 
-class ListedFiles:
-    """The contents of the folders that one store reads again and again."""
+class FileCache:
+    """Contents of the folders that one store reads again and again."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, tuple[FileInfo, bytes]]] = {}

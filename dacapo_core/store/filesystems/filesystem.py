@@ -1,7 +1,7 @@
 """Files of a store on any fsspec file system: this folder alone talks to fsspec and os.
 
-Guarantees, on every backend: a file is seen under its name whole or not at all; what a write
-returned from is durable; a listing is never stale; names are never globbed.
+On every backend a file is seen under its name whole or not at all, a write is durable when it
+returns, a listing is never stale, and names are never globbed.
 """
 
 from __future__ import annotations
@@ -16,26 +16,32 @@ from typing import Any, BinaryIO
 from fsspec.implementations.local import LocalFileSystem
 
 from dacapo_core.store.errors import InvalidPlaceError, NotAFileError, StoreUnreachableError
-from dacapo_core.store.filesystems import local_files
+from dacapo_core.store.filesystems import local_listing
 from dacapo_core.store.filesystems.capabilities import limits
-from dacapo_core.store.filesystems.file_cache import ListedFiles
+from dacapo_core.store.filesystems.deletion import delete_local, delete_objects
+from dacapo_core.store.filesystems.file_cache import FileCache
 from dacapo_core.store.filesystems.file_info import FileInfo, info_of_file
 from dacapo_core.store.filesystems.listing import Listing
 from dacapo_core.store.filesystems.location import place_of
-from dacapo_core.store.filesystems.object_deletion import abort_stale_uploads, delete_objects
-from dacapo_core.store.filesystems.object_writing import names_no_bucket, put_object, require_bucket
+from dacapo_core.store.filesystems.object_writing import (
+    abort_stale_uploads,
+    creates_exclusively,
+    is_s3,
+    names_no_bucket,
+    put_object,
+    require_bucket,
+)
 from dacapo_core.store.filesystems.open_filesystem import open_filesystem
+from dacapo_core.store.filesystems.partial_files import PartialFile, replace_link, sweep
 from dacapo_core.store.filesystems.regular_files import open_to_read, read
-from dacapo_core.store.filesystems.temporary_file import SparseCopy, Spool
+from dacapo_core.store.filesystems.temporary_file import SparseCopy, TemporaryFile
 from dacapo_core.store.filesystems.translated_errors import (
     reading,
-    spooling,
     writing,
+    writing_temporary_file,
 )
 from dacapo_core.store.filesystems.unbuffered_files import write_all
 from dacapo_core.store.layout import partial_folder
-
-_EXCLUSIVE_CREATE = {"file", "memory", "s3", "s3a", "gs", "gcs", "abfs", "az"}
 
 
 class StoreFilesystem(Listing):
@@ -61,19 +67,17 @@ class StoreFilesystem(Listing):
         self._opened, root = self._open()
         self._process = os.getpid()
         self.is_local: bool = isinstance(self._fs, LocalFileSystem)
-        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
-        self._protocols = set(protocols)
         self._root = root if self.is_local else str(root).rstrip("/")
         self.basedir: str = self._root if self.is_local else place.address.rstrip("/")
-        self.exclusive_create: bool = bool(self._protocols & _EXCLUSIVE_CREATE)
+        self.exclusive_create: bool = creates_exclusively(self._fs)
         # else s3fs asks for the size first, to read large objects in parts
-        self._in_one_request = {"max_concurrency": 1} if self._protocols & {"s3", "s3a"} else {}
-        if names_no_bucket(self._protocols, self._root):
+        self._in_one_request = {"max_concurrency": 1} if is_s3(self._fs) else {}
+        if names_no_bucket(self._fs, self._root):
             raise InvalidPlaceError(
                 f"store {place.address!r} names no bucket: give s3://bucket/folder or so"
             )
         self._bucket_was_seen = False
-        self._listed_files = ListedFiles()
+        self._file_cache = FileCache()
 
     def __repr__(self) -> str:
         return f"StoreFilesystem({self.basedir!r})"
@@ -114,7 +118,7 @@ class StoreFilesystem(Listing):
         """
         with reading(self.url(path)):
             if self.is_local:
-                return local_files.file_info(self._full(path), self._root)
+                return local_listing.file_info(self._full(path), self._root)
             return info_of_file(self._fs.info(self._full(path)))
 
     # reading
@@ -133,7 +137,7 @@ class StoreFilesystem(Listing):
     def read_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Contents by path, read concurrently on object stores; missing files are left out.
 
-        What is no file of the store that can be read has no content: its reader finds it damaged.
+        Whatever is not a readable file counts as empty: the reader of a record finds it damaged.
         """
         wanted = list(paths)
         found: dict[str, bytes] = {}
@@ -168,17 +172,17 @@ class StoreFilesystem(Listing):
         return found
 
     def read_listed(self, folder: str, files: Iterable[FileInfo]) -> dict[str, bytes]:
-        """Contents by path of files of a folder that were just listed.
+        """Contents by path of the files that a folder was just listed with.
 
-        Those that the listing says are as they were at the last call are not read again.
+        A file that is unchanged since the last call, by the listing, is not read again.
         """
-        return self._listed_files.read(folder, files, self.read_many)
+        return self._file_cache.read(folder, files, self.read_many)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[str]:
-        """A local path of the file's bytes, one file's even when another takes its name.
+        """A local path of the file's bytes, which stay the same even if the file is replaced.
 
-        It is gone after the block; what is mapped from it stays valid.
+        The path is gone after the block; what is mapped from it stays valid.
 
         Raises:
             FileNotFoundError: no such file.
@@ -193,16 +197,16 @@ class StoreFilesystem(Listing):
             finally:
                 os.close(descriptor)
             return
-        with Spool() as spool:
+        with TemporaryFile() as temporary:
             with reading(self.url(path)):
-                self._fs.get_file(self._full(path), spool.path)
-            yield spool.path
+                self._fs.get_file(self._full(path), temporary.path)
+            yield temporary.path
 
     @contextmanager
     def sparse_copy(self, path: str) -> Iterator[SparseCopy]:
-        """An object's bytes as far as they are asked for; not of a local store's files.
+        """A local copy of an object, in which only the bytes that are fetched are filled in.
 
-        What is mapped from it stays valid after the block.
+        For object stores only. What is mapped from it stays valid after the block.
 
         Raises:
             FileNotFoundError: no such file.
@@ -226,8 +230,8 @@ class StoreFilesystem(Listing):
                 return str(self._fs.ukey(full))
 
         size = self.file_info(path).size
-        with Spool() as spool:
-            yield SparseCopy(spool, size, read, version)
+        with TemporaryFile() as temporary:
+            yield SparseCopy(temporary, size, read, version)
 
     # writing
 
@@ -236,7 +240,7 @@ class StoreFilesystem(Listing):
 
         Args:
             durable: False: do not wait for a local disk; after a power failure the file may be
-                missing or empty. For what can be done without.
+                missing or empty. For files that can be done without.
         """
         with self.replacing(path, durable=durable) as file:
             write_all(file, data)
@@ -252,7 +256,7 @@ class StoreFilesystem(Listing):
         full = self._full(path)
         with writing(self.url(path)):
             if self.is_local:
-                with local_files.Partial(full, self._partial_folder(path)) as partial:
+                with PartialFile(full, self._partial_folder(path)) as partial:
                     write_all(partial.file, data)
                     partial.make_durable()
                     partial.commit_new()
@@ -276,14 +280,14 @@ class StoreFilesystem(Listing):
         """A file to write, seen under ``path`` only when the block has ended without an error.
 
         Args:
-            before_commit: called when all bytes are durable (local) or spooled, just before
-                they become visible; an error from it leaves the store as it was.
+            before_commit: called when all bytes are durable (local) or in a temporary file,
+                just before they become visible; an error from it leaves the store as it was.
         """
         check = before_commit or (lambda: None)
         if self.is_local:
             with (
                 writing(self.url(path)),
-                local_files.Partial(self._full(path), self._partial_folder(path)) as partial,
+                PartialFile(self._full(path), self._partial_folder(path)) as partial,
             ):
                 yield partial.file
                 if durable:
@@ -291,11 +295,11 @@ class StoreFilesystem(Listing):
                 check()
                 partial.commit(durable=durable)
             return
-        with Spool() as spool:
-            with spooling():
-                yield spool.file
+        with TemporaryFile() as temporary:
+            with writing_temporary_file():
+                yield temporary.file
             check()
-            self._put(spool, path)
+            self._put(temporary, path)
 
     def replace_link(self, path: str, target: str) -> None:
         """Make ``path`` a relative symbolic link to ``target``; on local stores only.
@@ -303,21 +307,15 @@ class StoreFilesystem(Listing):
         Where the file system has no links, that is said once, and is no error.
         """
         with writing(self.url(path)):
-            local_files.replace_link(
-                self._full(path), self._full(target), self._partial_folder(path)
-            )
+            replace_link(self._full(path), self._full(target), self._partial_folder(path))
 
     def delete(self, paths: Iterable[str]) -> dict[str, Exception]:
         """Delete files, in batches; what could not be deleted, with why.
 
         A file that is not there is no error.
         """
-        wanted = list(paths)
-        full = {self._full(path): path for path in wanted}
-        if self.is_local:
-            failed = local_files.delete(full)
-        else:
-            failed = delete_objects(self._fs, self._protocols, list(full))
+        full = {self._full(path): path for path in paths}
+        failed = delete_local(list(full)) if self.is_local else delete_objects(self._fs, list(full))
         return {full[name]: error for name, error in failed.items()}
 
     def delete_all(self, paths: Iterable[str]) -> None:
@@ -331,16 +329,15 @@ class StoreFilesystem(Listing):
                 raise error
 
     def sweep_partials(self, folder: str) -> list[str]:
-        """Remove what dead writers left in a folder of partial files; their paths.
+        """Remove the partial files of dead writers from a folder; the paths removed.
 
-        On S3, uploads into the folder's parent that were begun over a day ago and never ended
-        are aborted.
+        On S3, abort the uploads into the folder's parent that began over a day ago.
         """
         with writing(self.url(folder)):
             if self.is_local:
-                return [f"{folder}/{name}" for name in local_files.sweep(self._full(folder))]
+                return [f"{folder}/{name}" for name in sweep(self._full(folder))]
             parent = self._full(folder).rpartition("/")[0]
-            return abort_stale_uploads(self._fs, self._protocols, parent)
+            return abort_stale_uploads(self._fs, parent)
 
     @property
     def _fs(self) -> Any:
@@ -355,13 +352,13 @@ class StoreFilesystem(Listing):
     def _partial_folder(self, path: str) -> str:
         return self._full(partial_folder(path.partition("/")[0]))
 
-    def _put(self, content: bytes | Spool, path: str) -> None:
-        beside = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
+    def _put(self, content: bytes | TemporaryFile, path: str) -> None:
+        partial_path = f"{self._partial_folder(path)}/{os.urandom(8).hex()}"
         with writing(self.url(path)):
             self._require_bucket()
-            put_object(self._fs, self._protocols, content, self._full(path), beside)
+            put_object(self._fs, content, self._full(path), partial_path)
 
     def _require_bucket(self) -> None:
         if not self._bucket_was_seen:
-            require_bucket(self._fs, self._protocols, self._root)
+            require_bucket(self._fs, self._root)
             self._bucket_was_seen = True

@@ -1,4 +1,4 @@
-"""Where a store is: a path of this machine or a URL. What is neither is refused. No request."""
+"""Where a store is: a path of this machine or a URL, told apart without a request."""
 
 from __future__ import annotations
 

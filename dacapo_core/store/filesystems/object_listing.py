@@ -10,7 +10,7 @@ from dacapo_core.store.filesystems.translated_errors import is_missing_bucket
 
 
 def list_objects(fs: Any, folder: str) -> Iterator[FileInfo]:
-    """Objects right in a folder, and its folders as what is no file; none without the folder."""
+    """Objects right in a folder; its folders too, with that as their problem."""
     for entry in _listed(fs, folder):
         if entry["type"] == "directory":
             yield FileInfo(_name(entry), 0, 0.0, problem="a folder")

@@ -1,8 +1,8 @@
-"""What stands where a file must be: a file of the store that can be read here, or what is wrong.
+"""Only regular files of the store are opened; anything else in their place is a named problem.
 
-A link that leads to itself, to nowhere or out of the store, a pipe, a socket, a device, a folder
-and a file that this user may not read are told by name and never opened: a pipe would be waited
-for, and a link may lead anywhere.
+That is a link that leads to itself, to nowhere or out of the store, a pipe, a socket, a device, a
+folder, or a file that this user may not read. Opening a pipe would wait for its writer, and a link
+may lead anywhere.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _EVERYBODY_READS = 0o444
 _REFUSED = {errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV, errno.EAGAIN, errno.EISDIR}
 
 
-def trouble_of_link(path: str, root: str) -> str | None:
-    """What is wrong with a link, or with what it leads to; None: a file of the store.
+def problem_of_link(path: str, root: str) -> str | None:
+    """The problem of a link, or of what it leads to; None: a regular file of the store.
 
     Args:
-        root: of the store. A link within its own folder is followed too: that may lie elsewhere.
+        root: of the store. A link may also lead into its own folder, which may lie elsewhere.
 
     Raises:
         FileNotFoundError: the link is gone.
@@ -45,11 +45,11 @@ def trouble_of_link(path: str, root: str) -> str | None:
     real = os.path.realpath(path)
     if not any(_is_below(real, folder) for folder in (root, os.path.dirname(path))):
         return f"a link out of the store, to {real}; it is not followed"
-    return trouble_of(path, status)
+    return problem_of(path, status)
 
 
-def trouble_of(path: str, status: os.stat_result) -> str | None:
-    """What is wrong with what is no link; None: a file that can be read."""
+def problem_of(path: str, status: os.stat_result) -> str | None:
+    """The problem of something that is no link; None: a regular file that can be read."""
     if not stat.S_ISREG(status.st_mode):
         return next((what for is_one, what in _KINDS if is_one(status.st_mode)), "no file")
     if status.st_mode & _EVERYBODY_READS != _EVERYBODY_READS and not _may_read(path):
@@ -58,39 +58,34 @@ def trouble_of(path: str, status: os.stat_result) -> str | None:
 
 
 def open_to_read(path: str, root: str) -> int:
-    """A descriptor of a file of the store; nothing but a file is waited for or read.
+    """A descriptor of a regular file of the store.
 
     Raises:
         FileNotFoundError: nothing is there.
-        NotAFileError: what is there is no file that can be read; says what.
+        NotAFileError: something else is there, or it may not be read; says what.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP and os.path.islink(path):
-            if (trouble := trouble_of_link(path, root)) is not None:
-                raise _not_a_file(path, trouble) from None
+            if (problem := problem_of_link(path, root)) is not None:
+                raise _not_a_file(path, problem) from None
             descriptor = os.open(os.path.realpath(path), flags)
         elif error.errno in _REFUSED:
-            said = trouble_of(path, os.lstat(path)) or f"not to be read: {error.strerror}"
+            said = problem_of(path, os.lstat(path)) or f"not to be read: {error.strerror}"
             raise _not_a_file(path, said) from error
         else:
             raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        said = trouble_of(path, os.fstat(descriptor)) or "no file"
+        said = problem_of(path, os.fstat(descriptor)) or "no file"
         os.close(descriptor)
         raise _not_a_file(path, said)
     return descriptor
 
 
 def read(path: str, root: str) -> bytes:
-    """A small file's content, with as little around it as there can be.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        NotAFileError: what is there is no file that can be read; says what.
-    """
+    """A small file's content, in as few system calls as there can be; raises as `open_to_read`."""
     descriptor = open_to_read(path, root)
     try:
         content = b""

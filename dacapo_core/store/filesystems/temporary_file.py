@@ -6,21 +6,21 @@ import tempfile
 from collections.abc import Callable
 from typing import BinaryIO
 
-from dacapo_core.store.filesystems.translated_errors import spooling
+from dacapo_core.store.filesystems.translated_errors import writing_temporary_file
 from dacapo_core.store.filesystems.unbuffered_files import write_all
 
 _PIECE = 64 << 20
 
 
-class Spool:
+class TemporaryFile:
     """A context manager: bytes on their way between an object store and this process.
 
     Raises (on entering):
         StoreNotWritableError: the folder of temporary files cannot be written.
     """
 
-    def __enter__(self) -> Spool:
-        with spooling():
+    def __enter__(self) -> TemporaryFile:
+        with writing_temporary_file():
             self.file: BinaryIO = tempfile.TemporaryFile("w+b", buffering=0)
         return self
 
@@ -29,34 +29,34 @@ class Spool:
 
     @property
     def path(self) -> str:
-        """A path under which this process, and only while the spool is open, finds it."""
+        """A path under which this process, and only while the file is open, finds it."""
         return f"/dev/fd/{self.file.fileno()}"
 
-    def file_bytes(self) -> bytes:
+    def read_all(self) -> bytes:
         with open(self.path, "rb") as content:
             return content.read()
 
 
 class SparseCopy:
-    """A spool as long as an object, with those of its bytes that were asked for.
+    """A temporary file as long as an object, with those of its bytes that were asked for.
 
     Attributes:
-        path: as a spool's.
+        path: as the temporary file's.
     """
 
     def __init__(
         self,
-        spool: Spool,
+        file: TemporaryFile,
         size: int,
         read: Callable[[int, int], bytes],
         version: Callable[[], str],
     ) -> None:
-        with spooling():
-            spool.file.truncate(size)
+        with writing_temporary_file():
+            file.file.truncate(size)
         self._version = version
         self._first_version = version()
-        self.path = spool.path
-        self._file = spool.file
+        self.path = file.path
+        self._file = file.file
         self._read = read
 
     def is_of_one_version(self) -> bool:
@@ -72,6 +72,6 @@ class SparseCopy:
         for at in range(start, stop, _PIECE):
             end = min(at + _PIECE, stop)
             content = self._read(at, end)
-            with spooling():
+            with writing_temporary_file():
                 self._file.seek(at)
                 write_all(self._file, content)

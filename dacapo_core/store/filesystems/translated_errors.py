@@ -33,7 +33,7 @@ def reading(url: str) -> Iterator[None]:
         if not _is_foreign(error):
             raise
         if isinstance(error, OSError) and error.errno in _FULL:
-            raise _not_spooled(error) from error
+            raise _temporary_file_error(error) from error
         raise StoreUnreachableError(f"cannot read {url}: {_reason(error)}") from error
 
 
@@ -60,18 +60,18 @@ def writing(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def spooling() -> Iterator[None]:
+def writing_temporary_file() -> Iterator[None]:
     """Raise StoreFullError or StoreNotWritableError that names the folder of temporary files."""
     try:
         yield
     except OSError as error:
         if not _is_foreign(error):
             raise
-        raise _not_spooled(error) from error
+        raise _temporary_file_error(error) from error
 
 
-def _not_spooled(error: OSError) -> StoreNotWritableError:
-    """The bytes on their way to or from an object store found no room on this machine."""
+def _temporary_file_error(error: OSError) -> StoreNotWritableError:
+    """The bytes on their way to or from an object store have no room on this machine."""
     is_full = error.errno in _FULL
     said = (StoreFullError if is_full else StoreNotWritableError)(
         f"cannot write a temporary file in {_temporary_folder()}: "
