@@ -15,7 +15,7 @@ from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.training.processes import ALONE, Processes
 from dacapo_core.validation.prefetch import prefetched
-from dacapo_core.validation.tiling import tiles
+from dacapo_core.validation.tiling import Tile, tiles
 
 Predict = Callable[[Tensor], Tensor]
 """Raw data of one input shape ``(z, y, x)`` → prediction ``(channels, z, y, x)`` of its output."""
@@ -36,18 +36,21 @@ def predict_volume(
     processes: Processes = ALONE,
     *,
     at_once: bool = False,
+    on_tile: Callable[[Tensor], None] = lambda _: None,
 ) -> Tensor | None:
     """The prediction ``(channels, z, y, x)`` of a volume's labelled box.
 
     It lies on `device` if there is room to judge it there, else in host memory. Beyond the raw
     data its mirror image serves as context.
 
-    Several processes take the tiles in turn, and rank 0 gathers them; the others get None.
+    Several processes take the tiles in turn, see `own_tiles`, and rank 0 gathers them; the others
+    get None.
 
     Args:
         grid, margin: see ``evaluation_grid``.
         predict: takes and gives tensors on `device`.
         at_once: all processes must predict at once; one that has no tile left predicts another's.
+        on_tile: is given what is kept of each tile of this process.
 
     Raises:
         ArrayError: the raw data cannot be used; of any of the processes, in all of them.
@@ -56,7 +59,7 @@ def predict_volume(
     shape = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
     whole: Tensor | None = None
     rank, size = processes.rank, processes.size
-    own = plan[rank::size]
+    own = own_tiles(plan, processes)
     if at_once and len(own) < len(plan[::size]):
         own = [*own, plan[-1]]
     boxes = (tile.input_box for tile in own)
@@ -70,6 +73,7 @@ def predict_volume(
                     predicted = predict(raw)
                     if rank < len(turn):
                         output = predicted[(slice(None), *turn[rank].source)]
+                        on_tile(output)
                 if rank > 0:
                     if output is not None:
                         dist.send(output.contiguous(), dst=0)
@@ -85,6 +89,11 @@ def predict_volume(
                         dist.recv(output, src=sender)
                     into.copy_(output)
     return whole
+
+
+def own_tiles(plan: Sequence[Tile], processes: Processes) -> Sequence[Tile]:
+    """The tiles that this process predicts."""
+    return plan[processes.rank :: processes.size]
 
 
 def _next(blocks: Iterator[Tensor], processes: Processes, among: int) -> Tensor | None:

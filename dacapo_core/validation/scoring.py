@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,17 @@ from dacapo_core.experiments.tasks.evaluators.binary_segmentation_evaluator impo
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from dacapo_core.training.data_parallel import share_buffers, share_state
 from dacapo_core.training.processes import ALONE, Processes
+from dacapo_core.validation.counts import Counts
 from dacapo_core.validation.ground_truth import ChannelTruth, read_truth
-from dacapo_core.validation.prediction import predict_volume
-from dacapo_core.validation.tiling import evaluation_grid
+from dacapo_core.validation.prediction import own_tiles, predict_volume
+from dacapo_core.validation.tile_counts import TileCounts
+from dacapo_core.validation.tiling import evaluation_grid, tiles
 
 if TYPE_CHECKING:
     from dacapo_core.training.run import Run
+
+ChannelCounts = dict[str, list[Counts]]
+"""Channel → for each threshold the voxels that are right and wrong."""
 
 
 def validate_iteration(
@@ -55,8 +61,8 @@ def predict_and_score(run: Run, dataset: RawGTDataset) -> tuple[Tensor, ScoresRe
     check_labels_some(dataset, run.task.channels)
     with ThreadPoolExecutor(1) as pool:
         truth = pool.submit(read_truth, dataset, run.task.channels)
-        prediction = predict(run, dataset)
-        return prediction, _score(run, dataset, prediction, truth.result())
+        prediction, counts = _predict_together(run, dataset, count=True)
+        return prediction, _score(run, dataset, prediction, truth.result(), counts)
 
 
 def predict(run: Run, dataset: RawGTDataset) -> Tensor:
@@ -68,6 +74,13 @@ def predict(run: Run, dataset: RawGTDataset) -> Tensor:
     Raises:
         ArrayError: the volume does not fit the run.
     """
+    return _predict_together(run, dataset, count=False)[0]
+
+
+def _predict_together(
+    run: Run, dataset: RawGTDataset, *, count: bool
+) -> tuple[Tensor, ChannelCounts | None]:
+    """As `predict`, and where several processes do so what each has counted, summed."""
     check_labels_some(dataset, run.task.channels)
     held_out = [each is dataset for each in run.validation_datasets]
     processes = run.processes if any(held_out) else ALONE
@@ -78,21 +91,22 @@ def predict(run: Run, dataset: RawGTDataset) -> Tensor:
             "run of one process for others"
         )
     if processes.leads:
-        processes.tell(("predict", (held_out.index(True), not run.is_shared)))
+        processes.tell(("predict", (held_out.index(True), not run.is_shared, count)))
         _share(run, not run.is_shared)
-    prediction = _predict(run, dataset, processes)
+    prediction, counts = _predict(run, dataset, processes, count=count)
     assert prediction is not None
-    return prediction
+    return prediction, counts
 
 
-def predict_share(run: Run, index: int, share: bool) -> None:
+def predict_share(run: Run, index: int, share: bool, count: bool) -> None:
     """As a process other than rank 0, predict along with it.
 
     Args:
         index: of the volume, among those that are held out.
+        count: compare what it predicts with the ground truth, too.
     """
     _share(run, share)
-    _predict(run, run.validation_datasets[index], run.processes)
+    _predict(run, run.validation_datasets[index], run.processes, count=count)
 
 
 def _share(run: Run, share: bool) -> None:
@@ -103,7 +117,9 @@ def _share(run: Run, share: bool) -> None:
     share_buffers(run)
 
 
-def _predict(run: Run, dataset: RawGTDataset, processes: Processes) -> Tensor | None:
+def _predict(
+    run: Run, dataset: RawGTDataset, processes: Processes, *, count: bool
+) -> tuple[Tensor | None, ChannelCounts | None]:
     config = run.config.architecture_config
     model = run.eval_model
     extent = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
@@ -123,18 +139,32 @@ def _predict(run: Run, dataset: RawGTDataset, processes: Processes) -> Tensor | 
     try:
         # what is gathered of a sharded model is used for training too
         with torch.no_grad() if run.is_sharded else torch.inference_mode():
-            return predict_volume(
-                dataset, grid, margin, predict_tile, run.device, processes, at_once=run.is_sharded
-            )
+            given = dataset, grid, margin, predict_tile, run.device, processes
+            if not (count and processes.several):
+                return predict_volume(*given, at_once=run.is_sharded), None
+            own = own_tiles(tiles(grid, margin, dataset.begin, dataset.end), processes)
+            with closing(
+                TileCounts(dataset, own, run.task.channels, _thresholds(run), run.device)
+            ) as counts:
+                prediction = predict_volume(*given, at_once=run.is_sharded, on_tile=counts.add)
+                return prediction, counts.total(processes)
     finally:
         model.train(was_training)
 
 
+def _thresholds(run: Run) -> list[float]:
+    return [parameters["threshold"] for parameters in run.task.parameters]
+
+
 def _score(
-    run: Run, dataset: RawGTDataset, prediction: Tensor, truth: dict[str, ChannelTruth]
+    run: Run,
+    dataset: RawGTDataset,
+    prediction: Tensor,
+    truth: dict[str, ChannelTruth],
+    counts: ChannelCounts | None = None,
 ) -> ScoresRecord:
     settings = run.task.config
-    thresholds = [parameters["threshold"] for parameters in run.task.parameters]
+    thresholds = _thresholds(run)
     judged: list[str] = []
     by_channel: dict[str, list[dict[str, float]]] = {}
     # one channel at a time: distances take more memory than predictions
@@ -151,7 +181,9 @@ def _score(
         if evaluator.has_foreground:
             judged.append(channel)
         of_channel = prediction[run.task.channels.index(channel)]
-        by_channel[channel] = evaluator.evaluate_above(of_channel, thresholds)
+        by_channel[channel] = evaluator.evaluate_above(
+            of_channel, thresholds, None if counts is None else counts[channel]
+        )
     entries = []
     for index, parameters in enumerate(run.task.parameters):
         scores = {

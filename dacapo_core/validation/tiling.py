@@ -110,7 +110,7 @@ class Tile:
 def tiles(
     grid: PatchGrid, margin: Sequence[int], begin: Sequence[int], end: Sequence[int]
 ) -> list[Tile]:
-    """Tiles whose kept outputs together cover the label voxels begin…end.
+    """Tiles whose kept outputs are the label voxels begin…end, each once.
 
     Args:
         grid: input and output of the network.
@@ -122,11 +122,17 @@ def tiles(
         as_voxels([n - 2 * m for n, m in zip(grid.output_shape, margin, strict=True)]),
         grid.scale,
     )
+    corners = list(tile_begins(inner, begin, end))
+    firsts = [inner.output_box(corner)[0] for corner in corners]
+    # where outputs overlap, the next one's is kept
+    nexts = []
+    for axis in range(3):
+        places = sorted({first[axis] for first in firsts})
+        nexts.append(dict(zip(places, [*places[1:], end[axis]], strict=True)))
     found = []
-    for corner in tile_begins(inner, begin, end):
-        first, last = inner.output_box(corner)
+    for corner, first in zip(corners, firsts, strict=True):
         low = [max(a, b) for a, b in zip(first, begin, strict=True)]
-        high = [min(a, b) for a, b in zip(last, end, strict=True)]
+        high = [min(following[a], e) for following, a, e in zip(nexts, first, end, strict=True)]
         if any(a >= b for a, b in zip(low, high, strict=True)):
             continue
         source = [

@@ -25,10 +25,7 @@ def group(site: Site, id: str, worker: int) -> tuple[int, list[int]]:
     """The flow run's process, and it with all that it started, once they train."""
     rank_0 = trains(site, id, NAME)
     (flow,) = (
-        run
-        for place in children(worker)
-        for run in children(place)
-        if rank_0 in descendants(run)
+        run for place in children(worker) for run in children(place) if rank_0 in descendants(run)
     )
     # the launcher and two processes
     found = [flow, *descendants(flow)]

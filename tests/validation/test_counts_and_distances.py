@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from dacapo_core.data.patch_grid import PatchGrid
+from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
+from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
+from dacapo_core.training.processes import ALONE
 from dacapo_core.validation import counts
 from dacapo_core.validation.counts import Counts, count_above
 from dacapo_core.validation.distance_transform import device_distance_to
+from dacapo_core.validation.tile_counts import TileCounts
+from dacapo_core.validation.tiling import tiles
 
 THRESHOLDS = [0.5, -0.1, 0.1, 0.5, 0.9]
 
@@ -48,6 +57,44 @@ def test_counts_of_all_thresholds(
             tensors = [torch.from_numpy(each) for each in given]
             found = count_above(tensors[0], THRESHOLDS, tensors[1], tensors[2])
             assert found == expected(*given)
+
+
+@pytest.mark.parametrize("roi", [((0, 0, 0), (None, None, None)), ((1, 3, 2), (20, 23, 17))])
+def test_tiles_of_several_processes_have_the_counts_of_the_whole(roi: Any) -> None:
+    rng = np.random.default_rng(3)
+    raw = NumpyArray("raw", np.zeros((12, 12, 10), np.float32), (16.0,) * 3)
+    truth = NumpyArray("truth", rng.random((2, 24, 24, 20)) < 0.4, (8.0,) * 3)
+    mask = NumpyArray("mask", rng.random((24, 24, 20)) < 0.8, (8.0,) * 3)
+    labels = ChannelLabels(truth, ["nuc", "mito"])
+    dataset = RawGTDataset("volume", raw, labels, mask=mask, roi=roi)
+    # seven label voxels are no whole number of raw ones: outputs overlap
+    grid = PatchGrid.of((8, 8, 8), (7, 7, 7), (2, 2, 2))
+    plan = tiles(grid, (0, 0, 0), dataset.begin, dataset.end)
+    shape = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
+    covered = np.zeros(shape, int)
+    for tile in plan:
+        covered[tile.target] += 1
+    assert (covered == 1).all()
+
+    prediction = torch.from_numpy(rng.random((3, *shape), np.float32))
+    total: list[list[Counts]] = []
+    for rank in range(3):
+        mine = plan[rank::3]
+        # the task has a channel more, which is not labelled here
+        share = TileCounts(dataset, mine, ["mito", "er", "nuc"], THRESHOLDS, torch.device("cpu"))
+        for tile in mine:
+            share.add(prediction[(slice(None), *tile.target)])
+        found = share.total(ALONE)
+        assert list(found) == ["mito", "nuc"]
+        total += list(found.values())
+        share.close()
+    known, both = dataset.read_labels(dataset.begin, dataset.end, ["mito", "nuc"])[::-1]
+    for row, index in enumerate((0, 2)):
+        summed = [
+            Counts(*map(sum, zip(*of_threshold, strict=True)))
+            for of_threshold in zip(*total[row::2], strict=True)
+        ]
+        assert summed == expected(prediction[index].numpy(), both[row], known[row])
 
 
 def test_counts_of_a_part_of_a_larger_tensor() -> None:

@@ -87,12 +87,16 @@ class BinarySegmentationEvaluator:
         return self.evaluate_above(found.to(self._truth.device), [0.0])[0]
 
     def evaluate_above(
-        self, prediction: Tensor, thresholds: Sequence[float]
+        self,
+        prediction: Tensor,
+        thresholds: Sequence[float],
+        counts: Sequence[Counts] | None = None,
     ) -> list[dict[str, float]]:
         """Every criterion of ``prediction > threshold``, by name, for each of `thresholds`.
 
         Args:
             prediction: floating point, on the evaluator's device.
+            counts: for each of `thresholds`, where they have been counted already.
 
         Raises:
             ValueError: it has another shape than the truth.
@@ -102,11 +106,12 @@ class BinarySegmentationEvaluator:
                 f"segmentation of shape {tuple(prediction.shape)}, truth of shape "
                 f"{tuple(self._truth.shape)}"
             )
-        counted = count_above(prediction, thresholds, self._truth, self._known)
+        if counts is None:
+            counts = count_above(prediction, thresholds, self._truth, self._known)
         found = []
-        for threshold, counts in zip(thresholds, counted, strict=True):
+        for threshold, counted in zip(thresholds, counts, strict=True):
             test = (prediction > threshold) & self._known
-            scores = {**_overlap(counts), **self._distances(test, counts)}
+            scores = {**_overlap(counted), **self._distances(test, counted)}
             if self._instances is not None:
                 scores |= self._instance_scores(test.cpu().numpy(), self._instances)
             found.append(scores)
