@@ -53,6 +53,9 @@ def _listed(fs: Any, folder: str) -> list[dict[str, Any]]:
         if is_missing_bucket(error):
             raise
         return []
+    except KeyError:
+        # fsspec's memory, where another thread deleted one of the files meanwhile
+        return _listed(fs, folder)
     # object stores list a marker of the folder itself
     own = folder.strip("/")
     return [entry for entry in entries if entry["name"].strip("/") != own]
