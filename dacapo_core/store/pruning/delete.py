@@ -32,6 +32,7 @@ from dacapo_core.store.records.prune_records import (
     OperationRecord,
     new_operation,
 )
+from dacapo_core.store.records.replaced_checkpoints import withdraw_replaced
 
 BATCH = 1000
 _LIST_AGAIN_AFTER = 1.0  # seconds
@@ -169,6 +170,8 @@ def _delete_batch(
             done.spared[iteration] = ["restored since the plan was made"]
         else:
             going.append(iteration)
+    replaced = facts.replaced_pins.keys() | {b.iteration for b in facts.replaced_best.values()}
+    withdraw_replaced(filesystem, run, facts.checkpoints, replaced.intersection(going))
     records = {
         layout.checkpoint_record_path(run, i): i for i in going if said[i].record is not None
     }

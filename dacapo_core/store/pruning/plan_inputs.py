@@ -127,6 +127,14 @@ def without_replaced_pins(
     return (replace(notes, pins=holding) if replaced else notes), replaced
 
 
+def is_pinned_by_hand(filesystem: StoreFilesystem, run: str, iteration: int) -> bool:
+    """Whether a person has pinned the checkpoint that is there, not one that it has replaced."""
+    notes = read_notes(filesystem, run)
+    there = list_checkpoints(filesystem, run, notes)
+    notes, _ = without_replaced_pins(filesystem, run, notes, there)
+    return any(pin is None or pin.child is None for pin in notes.pins.get(iteration, []))
+
+
 def require_run(filesystem: StoreFilesystem, run: str) -> None:
     """
     Raises:

@@ -15,7 +15,7 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.delete import Order, delete_checkpoints
-from dacapo_core.store.pruning.plan_inputs import gather, require_run
+from dacapo_core.store.pruning.plan_inputs import gather, is_pinned_by_hand, require_run
 from dacapo_core.store.pruning.prune_intents import finish_abandoned, require_checkpoint, settle
 from dacapo_core.store.records.best_records import delete_best
 from dacapo_core.store.records.checkpoint_flags import RESTORED, pin, unmark
@@ -78,7 +78,7 @@ def restore(
         raise _gone(filesystem, run, iteration)
     if not filesystem.exists(layout.marked_path(run, iteration)):
         return False
-    if keep and not filesystem.exists(layout.pin_path(run, iteration)):
+    if keep and not is_pinned_by_hand(filesystem, run, iteration):
         try:
             pin(filesystem, run, iteration, why=RESTORED, by=by or this_person())
         except MissingCheckpointError:

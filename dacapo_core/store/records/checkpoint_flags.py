@@ -13,7 +13,7 @@ from datetime import datetime
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle
+from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle, wait_for_pruners
 from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
 from dacapo_core.store.records.flag import Note, parsed
 from dacapo_core.store.records.present_checkpoints import identify
@@ -138,14 +138,19 @@ def pin(
     """
     path = _checked_pin_path(run, iteration, child)
     file = require_checkpoint(filesystem, run, iteration)
-    of = identify(filesystem, run, iteration, file)
-    note = Pin(why=why, by=by, child=child, of=of)
-    write_pin(filesystem, path, note)
-    try:
-        settle(filesystem, run, iteration)
-    except MissingCheckpointError:
-        filesystem.delete([path])
-        raise
+    while True:
+        of = identify(filesystem, run, iteration, file)
+        write_pin(filesystem, path, Pin(why=why, by=by, child=child, of=of))
+        waited = wait_for_pruners(filesystem, run, iteration)
+        try:
+            now = require_checkpoint(filesystem, run, iteration)
+        except MissingCheckpointError:
+            filesystem.delete([path])
+            raise
+        if now == file and not waited:
+            return
+        # stored again meanwhile, or a pruner took the pin of the one before from here
+        file = now
 
 
 def write_pin(filesystem: StoreFilesystem, path: str, note: Pin) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -54,7 +54,6 @@ class Before:
     of: CheckpointIdentity
     stored: datetime | None
     stored_by: str | None
-    has_facts: bool
 
 
 def newest_known(filesystem: StoreFilesystem, run: str) -> int:
@@ -82,11 +81,11 @@ def about_to_store(filesystem: StoreFilesystem, run: str, iteration: int) -> Bef
     if file is None:
         if not facts:
             return None
-        before = Before(_GONE, None, None, has_facts=True)
+        before = Before(_GONE, None, None)
     else:
         of = identify(filesystem, run, iteration, file)
         stored = datetime.fromtimestamp(file.modified, UTC)
-        before = Before(of, stored, _stored_by(filesystem, run, iteration, of), bool(facts))
+        before = Before(of, stored, _stored_by(filesystem, run, iteration, of))
     for path, scores in facts.scores.items():
         if scores.of is None or (file is not None and scores.of.nonce == AWAITED):
             stamped = scores.model_copy(update={"of": before.of})
@@ -104,13 +103,42 @@ def withdraw_facts(filesystem: StoreFilesystem, run: str, iteration: int, before
 
     Bests that were that checkpoint's move to what the scores of the others say.
     """
-    file = filesystem.file_info(layout.checkpoint_path(run, iteration))
+    try:
+        file = filesystem.file_info(layout.checkpoint_path(run, iteration))
+    except FileNotFoundError:
+        return  # pruned already, and `withdraw_replaced` was called before
     there = {iteration: seen_as(iteration, file)}
-    facts = _Facts({}, {}, {})
-    if before.has_facts:
-        facts = _replaced(filesystem, run, there, _read(filesystem, run, iteration, there))
-    if not facts and before.of == _GONE:
-        return
+    facts = _replaced(filesystem, run, there, _read(filesystem, run, iteration, there))
+    if facts or before.of != _GONE:
+        _withdraw(filesystem, run, iteration, facts, before, there[iteration].stored)
+
+
+def withdraw_replaced(
+    filesystem: StoreFilesystem,
+    run: str,
+    there: Mapping[int, StoredCheckpoint],
+    iterations: Collection[int],
+) -> None:
+    """Of checkpoints that are about to be deleted, withdraw what is said of those before them.
+
+    `withdraw_facts` does that when an iteration is stored again, unless its process died, or is
+    between the two. Without the checkpoint it could not be told any more that it was replaced.
+    """
+    for iteration in iterations:
+        one = {iteration: there[iteration]}
+        facts = _replaced(filesystem, run, one, _read(filesystem, run, iteration, one))
+        if facts:
+            _withdraw(filesystem, run, iteration, facts, Before(_GONE, None, None), None)
+
+
+def _withdraw(
+    filesystem: StoreFilesystem,
+    run: str,
+    iteration: int,
+    facts: _Facts,
+    before: Before,
+    since: datetime | None,
+) -> None:
     withdrawn = Withdrawn(
         of=None if before.of == _GONE else before.of,
         stored=before.stored,
@@ -119,7 +147,6 @@ def withdraw_facts(filesystem: StoreFilesystem, run: str, iteration: int, before
         best={f"{dataset}/{criterion}": best for (dataset, criterion), best in facts.best.items()},
         pins=list(facts.pins.values()),
     )
-    since = there[iteration].stored
     write_withdrawn(filesystem, run, "stored again", {iteration: withdrawn}, this_person(), since)
     if not facts:
         return

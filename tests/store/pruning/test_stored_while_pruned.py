@@ -88,6 +88,28 @@ def test_the_record_is_the_new_ones_when_the_old_could_not_be_deleted(
     assert store.verify("run", 1).record
 
 
+def test_a_record_that_is_written_when_its_checkpoint_was_pruned_already_is_not_left_alone(
+    store: LocalWeightsStore,
+    fill: Fill,
+    open_store: OpenStore,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(1, 2, 3)
+    write = store.filesystem.write_bytes
+
+    def interfere(path: str, *arguments: Any, **options: Any) -> None:
+        if path == "run/records/checkpoints/2.json":
+            monkeypatch.undo()
+            assert 2 in open_store().prune("run", LAST).pruned
+        write(path, *arguments, **options)
+
+    monkeypatch.setattr(store.filesystem, "write_bytes", interfere)
+    store.store_weights(run, 2)
+    there = {f"{iteration}.json" for iteration in store.iterations("run")}
+    assert set(store.filesystem.file_names("run/records/checkpoints")) == there
+
+
 def test_stored_between_two_batches_of_one_listing(
     store: LocalWeightsStore,
     fill: Fill,

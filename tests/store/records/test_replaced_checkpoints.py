@@ -110,6 +110,109 @@ def test_a_pin_is_of_the_checkpoint_that_was_pinned(
     assert store.prune("run", RetentionPolicy(keep_last=1)).pruned.keys() == {100}
 
 
+def test_a_pin_is_of_the_checkpoint_that_is_there_when_it_returns(
+    store: LocalWeightsStore,
+    fill: Fill,
+    run: Any,
+    open_store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process stores the iteration again while it is pinned."""
+    fill(100, 200)
+    write = store.filesystem.write_bytes
+
+    def interfere(path: str, *arguments: Any, **options: Any) -> None:
+        if path == "run/records/pins/100.json":
+            monkeypatch.undo()
+            open_store().store_weights(run, 100)
+        write(path, *arguments, **options)
+
+    monkeypatch.setattr(store.filesystem, "write_bytes", interfere)
+    store.pin("run", 100, why="for the paper")
+    assert store.pins("run").keys() == {100}
+    assert not store.prune("run", RetentionPolicy(keep_last=1)).pruned
+
+
+def test_what_is_said_of_a_checkpoint_while_it_is_replaced_stays_with_it(
+    store: LocalWeightsStore,
+    fill: Fill,
+    run: Any,
+    open_store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from dacapo_core.store import checkpoint_commit
+
+    fill(100, 200)
+    commit = checkpoint_commit.commit_checkpoint
+
+    def interfere(*arguments: Any) -> Any:
+        open_store().pin("run", 100, why="for the paper")
+        open_store().store_best("run", 100, "val", "dice")
+        return commit(*arguments)
+
+    monkeypatch.setattr(checkpoint_commit, "commit_checkpoint", interfere)
+    store.store_weights(run, 100)
+    assert "the checkpoint before was pinned: for the paper, this one is not" in caplog.text
+    assert not list(store.filesystem.file_names("run/records/pins"))
+    assert store.best_records("run") == {}
+    assert "pinned: for the paper (the one before)" in events(store, 100)
+
+
+@pytest.mark.parametrize("act", ["prune", "remove"])
+def test_what_is_said_of_a_replaced_checkpoint_is_not_left_when_the_new_one_is_deleted(
+    store: LocalWeightsStore,
+    fill: Fill,
+    run: Any,
+    open_store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    act: str,
+) -> None:
+    """By another process, before the one that stores has told the history of it."""
+    from dacapo_core.store import checkpoint_commit
+
+    fill(100, 200)
+    store.pin("run", 100, why="for the paper")
+    store.store_best("run", 100, "val", "dice")
+
+    def interfere(*arguments: Any) -> None:
+        other = open_store()
+        if act == "prune":
+            assert other.prune("run", RetentionPolicy(keep_last=1)).pruned.keys() == {100}
+        else:
+            other.remove("run", 100, force=True)
+
+    monkeypatch.setattr(checkpoint_commit, "void_notes", interfere)
+    store.store_weights(run, 100)
+    assert store.iterations("run") == [200]
+    assert store.pins("run") == {}
+    assert store.best_records("run") == {}
+    assert "pinned: for the paper" in " ".join(events(store, 100))
+
+
+def test_a_restored_checkpoint_is_pinned_where_only_the_one_before_was(
+    store: LocalWeightsStore,
+    fill: Fill,
+    run: Any,
+    open_store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dacapo_core.store import checkpoint_commit
+
+    fill(100, 200)
+    store.pin("run", 100)
+
+    def interfere(*arguments: Any) -> None:
+        policy = RetentionPolicy(keep_last=1, grace="7d")
+        assert open_store().prune("run", policy).pruned.keys() == {100}
+        assert open_store().restore("run", 100)
+
+    monkeypatch.setattr(checkpoint_commit, "void_notes", interfere)
+    store.store_weights(run, 100)
+    assert store.pins("run").keys() == {100}
+    assert not store.prune("run", RetentionPolicy(keep_last=1)).pruned
+
+
 @pytest.mark.parametrize("step", ["commit", "void_notes", "withdraw_facts"])
 def test_facts_of_a_store_of_before_are_not_taken_over_by_the_new_checkpoint(
     store: LocalWeightsStore,
