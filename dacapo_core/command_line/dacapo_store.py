@@ -9,8 +9,23 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line import changing, from_dacapo, judging, looking, transferring, verify
+from dacapo_core.command_line.best import best
+from dacapo_core.command_line.cp import cp
+from dacapo_core.command_line.export import export
+from dacapo_core.command_line.forget import forget
+from dacapo_core.command_line.from_dacapo import from_dacapo
+from dacapo_core.command_line.history import history
+from dacapo_core.command_line.ls import ls
+from dacapo_core.command_line.pin import pin, unpin
+from dacapo_core.command_line.pins import pins
+from dacapo_core.command_line.prune import prune
+from dacapo_core.command_line.remove import remove
+from dacapo_core.command_line.restore import restore
+from dacapo_core.command_line.show import show
 from dacapo_core.command_line.store_option import Where
+from dacapo_core.command_line.sweep import sweep
+from dacapo_core.command_line.verify import verify
+from dacapo_core.command_line.why import why
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 failed (store not reachable, not writable, a deletion failed) · "
@@ -52,12 +67,26 @@ def _where(
     context.obj = Where(store, storage_options, json)
 
 
-looking.add_to(app)
-verify.add_to(app)
-judging.add_to(app)
-changing.add_to(app)
-transferring.add_to(app)
-from_dacapo.add_to(app)
+for command in (
+    ls,
+    show,
+    pins,
+    history,
+    why,
+    verify,
+    best,
+    forget,
+    pin,
+    unpin,
+    remove,
+    prune,
+    restore,
+    sweep,
+    cp,
+    export,
+    from_dacapo,
+):
+    app.command()(command)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command that brings runs from DaCapo: from-dacapo."""
+"""``dacapo-store from-dacapo``: the configuration of one of DaCapo's runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dacapo_core.command_line.store_option import FAILED, USAGE, Where, exit_codes
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("from-dacapo")(from_dacapo)
+from dacapo_core.command_line.exit_codes import FAILED, USAGE, exit_codes
+from dacapo_core.command_line.store_option import Where
 
 
 def from_dacapo(

@@ -16,6 +16,14 @@ def show_json(value: Any) -> None:
     typer.echo(json.dumps(_strict(value), indent=1, allow_nan=False))
 
 
+def show_sentence(as_json: bool, value: dict[str, object], sentence: str) -> None:
+    """One sentence, or the JSON that says the same."""
+    if as_json:
+        show_json(value)
+    else:
+        typer.echo(sentence)
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table; columns whose name ends in ``>`` are set to the right.
 

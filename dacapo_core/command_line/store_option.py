@@ -1,10 +1,8 @@
-"""Which store a command works on, and what its errors exit with."""
+"""Which store a command works on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +11,6 @@ import typer
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
     from dacapo_core.store.metadata_store import MetadataStore
-
-FAILED, USAGE, MISSING, DAMAGED, REFUSED = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -75,90 +71,3 @@ class Where:
         store = LocalWeightsStore(*self._arguments())
         store.require_store()
         return store
-
-
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """Say an error in one line and exit with the code of its kind."""
-    from pydantic import ValidationError
-
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        say_error(f"{name}: {first['msg']}" if name else first["msg"])
-        raise typer.Exit(USAGE) from None
-    except (OSError, ValueError, *_store_error()) as error:
-        say_error(error)
-        raise typer.Exit(code_of(error)) from None
-
-
-class EachRun:
-    """Does something run by run: one that fails is said and does not stop the others.
-
-    Attributes:
-        errors: run → what is wrong, as it was said.
-        code: the highest exit code so far.
-    """
-
-    def __init__(self) -> None:
-        self.errors: dict[str, str] = {}
-        self.code = 0
-
-    @contextmanager
-    def run(self, name: str) -> Iterator[None]:
-        """What is done to one run."""
-        try:
-            yield
-        except (OSError, ValueError, *_store_error()) as error:
-            self.errors[name] = str(error)
-            self.failed(code_of(error))
-            say_error(error)
-
-    def failed(self, code: int = FAILED) -> None:
-        """Something of a run failed."""
-        self.code = max(self.code, code)
-
-    def exit(self) -> None:
-        """Exit with the highest code, if any run failed."""
-        if self.code:
-            raise typer.Exit(self.code)
-
-
-def code_of(error: Exception) -> int:
-    """The exit code of an error's kind."""
-    from dacapo_core.store import errors
-
-    refused = (
-        errors.ProtectedCheckpointError,
-        errors.RetentionError,
-        errors.LeaseHeldError,
-        errors.UnsafeCheckpointError,
-    )
-    wrong = (errors.InvalidNameError, errors.InvalidPlaceError, errors.StorageOptionsError)
-    missing = (errors.MissingStoreError, errors.MissingCheckpointError, errors.MissingRecordError)
-    if isinstance(error, missing):
-        return MISSING
-    if isinstance(error, errors.DamagedCheckpointError | errors.DamagedRecordError):
-        return DAMAGED
-    if isinstance(error, refused):
-        return REFUSED
-    return USAGE if isinstance(error, wrong) else FAILED
-
-
-def say_error(error: object) -> None:
-    """One line on standard error."""
-    typer.echo(f"dacapo-store: {error}", err=True)
-
-
-def say_astray(astray: Mapping[str, str]) -> None:
-    """What stands among the runs of a store and is none, on standard error."""
-    for name, what in astray.items():
-        say_error(f"run {name!r} is damaged and left out: it is {what}")
-
-
-def _store_error() -> tuple[type[Exception]]:
-    from dacapo_core.store.errors import StoreError
-
-    return (StoreError,)

@@ -1,4 +1,4 @@
-"""The command that reads checkpoints through and remembers what it found: verify."""
+"""``dacapo-store verify``: read checkpoints through and note what was found."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dacapo_core.command_line.looking import RunName
+from dacapo_core.command_line.arguments import RunName
+from dacapo_core.command_line.exit_codes import DAMAGED, exit_codes
 from dacapo_core.command_line.output import show_json
-from dacapo_core.command_line.store_option import DAMAGED, Where, exit_codes
+from dacapo_core.command_line.store_option import Where
 
 if TYPE_CHECKING:
     from dacapo_core.store.filesystems.file_info import FileInfo
     from dacapo_core.store.local_weights_store import LocalWeightsStore
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(verify)
 
 
 def verify(

@@ -1,84 +1,19 @@
-"""The commands that change a store: pin, unpin, remove, prune, restore, sweep."""
+"""``dacapo-store prune``: prune runs by a policy, or show what it would do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dacapo_core.command_line.looking import Iteration, RunName
+from dacapo_core.command_line.each_run import EachRun, choose
+from dacapo_core.command_line.exit_codes import USAGE, exit_codes, say_error
 from dacapo_core.command_line.output import readable_age, readable_size, show_json, show_table
-from dacapo_core.command_line.store_option import (
-    USAGE,
-    EachRun,
-    Where,
-    exit_codes,
-    say_astray,
-    say_error,
-)
+from dacapo_core.command_line.store_option import Where
 
 if TYPE_CHECKING:
-    from dacapo_core.store.metadata_store import MetadataStore
     from dacapo_core.store.pruning.plan import PrunePlan
-    from dacapo_core.store.pruning.trash import Sweep
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (pin, unpin, remove, prune, restore, sweep):
-        app.command()(command)
-
-
-def pin(
-    context: typer.Context,
-    run: RunName,
-    iteration: Iteration,
-    why: Annotated[str | None, typer.Option(help="For whoever asks later.")] = None,
-) -> None:
-    """Keep a checkpoint until it is unpinned."""
-    where: Where = context.obj
-    with exit_codes():
-        from dacapo_core.store.records.process_identity import this_person
-
-        where.records().pin(run, iteration, why=why, by=this_person())
-        _said(where, {"run": run, "pinned": iteration}, f"{run}/{iteration} is pinned")
-
-
-def unpin(
-    context: typer.Context,
-    run: RunName,
-    iteration: Iteration,
-    child: Annotated[
-        str | None, typer.Option(help="The pin of this run, which started from it.")
-    ] = None,
-) -> None:
-    """Let a pinned checkpoint be pruned again."""
-    where: Where = context.obj
-    with exit_codes():
-        where.records().unpin(run, iteration, child=child)
-        _said(where, {"run": run, "unpinned": iteration}, f"{run}/{iteration} is not pinned")
-
-
-def remove(
-    context: typer.Context,
-    run: RunName,
-    iteration: Iteration,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Also the latest, a best or a pinned one, with what names it."
-        ),
-    ] = False,
-) -> None:
-    """Delete one checkpoint for good."""
-    where: Where = context.obj
-    with exit_codes():
-        from dacapo_core.store.pruning.trash import remove_checkpoint
-
-        remove_checkpoint(where.records().filesystem, run, iteration, force=force)
-        _said(where, {"run": run, "removed": iteration}, f"{run}/{iteration} is removed")
 
 
 def prune(
@@ -136,7 +71,7 @@ def prune(
         )
         store = where.weights()
         each, shown = EachRun(), list[dict[str, object]]()
-        for run in _chosen(where, store, runs or None, each):
+        for run in choose(where, store, runs or None, each):
             with each.run(run):
                 plan = store.prune(run, policy, dry_run=dry_run)
                 if where.json:
@@ -150,27 +85,6 @@ def prune(
             shown += [{"run": run, "error": error} for run, error in each.errors.items()]
             show_json({"store": store.basedir, "plans": shown})
         each.exit()
-
-
-def _chosen(
-    where: Where, store: MetadataStore, said: Sequence[str] | None, each: EachRun
-) -> list[str]:
-    """The runs that were named or meant, or all; what means none is said and is no end."""
-    from dacapo_core.store.missing_store import why_no_runs
-    from dacapo_core.store.run_listing import list_runs
-    from dacapo_core.store.run_patterns import choose_runs
-
-    if said is None:
-        found, astray = list_runs(store.filesystem)
-        say_astray(astray)
-        if not found and not where.json:
-            typer.echo(f"{why_no_runs(store.filesystem)}.")
-        return found
-    chosen: set[str] = set()
-    for name in said:
-        with each.run(name):
-            chosen.update(choose_runs(store, [name]))
-    return sorted(chosen)
 
 
 def _plan_json(plan: PrunePlan, now: datetime) -> dict[str, object]:
@@ -235,66 +149,3 @@ def _became(plan: PrunePlan, iteration: int, doomed: set[int]) -> str:
         return "marked before"
     became = "kept" if iteration in plan.kept else "pruned" if plan.grace is None else "marked"
     return f"would be {became}" if plan.dry_run else became
-
-
-def restore(context: typer.Context, run: RunName, iteration: Iteration) -> None:
-    """Bring back a checkpoint that was pruned and is within its grace period, and pin it."""
-    where: Where = context.obj
-    with exit_codes():
-        restored = where.records().restore(run, iteration)
-        _said(
-            where,
-            {"run": run, "iteration": iteration, "restored": restored, "pinned": restored},
-            f"{run}/{iteration} is back, and pinned: it is kept until "
-            f"`dacapo-store unpin {run} {iteration}`"
-            if restored
-            else f"{run}/{iteration} was not pruned",
-        )
-
-
-def sweep(
-    context: typer.Context,
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN]...", help="Names, or patterns such as 'mito-*'. Default: all runs."
-        ),
-    ] = None,
-) -> None:
-    """Delete what is past its grace period, and what dead writers left."""
-    where: Where = context.obj
-    with exit_codes():
-        store = where.records()
-        each, swept = EachRun(), dict[str, object]()
-        for name in _chosen(where, store, runs or None, each):
-            with each.run(name):
-                done = store.sweep(name)[name]
-                swept[name] = done
-                if not where.json:
-                    _show_sweep(name, done)
-                for iteration, error in done.failed.items():
-                    say_error(f"{name}/{iteration}: {error}")
-                    each.failed()
-        if where.json:
-            show_json(swept | {name: {"error": error} for name, error in each.errors.items()})
-        each.exit()
-
-
-def _show_sweep(run: str, done: Sweep) -> None:
-    from dacapo_core.store.records.score_names import reasons_in_words
-
-    typer.echo(
-        f"{run}: {len(done.reclaimed)} checkpoints deleted ({readable_size(done.bytes_freed)}), "
-        f"{len(done.waiting)} within their grace period, {len(done.left_overs)} left-overs removed"
-    )
-    for iteration, reasons in done.reclaimed.items():
-        typer.echo(f"  deleted {iteration}: {'; '.join(reasons_in_words(reasons))}")
-    for iteration, reasons in done.protected.items():
-        typer.echo(f"  stays {iteration}: {'; '.join(reasons_in_words(reasons))}")
-
-
-def _said(where: Where, value: dict[str, object], sentence: str) -> None:
-    if where.json:
-        show_json(value)
-    else:
-        typer.echo(sentence)
