@@ -6,12 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dacapo_core.data.boxes import Voxels
 from dacapo_core.data.volume_metadata import SPACE, VolumeMetadata
-from dacapo_core.experiments.datasplits.datasets.arrays.array import (
-    ArrayError,
-    Nanometres,
-    Voxels,
-)
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, Nanometres
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import as_voxels
-
-Box = tuple[Voxels, Voxels]
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 
 Take = Callable[[Tensor], Tensor]
 """Values at positions ``(3, z, y, x)``, in voxels."""
@@ -81,15 +78,6 @@ class ElasticField:
         ]
         in_voxels = self.points / np.reshape(voxel_size, (3, 1, 1, 1))
         return [array.astype(np.float32) for array in (in_voxels, *weights)]
-
-
-def grown(box: Box, margin: Voxels) -> Box:
-    """A box with more voxels on each side."""
-    begin, end = (
-        as_voxels([edge + side * more for edge, more in zip(corner, margin, strict=True)])
-        for corner, side in zip(box, (-1, 1), strict=True)
-    )
-    return begin, end
 
 
 def deform(field: Sequence[Tensor], outputs: Sequence[tuple[Take, Tensor]], margin: Voxels) -> None:

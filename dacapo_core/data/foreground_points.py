@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dacapo_core.data.boxes import Box
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 # a volume of terabytes is not read whole before training
@@ -38,78 +39,52 @@ class Foreground:
 def find_foreground(
     dataset: RawGTDataset, channels: Sequence[str], block: Sequence[int]
 ) -> Foreground:
-    """Look at the ground truth block by block; the same volume gives the same points.
+    """Read the ground truth block by block; the same volume gives the same points.
+
+    Args:
+        block: z, y, x, in label voxels.
 
     Raises:
-        ArrayError: raw data or labels that cannot be used are met on the way.
+        ArrayError: raw data or labels hold values that cannot be used.
     """
-    begins = [
-        range(begin, end, size)
-        for begin, end, size in zip(dataset.begin, dataset.end, block, strict=True)
-    ]
-    count = math.prod(map(len, begins))
+    axes = [len(range(b, e, n)) for b, e, n in zip(dataset.begin, dataset.end, block, strict=True)]
+    count = math.prod(axes)
     whole = count <= MOST_BLOCKS
     chosen = (
         np.arange(count)
         if whole
         else np.sort(np.random.default_rng(0).choice(count, MOST_BLOCKS, replace=False))
     )
-    places = np.stack(np.unravel_index(chosen, [len(each) for each in begins]), 1)
-    corners = [
-        tuple(each[int(index)] for each, index in zip(begins, place, strict=True))
-        for place in places
-    ]
+    corners = np.transpose(np.unravel_index(chosen, axes)) * np.array(block) + dataset.begin
+    boxes = [Box.of(corner, np.minimum(corner + block, dataset.end)) for corner in corners]
 
-    extent = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
-    small = whole and len(channels) * math.prod(extent) <= READ_AT_ONCE
-    if small:
-        in_memory = dataset.read_labels(dataset.begin, dataset.end, channels)
-        _check_raw(dataset, dataset.begin, dataset.end)
+    def read(box: Box) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        _check_raw(dataset, box)
+        return dataset.read_labels(*box, channels)
 
-    def read(
-        corner: Sequence[int], end: Sequence[int]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        if not small:
-            _check_raw(dataset, corner, end)
-            return dataset.read_labels(corner, end, channels)
-        part = [slice(c - b, e - b) for c, e, b in zip(corner, end, dataset.begin, strict=True)]
-        foreground, known = in_memory
-        return foreground[(slice(None), *part)], known[(slice(None), *part)]
+    small = whole and len(channels) * math.prod(dataset.box.shape) <= READ_AT_ONCE
+    in_memory = read(dataset.box) if small else None
 
-    def look(
-        corner: tuple[int, ...],
-    ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-        end = [min(c + size, e) for c, size, e in zip(corner, block, dataset.end, strict=True)]
-        foreground, known = read(corner, end)
-        rng = np.random.default_rng(corner)
-        return (
-            _some_points(np.any(known, axis=0), corner, rng),
-            [_some_points(channel, corner, rng) for channel in foreground],
-        )
+    def points_in(box: Box) -> list[NDArray[np.int64]]:
+        """Where anything is known, then where each channel is."""
+        if in_memory is None:
+            foreground, known = read(box)
+        else:
+            place = (slice(None), *box.seen_from(dataset.begin).slices)
+            foreground, known = (each[place] for each in in_memory)
+        rng = np.random.default_rng(box.begin)
+        return [_some_points(each, box.begin, rng) for each in (known.any(0), *foreground)]
 
-    if small:
-        found = [look(corner) for corner in corners]
-    else:
-        with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(look, corners))
-    return Foreground(
-        labelled=np.concatenate([labelled for labelled, _ in found]),
-        points={
-            channel: np.concatenate([points[index] for _, points in found])
-            for index, channel in enumerate(channels)
-        },
-        whole=whole,
-    )
+    with ThreadPoolExecutor(READERS) as pool:
+        found = map(points_in, boxes) if small else pool.map(points_in, boxes)
+        labelled, *points = (np.concatenate(each) for each in zip(*found, strict=True))
+    return Foreground(labelled, dict(zip(channels, points, strict=True)), whole)
 
 
-def _check_raw(dataset: RawGTDataset, begin: Sequence[int], end: Sequence[int]) -> None:
-    """Meet a NaN before training does."""
+def _check_raw(dataset: RawGTDataset, box: Box) -> None:
+    """Refuse NaN before training begins."""
     if dataset.raw.dtype.kind == "f":
-        scale = dataset.scale
-        dataset.read_raw(
-            [b // s for b, s in zip(begin, scale, strict=True)],
-            [-(-e // s) for e, s in zip(end, scale, strict=True)],
-        )
+        dataset.read_raw(*dataset.raw_box_of(box))
 
 
 def _some_points(

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 from dacapo_core.data.bytes_read import bytes_read
-from dacapo_core.data.elastic_deformation import Box
 from dacapo_core.data.intensity_range import (
     Intensities,
     Range,
     range_of_sample,
     shared_or_own,
 )
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, Voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 MOST_BYTES = 10**9
@@ -101,9 +101,7 @@ class _Volume:
     def written(self, seconds: float) -> list[_Look]:
         """Blocks of chunks that are there, where so few are that none was met by chance."""
         inside = [
-            voxel
-            for voxel in self.raw.stored_voxels(max(0.0, seconds))
-            if all(b <= v < e for b, v, e in zip(self.box[0], voxel, self.box[1], strict=True))
+            voxel for voxel in self.raw.stored_voxels(max(0.0, seconds)) if self.box.contains(voxel)
         ]
         order = np.random.default_rng(self.index).permutation(len(inside))[: self.wanted]
         known = {look.box for look in self.looks}
@@ -273,8 +271,7 @@ def _seen(volume: _Volume, look: _Look, meter: _Meter) -> tuple[NDArray[Any], bo
 
 def _places(volume: _Volume) -> Iterator[Box]:
     """Blocks of the volume's box, each within a chunk, none twice."""
-    begin, end = volume.box
-    extent = [e - b for b, e in zip(begin, end, strict=True)]
+    begin, extent = volume.box.begin, volume.box.shape
     at = np.random.default_rng(volume.index).random(3)
     known: set[Box] = set()
     misses = 0
@@ -292,14 +289,13 @@ def _places(volume: _Volume) -> Iterator[Box]:
 
 def _block_around(point: Sequence[int], volume: _Volume) -> Box:
     """The chunk around a point, as far as it is in the volume; a part of it if it is large."""
-    first, last = volume.raw.chunks.box((point[0], point[1], point[2]))
-    low = [max(a, b) for a, b in zip(first, volume.box[0], strict=True)]
-    high = [min(a, b) for a, b in zip(last, volume.box[1], strict=True)]
-    size = [b - a for a, b in zip(low, high, strict=True)]
+    chunk = volume.raw.chunks.box(as_voxels(point)).intersection(volume.box)
+    assert chunk is not None
+    size = list(chunk.shape)
     while math.prod(size) > _BLOCK_VOXELS:
         longest = size.index(max(size))
         size[longest] = -(-size[longest] // 2)
     # parts of a chunk begin at whole parts, so that near points are not looked at twice
-    begin = [a + (p - a) // n * n for a, p, n in zip(low, point, size, strict=True)]
-    end = [min(b + n, e) for b, n, e in zip(begin, size, high, strict=True)]
-    return (begin[0], begin[1], begin[2]), (end[0], end[1], end[2])
+    begin = [a + (p - a) // n * n for a, p, n in zip(chunk.begin, point, size, strict=True)]
+    end = [min(b + n, e) for b, n, e in zip(begin, size, chunk.end, strict=True)]
+    return Box.of(begin, end)

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 from dacapo_core.data.dtype_conversion import stored_tensor
-from dacapo_core.data.elastic_deformation import Box
 from dacapo_core.data.patch_sampler import Patch, PatchSampler
 from dacapo_core.data.preloaded_array import PreloadedArray
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Voxels
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 
 class Crop(NamedTuple):
@@ -28,37 +28,39 @@ class Crop(NamedTuple):
     values: Tensor
     first: Voxels
 
+    @property
+    def box(self) -> Box:
+        """The voxels that it holds."""
+        return Box((0, 0, 0), as_voxels(self.values.shape[-3:])).shifted(self.first)
 
-@dataclass(frozen=True)
-class LabelCrops:
-    """The ground truth that a patch is made from; None where it holds nothing of the volume.
-
-    Attributes:
-        labels: a crop of each of the volume's label arrays.
-        mask: of its mask; None without one.
-    """
-
-    labels: list[Crop]
-    mask: Crop | None
+    def pinned(self) -> Crop:
+        """Values in host memory copied to pinned memory, from which CUDA uploads in passing."""
+        if self.values.device.type != "cpu":
+            return self
+        pinned = torch.empty(self.values.shape, dtype=self.values.dtype, pin_memory=True)
+        return self._replace(values=pinned.copy_(self.values))
 
 
 @dataclass(frozen=True)
 class PatchCrops:
-    """All that a patch is made from."""
+    """All that a patch is made from.
+
+    Attributes:
+        labels: a crop of each of the volume's label arrays; none where the patch reaches no part
+            of the volume that is labelled.
+        mask: of its mask; None without one.
+    """
 
     patch: Patch
     raw: Crop
-    labels: LabelCrops | None
+    labels: Sequence[Crop] = ()
+    mask: Crop | None = None
 
     def pinned(self) -> PatchCrops:
-        """Crops in host memory brought to pinned memory, from which a device reads in passing."""
-        labels = self.labels
-        if labels is not None:
-            labels = LabelCrops(
-                [_pinned(crop) for crop in labels.labels],
-                None if labels.mask is None else _pinned(labels.mask),
-            )
-        return replace(self, raw=_pinned(self.raw), labels=labels)
+        """The same, see `Crop.pinned`."""
+        labels = [crop.pinned() for crop in self.labels]
+        mask = None if self.mask is None else self.mask.pinned()
+        return PatchCrops(self.patch, self.raw.pinned(), labels, mask)
 
 
 def read_crops(sampler: PatchSampler, patch: Patch) -> PatchCrops:
@@ -68,10 +70,16 @@ def read_crops(sampler: PatchSampler, patch: Patch) -> PatchCrops:
         ArrayError: it cannot be read.
     """
     dataset = sampler.datasets[patch.volume]
-    raw_box = _reflected(sampler.raw_box(patch), dataset.raw.shape)
-    raw = _start_crop(dataset.raw, raw_box)
-    labels = _start_label_crops(dataset, sampler.label_box(patch))
-    return PatchCrops(patch, Crop(raw(), raw_box[0]), labels())
+    boxes = crop_boxes(dataset, sampler.raw_box(patch), sampler.label_box(patch))
+    reading = [_start_crop(array, box) for array, box in boxes]
+    raw, *labels = (values() for values in reading)
+    crops = PatchCrops(patch, Crop(raw, boxes[0][1].begin))
+    if not labels:
+        return crops
+    first = boxes[1][1].shifted(dataset.label_origin).begin
+    found = [Crop(values, first) for values in labels]
+    mask = None if dataset.mask is None else found.pop()
+    return replace(crops, labels=found, mask=mask)
 
 
 def crop_boxes(dataset: RawGTDataset, raw_box: Box, label_box: Box) -> list[tuple[Array, Box]]:
@@ -81,36 +89,20 @@ def crop_boxes(dataset: RawGTDataset, raw_box: Box, label_box: Box) -> list[tupl
         raw_box, label_box: in raw and label voxels; they may reach beyond the volume.
     """
     found: list[tuple[Array, Box]] = [(dataset.raw, _reflected(raw_box, dataset.raw.shape))]
-    used = _intersection(label_box, (as_voxels(dataset.begin), as_voxels(dataset.end)))
+    used = label_box.intersection(dataset.box)
     if used is None:
         return found
-    found += [(array, _shifted(used, dataset.label_origin)) for array in dataset.labels.arrays]
+    found += [(array, used.seen_from(dataset.label_origin)) for array in dataset.labels.arrays]
     if dataset.mask is not None:
-        found.append((dataset.mask, _shifted(used, dataset.mask_origin)))
+        found.append((dataset.mask, used.seen_from(dataset.mask_origin)))
     return found
-
-
-def _start_label_crops(dataset: RawGTDataset, box: Box) -> Callable[[], LabelCrops | None]:
-    """Begin to read the ground truth of a box of label voxels, as far as the volume has any."""
-    used = _intersection(box, (as_voxels(dataset.begin), as_voxels(dataset.end)))
-    if used is None:
-        return lambda: None
-    begin = used[0]
-    inside = _shifted(used, dataset.label_origin)
-    labels = [_start_crop(array, inside) for array in dataset.labels.arrays]
-    mask = None
-    if dataset.mask is not None:
-        mask = _start_crop(dataset.mask, _shifted(used, dataset.mask_origin))
-    return lambda: LabelCrops(
-        [Crop(crop(), begin) for crop in labels], None if mask is None else Crop(mask(), begin)
-    )
 
 
 def _start_crop(array: Array, box: Box) -> Callable[[], Tensor]:
     if isinstance(array, PreloadedArray):
         return array.start_crop(*box)
     reading = array.start_read(*box)
-    return lambda: stored_tensor(reading.result())
+    return lambda: stored_tensor(reading())
 
 
 def _reflected(box: Box, shape: Sequence[int]) -> Box:
@@ -124,22 +116,4 @@ def _reflected(box: Box, shape: Sequence[int]) -> Box:
             low = min(low, max(0, 2 * size - last))
         begin.append(low)
         end.append(high)
-    return as_voxels(begin), as_voxels(end)
-
-
-def _intersection(one: Box, other: Box) -> Box | None:
-    begin = as_voxels([max(a, b) for a, b in zip(one[0], other[0], strict=True)])
-    end = as_voxels([min(a, b) for a, b in zip(one[1], other[1], strict=True)])
-    return None if any(a >= b for a, b in zip(begin, end, strict=True)) else (begin, end)
-
-
-def _shifted(box: Box, origin: Voxels) -> Box:
-    begin, end = (as_voxels([c - o for c, o in zip(corner, origin, strict=True)]) for corner in box)
-    return begin, end
-
-
-def _pinned(crop: Crop) -> Crop:
-    if crop.values.device.type != "cpu":
-        return crop
-    pinned = torch.empty(crop.values.shape, dtype=crop.values.dtype, pin_memory=True)
-    return crop._replace(values=pinned.copy_(crop.values))
+    return Box.of(begin, end)

@@ -8,8 +8,9 @@ from typing import Self
 
 import numpy as np
 
-from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, Voxels
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 Range = tuple[int, int]
 
@@ -59,16 +60,14 @@ class PatchGrid:
         """Label voxels that the input reaches beyond the output, on the lower side."""
         return as_voxels([margin // 2 for margin in self._margins])
 
-    def input_box(self, begin: Sequence[int]) -> tuple[Voxels, Voxels]:
+    def input_box(self, begin: Sequence[int]) -> Box:
         """The input whose first raw voxel is `begin`."""
-        end = [b + n for b, n in zip(begin, self.input_shape, strict=True)]
-        return as_voxels(begin), as_voxels(end)
+        return Box((0, 0, 0), self.input_shape).shifted(begin)
 
-    def output_box(self, begin: Sequence[int]) -> tuple[Voxels, Voxels]:
+    def output_box(self, begin: Sequence[int]) -> Box:
         """The output of the input whose first raw voxel is `begin`."""
         first = [b * s + c for b, s, c in zip(begin, self.scale, self.context, strict=True)]
-        last = [f + m for f, m in zip(first, self.output_shape, strict=True)]
-        return as_voxels(first), as_voxels(last)
+        return Box((0, 0, 0), self.output_shape).shifted(first)
 
     def nearest(self, output_begin: Sequence[int], ranges: Sequence[Range]) -> tuple[int, ...]:
         """The first raw voxel, within `ranges`, of the patch whose output begins nearest."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from dacapo_core.data.augmentation import Intensity, Turn
-from dacapo_core.data.elastic_deformation import Box, ElasticField, grown
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
+from dacapo_core.data.elastic_deformation import ElasticField
 from dacapo_core.data.foreground_points import Foreground, find_foreground
 from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.datasplits.augmentation_config import AugmentationConfig
-from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError, Voxels
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset, as_voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
+from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 FOREGROUND_SHARE = 0.5
 TRIES = 10
@@ -143,31 +144,31 @@ class PatchSampler:
         box = self.grid.input_box(patch.begin)
         if patch.field is None:
             return box
-        return grown(box, patch.field.margin(self.datasets[patch.volume].raw.voxel_size))
+        return box.grown(patch.field.margin(self.datasets[patch.volume].raw.voxel_size))
 
     def label_box(self, patch: Patch) -> Box:
         """Label voxels that a patch is made from; they may reach beyond the ground truth."""
         box = self.grid.output_box(patch.begin)
         if patch.field is None:
             return box
-        return grown(box, patch.field.margin(self.datasets[patch.volume].label_voxel_size))
+        return box.grown(patch.field.margin(self.datasets[patch.volume].label_voxel_size))
 
     def reach(self, volume: int) -> tuple[Box, Box]:
         """Raw and label voxels of a volume that its patches can be made from."""
         dataset = self.datasets[volume]
-        first = as_voxels([low for low, _ in self.ranges[volume]])
-        last = as_voxels([high for _, high in self.ranges[volume]])
+        first, last = zip(*self.ranges[volume], strict=True)
         furthest = 0.0
         if self.augmentation is not None:
             furthest = self.augmentation.elastic_displacement
-        boxes = []
-        for box, size in (
-            (self.grid.input_box, dataset.raw.voxel_size),
-            (self.grid.output_box, dataset.label_voxel_size),
-        ):
-            margin = as_voxels([np.ceil(furthest / each) for each in size])
-            boxes.append(grown((box(first)[0], box(last)[1]), margin))
-        return boxes[0], boxes[1]
+
+        def reached(box: Callable[[Sequence[int]], Box], voxel_size: Sequence[float]) -> Box:
+            margin = as_voxels(np.ceil(furthest / size) for size in voxel_size)
+            return Box(box(first).begin, box(last).end).grown(margin)
+
+        return (
+            reached(self.grid.input_box, dataset.raw.voxel_size),
+            reached(self.grid.output_box, dataset.label_voxel_size),
+        )
 
     def _position(self, rng: np.random.Generator, volume: int) -> Voxels:
         """First raw voxel of a patch whose output holds a point that was found."""
@@ -181,9 +182,8 @@ class PatchSampler:
             point = points[rng.integers(len(points))]
             output_begin = point - rng.integers(0, self.grid.output_shape)
             begin = as_voxels(self.grid.nearest(output_begin, self.ranges[volume]))
-            first, last = self.grid.output_box(begin)
             # where raw data ends the patch has been moved, and may have lost the point
-            if all(f <= p < e for f, p, e in zip(first, point, last, strict=True)):
+            if self.grid.output_box(begin).contains(point):
                 break
         return begin
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dacapo_core.data.boxes import Box, Voxels
 from dacapo_core.data.dtype_conversion import as_float32
-from dacapo_core.data.elastic_deformation import Box, deform, interpolated, nearest
+from dacapo_core.data.elastic_deformation import deform, interpolated, nearest
 from dacapo_core.data.host_to_device import Upload, to_device
 from dacapo_core.data.intensity_range import AS_IT_IS
-from dacapo_core.data.patch_crops import Crop, LabelCrops, PatchCrops
+from dacapo_core.data.patch_crops import Crop, PatchCrops
 from dacapo_core.data.patch_sampler import PatchSampler
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 
@@ -103,10 +103,10 @@ class PatchTransform:
         for index, crop in enumerate(crops):
             patch = crop.patch
             field = None if patch.field is None else [next(parameters) for _ in range(4)]
-            if crop.labels is None:
+            if not crop.labels:
                 continue
             dataset = self._sampler.datasets[patch.volume]
-            found, known, fault = self._channels(crop, crop.labels, field)
+            found, known, fault = self._channels(crop, field)
             if fault is not None:
                 faults.append(fault)
             if patch.turn is not None:
@@ -118,23 +118,23 @@ class PatchTransform:
         return Labelled(self._of_dims(labels), self._of_dims(mask), _any(faults))
 
     def _channels(
-        self, crop: PatchCrops, layers: LabelCrops, field: Sequence[Tensor] | None
+        self, crop: PatchCrops, field: Sequence[Tensor] | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Foreground ``(channels, z, y, x)``, where anything is known, and whether values err."""
         patch = crop.patch
         dataset = self._sampler.datasets[patch.volume]
         box = self._sampler.label_box(patch)
         shape = self._sampler.grid.output_shape
-        wanted = [*layers.labels, *([] if layers.mask is None else [layers.mask])]
+        wanted = [*crop.labels, *([] if crop.mask is None else [crop.mask])]
         wanted = [each._replace(values=self._here(each.values)) for each in wanted]
-        whole = _covers(wanted[0], box)
+        whole = wanted[0].box.holds(box)
         if not whole:
             # ones where the volume is labelled, moved as the labels are
             extent = wanted[0].values.shape[-3:]
             ones = torch.ones(extent, dtype=torch.bool, device=self._device)
             wanted.append(Crop(ones, wanted[0].first))
         if field is None or patch.field is None:
-            taken = [_placed(each, box, shape) for each in wanted]
+            taken = [_placed(each, box) for each in wanted]
         else:
             taken = [
                 torch.empty(
@@ -147,17 +147,17 @@ class PatchTransform:
             takes = [
                 nearest(
                     each.values,
-                    [f - b for f, b in zip(each.first, box[0], strict=True)],
-                    _covers(each, box),
+                    each.box.seen_from(box.begin).begin,
+                    each.box.holds(box),
                 )
                 for each in wanted
             ]
             margin = patch.field.margin(dataset.label_voxel_size)
             deform(field, list(zip(takes, taken, strict=True)), margin)
-        count = len(layers.labels)
+        count = len(crop.labels)
         found, known = dataset.labels.to_channels(taken[:count])
         fault = dataset.labels.faults([each.values for each in wanted[:count]])
-        if layers.mask is not None:
+        if crop.mask is not None:
             masked = taken[count]
             known = known & ((masked[0] if masked.ndim == 4 else masked) != 0)
         if not whole:
@@ -198,24 +198,12 @@ def _mirrored(values: Tensor, first: Voxels, box: Box, shape: Sequence[int]) -> 
     return values
 
 
-def _covers(crop: Crop, box: Box) -> bool:
-    return all(
-        f <= b and f + n >= e
-        for f, n, b, e in zip(crop.first, crop.values.shape[-3:], *box, strict=True)
-    )
-
-
-def _placed(crop: Crop, box: Box, shape: Voxels) -> Tensor:
+def _placed(crop: Crop, box: Box) -> Tensor:
     """The values of a box, zero where the crop holds none."""
-    z, y, x = (f - b for f, b in zip(crop.first, box[0], strict=True))
-    if _covers(crop, box):
-        depth, height, width = shape
-        return crop.values[..., -z : depth - z, -y : height - y, -x : width - x]
-    depth, height, width = crop.values.shape[-3:]
-    placed = torch.zeros(
-        (*crop.values.shape[:-3], *shape), dtype=crop.values.dtype, device=crop.values.device
-    )
-    placed[..., z : z + depth, y : y + height, x : x + width] = crop.values
+    if crop.box.holds(box):
+        return crop.values[(..., *box.seen_from(crop.first).slices)]
+    placed = crop.values.new_zeros((*crop.values.shape[:-3], *box.shape))
+    placed[(..., *crop.box.seen_from(box.begin).slices)] = crop.values
     return placed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dacapo_core.data.boxes import Box, Voxels
 from dacapo_core.data.dtype_conversion import stored_tensor
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Reading, Voxels, box
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array
 
 # read at once when a volume is brought into memory
 _SLAB_BYTES = 64 * 2**20
@@ -25,7 +27,7 @@ class PreloadedArray(Array):
     Attributes:
         array: where the voxels come from.
         kept: the kept part in its stored type, see `stored_tensor`; None while there is none.
-        first: the first voxel of the kept part.
+        box: the voxels that are kept.
     """
 
     def __init__(self, array: Array) -> None:
@@ -38,15 +40,11 @@ class PreloadedArray(Array):
         self.dtype = array.dtype
         self.known_range = array.known_range
         self.kept: Tensor | None = None
-        self.first: Voxels = (0, 0, 0)
-        self._end: Voxels = (0, 0, 0)
+        self.box = Box((0, 0, 0), (0, 0, 0))
 
     def bytes_of(self, begin: Voxels, end: Voxels) -> int:
         """Memory that keeping a box takes."""
-        voxels = (self.num_channels or 1) * self.dtype.itemsize
-        for first, last in zip(begin, end, strict=True):
-            voxels *= last - first
-        return voxels
+        return prod(Box(begin, end).shape) * (self.num_channels or 1) * self.dtype.itemsize
 
     def keep(self, begin: Voxels, end: Voxels, device: torch.device) -> None:
         """Read a box into the memory of a device.
@@ -58,7 +56,7 @@ class PreloadedArray(Array):
         plane = max(1, self.bytes_of(begin, (begin[0] + 1, *end[1:])))
         step = max(1, _SLAB_BYTES // plane)
         leading = () if self.num_channels is None else (self.num_channels,)
-        shape = (*leading, *(b - a for a, b in zip(begin, end, strict=True)))
+        shape = (*leading, *Box(begin, end).shape)
         like = stored_tensor(np.empty(0, self.dtype)).dtype
         kept = torch.empty(shape, dtype=like, device=device)
 
@@ -69,7 +67,7 @@ class PreloadedArray(Array):
 
         with ThreadPoolExecutor(_READERS) as pool:
             list(pool.map(fill, range(begin[0], end[0], step)))
-        self.kept, self.first, self._end = kept, begin, end
+        self.kept, self.box = kept, Box(begin, end)
 
     def move_to(self, device: torch.device) -> None:
         """Bring what is kept to a device."""
@@ -86,31 +84,26 @@ class PreloadedArray(Array):
         That gives ``([channels,] z, y, x)`` as `stored_tensor` has it, where it is kept or else on
         the host, or raises ArrayError.
         """
-        if self.kept is not None and self._holds(begin, end):
-            inside = self._inside(self.kept, begin, end)
-            return lambda: inside
+        kept = self._kept_of(begin, end)
+        if kept is not None:
+            return lambda: kept
         reading = self.array.start_read(begin, end)
-        return lambda: stored_tensor(reading.result())
+        return lambda: stored_tensor(reading())
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
-        if self.kept is None or not self._holds(begin, end):
+        kept = self._kept_of(begin, end)
+        if kept is None:
             return self.array.read(begin, end)
-        values = self._inside(self.kept, begin, end).cpu().numpy()
-        return values.view(self.dtype.newbyteorder("="))
+        return kept.cpu().numpy().view(self.dtype.newbyteorder("="))
 
-    def start_read(self, begin: Voxels, end: Voxels) -> Reading:
-        if self.kept is None or not self._holds(begin, end):
+    def start_read(self, begin: Voxels, end: Voxels) -> Callable[[], NDArray[Any]]:
+        if self._kept_of(begin, end) is None:
             return self.array.start_read(begin, end)
         return super().start_read(begin, end)
 
-    def _holds(self, begin: Voxels, end: Voxels) -> bool:
-        return all(
-            f <= b and e <= last
-            for f, b, e, last in zip(self.first, begin, end, self._end, strict=True)
-        )
-
-    def _inside(self, kept: Tensor, begin: Voxels, end: Voxels) -> Tensor:
-        first, last = (
-            tuple(c - f for c, f in zip(corner, self.first, strict=True)) for corner in (begin, end)
-        )
-        return kept[(..., *box(first, last))]  # type: ignore[arg-type]
+    def _kept_of(self, begin: Voxels, end: Voxels) -> Tensor | None:
+        """A view of a box; None where not all of it is kept."""
+        wanted, kept = Box(begin, end), self.kept
+        if kept is None or not self.box.holds(wanted):
+            return None
+        return kept[(..., *wanted.seen_from(self.box.begin).slices)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from dacapo_core.data.axis_order import volume_axes
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 from dacapo_core.data.chunk_cache import chunk_cache
 from dacapo_core.data.format_detection import StoredArray, find_array, groups_around
 from dacapo_core.data.metadata_files import SECONDS, explained
@@ -22,13 +23,7 @@ from dacapo_core.data.volume_metadata import (
     ome_without_scales,
     own_metadata,
 )
-from dacapo_core.experiments.datasplits.datasets.arrays.array import (
-    Array,
-    ArrayError,
-    ChunkGrid,
-    Voxels,
-    box,
-)
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, ChunkGrid
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import (
@@ -84,8 +79,8 @@ class TensorStoreArray(Array):
         shape = layout.read_chunk.shape or self._store.shape
         first = layout.grid_origin or (0,) * self._store.rank
         return ChunkGrid(
-            _voxels([each or 0 for each in first[-3:]]),
-            _voxels([each or 1 for each in shape[-3:]]),
+            as_voxels([each or 0 for each in first[-3:]]),
+            as_voxels([each or 1 for each in shape[-3:]]),
             self._chunk_bytes,
             self._counted,
         )
@@ -106,20 +101,36 @@ class TensorStoreArray(Array):
             if len(numbers) == len(self._file_shape):
                 begins = [n * (s or 1) for n, s in zip(numbers, self._file_shape, strict=True)]
                 space = [begins[axis] for axis in self._axes.order[len(self._axes.leading) :]]
-                found.append(_voxels([0, *space] if self._axes.flat else space))
+                found.append(as_voxels([0, *space] if self._axes.flat else space))
         return found
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
-        return self.start_read(begin, end).result()
+        return self.start_read(begin, end)()
 
-    def start_read(self, begin: Voxels, end: Voxels) -> StreamedRead:
+    def start_read(self, begin: Voxels, end: Voxels) -> Callable[[], NDArray[Any]]:
         cache = chunk_cache()
         if cache is not self._cache:
             self._cache, self._store = cache, self._arranged(self._opened(cache))
         try:
-            return StreamedRead(self.name, self._store[(..., *box(begin, end))])
+            part = self._store[(..., *Box(begin, end).slices)]
+            reading = part.read(order="C")
         except ValueError as error:
             raise ArrayError(f"{self.name} cannot be read: {explained(error)}") from error
+        seconds = _SECONDS + self.dtype.itemsize * part.size / _BYTES_PER_SECOND
+
+        def values() -> NDArray[Any]:
+            try:
+                return np.asarray(reading.result(timeout=seconds))
+            except TimeoutError as error:
+                raise ArrayError(
+                    f"{self.name} cannot be read: no answer within {seconds:.0f} s; check that "
+                    "its server can be reached"
+                ) from error
+            except Exception as error:
+                # each codec and file system fails in its own way
+                raise ArrayError(f"{self.name} cannot be read: {explained(error)}") from error
+
+        return values
 
     def _arranged(self, store: ts.TensorStore) -> ts.TensorStore:
         """``([channels,] z, y, x)`` of what is stored; nothing is read."""
@@ -131,38 +142,6 @@ class TensorStoreArray(Array):
                 tuple(slice(None) if i == channels else 0 for i in range(len(axes.leading)))
             ]
         return store[..., ts.newaxis, :, :] if axes.flat else store
-
-
-def _voxels(values: Sequence[int]) -> Voxels:
-    z, y, x = (int(value) for value in values)
-    return (z, y, x)
-
-
-class StreamedRead:
-    """A box that is being read."""
-
-    def __init__(self, name: str, part: ts.TensorStore) -> None:
-        self._name = name
-        size = part.dtype.numpy_dtype.itemsize * part.size
-        self._seconds = _SECONDS + size / _BYTES_PER_SECOND
-        self._future = part.read(order="C")
-
-    def result(self) -> NDArray[Any]:
-        """Wait for the voxels.
-
-        Raises:
-            ArrayError: they cannot be read, or not within minutes; it names the array.
-        """
-        try:
-            return np.asarray(self._future.result(timeout=self._seconds))
-        except TimeoutError as error:
-            raise ArrayError(
-                f"{self._name} cannot be read: no answer within {self._seconds:.0f} s; check that "
-                "its server can be reached"
-            ) from error
-        except Exception as error:
-            # each codec and file system fails in its own way
-            raise ArrayError(f"{self._name} cannot be read: {explained(error)}") from error
 
 
 def open_array(config: ZarrArrayConfig) -> TensorStoreArray:

@@ -77,7 +77,7 @@ class TrainingBatches:
             labels[0].numpy(), mask[0].numpy(), self._sampler.voxel_size
         )
         return ReadPatch(
-            PatchCrops(crops.patch, crops.raw, None),
+            PatchCrops(crops.patch, crops.raw),
             torch.from_numpy(target),
             torch.from_numpy(weight),
             fault,

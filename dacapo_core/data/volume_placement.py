@@ -10,12 +10,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from dacapo_core.data.elastic_deformation import Box
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 from dacapo_core.data.memory_limits import free_bytes
 from dacapo_core.data.patch_crops import crop_boxes
 from dacapo_core.data.patch_sampler import PatchSampler
 from dacapo_core.data.preloaded_array import PreloadedArray
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, NumpyArray, Voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, NumpyArray
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 logger = logging.getLogger(__name__)
@@ -168,19 +168,18 @@ def _check_values(dataset: RawGTDataset) -> None:
 def _slabs(arrays: Sequence[Array]) -> Iterator[tuple[Voxels, Voxels, list[Tensor]]]:
     """What is kept of arrays of one grid, a few sections at a time, and where that is."""
     kept = [
-        (array.kept, array.first)
+        (array.kept, array.box)
         for array in arrays
         if isinstance(array, PreloadedArray) and array.kept is not None
     ]
     if len(kept) < len(arrays):
         return
-    values, (z, y, x) = kept[0]
-    depth, height, width = values.shape[-3:]
-    step = max(1, _SLAB_VOXELS // (height * width))
-    for start in range(0, depth, step):
-        stop = min(start + step, depth)
-        parts = [each[..., start:stop, :, :] for each, _ in kept]
-        yield (z + start, y, x), (z + stop, y + height, x + width), parts
+    (first, *begin), (last, *end) = kept[0][1]
+    step = max(1, _SLAB_VOXELS // prod(kept[0][1].shape[1:]))
+    for start in range(first, last, step):
+        stop = min(start + step, last)
+        parts = [each[..., start - first : stop - first, :, :] for each, _ in kept]
+        yield as_voxels((start, *begin)), as_voxels((stop, *end)), parts
 
 
 def _kept(sampler: PatchSampler, volume: int) -> list[tuple[PreloadedArray, Box]]:

@@ -56,7 +56,7 @@ def predict_volume(
         ArrayError: the raw data cannot be used; of any of the processes, in all of them.
     """
     plan = tiles(grid, margin, dataset.begin, dataset.end)
-    shape = [e - b for b, e in zip(dataset.begin, dataset.end, strict=True)]
+    shape = dataset.box.shape
     whole: Tensor | None = None
     rank, size = processes.rank, processes.size
     own = own_tiles(plan, processes)

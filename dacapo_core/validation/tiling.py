@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 from dacapo_core.data.patch_grid import PatchGrid
 from dacapo_core.experiments.architectures import ArchitectureConfig
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
-from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import as_voxels
 
 MOST_VOXELS = 128**3
 
@@ -97,12 +96,12 @@ class Tile:
     """One input of the network and the part of its output that is kept.
 
     Attributes:
-        input_box: first and one past the last raw voxel.
+        input_box: raw voxels.
         source: the kept part, within the output.
         target: where it goes, within the box that is predicted.
     """
 
-    input_box: tuple[Voxels, Voxels]
+    input_box: Box
     source: tuple[slice, ...]
     target: tuple[slice, ...]
 
@@ -131,13 +130,9 @@ def tiles(
         nexts.append(dict(zip(places, [*places[1:], end[axis]], strict=True)))
     found = []
     for corner, first in zip(corners, firsts, strict=True):
-        low = [max(a, b) for a, b in zip(first, begin, strict=True)]
-        high = [min(following[a], e) for following, a, e in zip(nexts, first, end, strict=True)]
-        if any(a >= b for a, b in zip(low, high, strict=True)):
-            continue
-        source = [
-            slice(m + a - o, m + b - o) for m, a, b, o in zip(margin, low, high, first, strict=True)
-        ]
-        target = [slice(a - o, b - o) for a, b, o in zip(low, high, begin, strict=True)]
-        found.append(Tile(grid.input_box(corner), tuple(source), tuple(target)))
+        last = [following[f] for following, f in zip(nexts, first, strict=True)]
+        kept = Box.of(first, last).intersection(Box.of(begin, end))
+        if kept is not None:
+            source = kept.seen_from(first).shifted(margin).slices
+            found.append(Tile(grid.input_box(corner), source, kept.seen_from(begin).slices))
     return found

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from dacapo_core.data.elastic_deformation import Box, ElasticField, deform, interpolated, nearest
+from dacapo_core.data.boxes import Box
+from dacapo_core.data.elastic_deformation import ElasticField, deform, interpolated, nearest
 from dacapo_core.data.patch_sampler import PatchSampler
 from dacapo_core.experiments.datasplits import AugmentationConfig
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray

@@ -155,7 +155,7 @@ def test_decoded_chunks_are_kept_as_far_as_the_bound_goes(
     # most of one array, and none of it twice where tensorstore shares it between two
     set_cache_bytes(16 * chunk)
     readings = [first.start_read((z, 0, 0), (z + 1, 64, 64)) for z in range(8)]
-    assert np.array_equal(np.concatenate([each.result() for each in readings]), data)
+    assert np.array_equal(np.concatenate([each() for each in readings]), data)
     assert np.array_equal(second.read((0, 0, 0), (8, 64, 64)), data)
     for file in path.glob("*.0.0"):
         file.write_bytes(b"damaged")
@@ -184,7 +184,7 @@ def test_a_volume_larger_than_the_cache_is_read_from_a_server_again(
         begins = rng.integers(0, 24, (10, 3))
         readings = [array.start_read(tuple(begin), tuple(begin + 8)) for begin in begins]
         for (z, y, x), reading in zip(begins, readings, strict=True):
-            assert np.array_equal(reading.result(), data[z : z + 8, y : y + 8, x : x + 8])
+            assert np.array_equal(reading(), data[z : z + 8, y : y + 8, x : x + 8])
 
 
 def test_the_cache_takes_a_share_of_what_memory_there_is(own_cache: None) -> None:

@@ -12,9 +12,9 @@ import torch
 import zarr
 
 from dacapo_core.data.batch_source import Batch
+from dacapo_core.data.boxes import Voxels
 from dacapo_core.data.preloaded_array import PreloadedArray
 from dacapo_core.data.volume_placement import Place, Placement, choose_places
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Voxels
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.run import Run
 

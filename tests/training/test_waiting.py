@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dacapo_core.data.boxes import Voxels
 from dacapo_core.data.loader_workers import WaitingCause, WorkTimes, waiting_advice, waiting_cause
 from dacapo_core.data.volume_placement import Place
-from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray, Voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.train import train_until

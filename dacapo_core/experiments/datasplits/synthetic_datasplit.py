@@ -16,12 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from dacapo_core.experiments.datasplits.datasets.arrays.array import (
-    Array,
-    Nanometres,
-    Voxels,
-    box,
-)
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
+from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, Nanometres
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.experiments.datasplits.datasplit import DataSplit
@@ -261,7 +257,7 @@ class _Part(Array):
         self._volume, self._part = volume, part
         self.name = f"generated volume {name}"
         scale = config.label_scale if part else (1, 1, 1)
-        self.shape: Voxels = tuple(n * s for n, s in zip(config.shape, scale, strict=True))  # type: ignore[assignment]
+        self.shape = as_voxels(n * s for n, s in zip(config.shape, scale, strict=True))
         self.voxel_size: Nanometres = tuple(  # type: ignore[assignment]
             v / s for v, s in zip(config.voxel_size, scale, strict=True)
         )
@@ -271,7 +267,7 @@ class _Part(Array):
             self.known_range = (-1.0, 1.0)
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
-        return self._volume.data[self._part][(..., *box(begin, end))]
+        return self._volume.data[self._part][(..., *Box(begin, end).slices)]
 
 
 def synthetic_datasplit(config: SyntheticDataSplitConfig) -> DataSplit:

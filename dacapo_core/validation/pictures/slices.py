@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dacapo_core.data.boxes import Box
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 from dacapo_core.validation.pictures.figure import new_figure, png
 
@@ -38,17 +39,11 @@ def slice_picture(
         a PNG of at most 256 pixels of the volume along each side.
     """
     z = busiest_slice(dataset, channels)
-    begin = (z, *dataset.begin[1:])
-    end = (
-        z + 1,
-        *(min(b + MOST_PIXELS, e) for b, e in zip(dataset.begin[1:], dataset.end[1:], strict=True)),
-    )
+    (_, top, left), (_, bottom, right) = dataset.box
+    begin = (z, top, left)
+    end = (z + 1, min(top + MOST_PIXELS, bottom), min(left + MOST_PIXELS, right))
     truth, known = dataset.read_labels(begin, end, channels)
-    scale = dataset.scale
-    raw = dataset.read_raw(
-        [b // s for b, s in zip(begin, scale, strict=True)],
-        [-(-e // s) for e, s in zip(end, scale, strict=True)],
-    )[0]
+    raw = dataset.read_raw(*dataset.raw_box_of(Box.of(begin, end)))[0]
     height, width = truth.shape[2:]
     figure = new_figure(0.2 + 1.9 * (len(channels) + 1), 4.0 * min(1.5, height / width) + 0.3)
     axes = figure.subplots(2, len(channels) + 1, squeeze=False)

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dacapo_core.data.boxes import Voxels
 from dacapo_core.data.dtype_conversion import stored_numbers, stored_tensor
 from dacapo_core.experiments.datasplits.datasets.arrays.array import (
     Array,
     ArrayError,
-    Voxels,
     same_voxel_size,
 )
 

@@ -78,6 +78,17 @@ class RawGTDatasetConfig(Configuration):
             FileNotFoundError: an array is not there.
             ArrayError: the arrays cannot be used together; the message names them.
         """
-        from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import open_dataset
+        from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
+        from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
-        return open_dataset(self)
+        if self.gt_config is None:
+            raise ArrayError(f"volume {self.name!r} has no gt_config")
+        return RawGTDataset(
+            self.name,
+            self.raw_config.array(),
+            self.gt_config.labels(),
+            mask=None if self.mask_config is None else self.mask_config.array(),
+            weight=self.weight,
+            roi=(self.roi.begin, self.roi.end),
+            intensity_range=self.intensity_range,
+        )

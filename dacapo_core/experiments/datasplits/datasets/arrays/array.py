@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Voxels = tuple[int, int, int]
-"""A position or shape, z y x, in voxels."""
+from dacapo_core.data.boxes import Box, Voxels, as_voxels
 
 Nanometres = tuple[float, float, float]
 """A position or size, z y x, in nm."""
@@ -19,27 +18,6 @@ Nanometres = tuple[float, float, float]
 
 class ArrayError(ValueError):
     """An array is there and cannot be used; the message names it."""
-
-
-class Reading(Protocol):
-    """A box that is being read."""
-
-    def result(self) -> NDArray[Any]:
-        """Wait for the voxels.
-
-        Raises:
-            ArrayError: they cannot be read.
-        """
-
-
-@dataclass(frozen=True)
-class DoneReading:
-    """A box that was in memory."""
-
-    values: NDArray[Any]
-
-    def result(self) -> NDArray[Any]:
-        return self.values
 
 
 @dataclass(frozen=True)
@@ -60,16 +38,14 @@ class ChunkGrid:
 
     def index(self, voxel: Voxels) -> Voxels:
         """The chunk that a voxel is in."""
-        z, y, x = ((v - f) // n for v, f, n in zip(voxel, self.first, self.shape, strict=True))
-        return (z, y, x)
+        places = zip(voxel, self.first, self.shape, strict=True)
+        return as_voxels((v - f) // n for v, f, n in places)
 
-    def box(self, voxel: Voxels) -> tuple[Voxels, Voxels]:
-        """The first voxel, and one past the last, of the chunk that a voxel is in."""
-        begin = [
-            f + i * n for f, i, n in zip(self.first, self.index(voxel), self.shape, strict=True)
-        ]
-        end = [b + n for b, n in zip(begin, self.shape, strict=True)]
-        return (begin[0], begin[1], begin[2]), (end[0], end[1], end[2])
+    def box(self, voxel: Voxels) -> Box:
+        """The chunk that a voxel is in."""
+        index = self.index(voxel)
+        chunk = Box((0, 0, 0), self.shape).shifted(self.first)
+        return chunk.shifted([i * n for i, n in zip(index, self.shape, strict=True)])
 
 
 class Array(ABC):
@@ -102,9 +78,13 @@ class Array(ABC):
             ArrayError: they cannot be read; it names the array.
         """
 
-    def start_read(self, begin: Voxels, end: Voxels) -> Reading:
-        """Begin to read a box as `read` does; several may be under way."""
-        return DoneReading(self.read(begin, end))
+    def start_read(self, begin: Voxels, end: Voxels) -> Callable[[], NDArray[Any]]:
+        """Begin to read a box; call what is returned to wait for what `read` gives.
+
+        Several may be under way. Each raises as `read` does.
+        """
+        values = self.read(begin, end)
+        return lambda: values
 
     @property
     def chunks(self) -> ChunkGrid:
@@ -119,11 +99,6 @@ class Array(ABC):
         """
         return []
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that the whole array takes."""
-        return math.prod(self.shape) * (self.num_channels or 1) * self.dtype.itemsize
-
 
 class NumpyArray(Array):
     """An array in memory."""
@@ -137,22 +112,16 @@ class NumpyArray(Array):
     ) -> None:
         self.name = name
         self.data = data
-        z, y, x = data.shape[-3:]
-        self.shape = (z, y, x)
+        self.shape = as_voxels(data.shape[-3:])
         self.num_channels = data.shape[0] if data.ndim == 4 else None
         self.voxel_size = voxel_size
         self.offset = offset
         self.dtype = data.dtype
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
-        return self.data[(..., *box(begin, end))]
+        return self.data[(..., *Box(begin, end).slices)]
 
 
 def same_voxel_size(one: Nanometres, other: Nanometres) -> bool:
     """Whether two sizes differ by rounding at most: by no more than 1 %."""
     return bool(np.allclose(one, other, rtol=0.01, atol=0))
-
-
-def box(begin: Voxels, end: Voxels) -> tuple[Any, ...]:
-    """The slices of a box."""
-    return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from dacapo_core.experiments.configuration import Configuration
 from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import ZarrArrayConfig
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.datasplits.datasets.labels import GroupedLabels
 
 
 class BinarizeArrayConfig(Configuration):
@@ -47,3 +50,12 @@ class BinarizeArrayConfig(Configuration):
                 values = ", ".join(str(value) for value in sorted(first & second))
                 raise ValueError(f"label value {values} is in both {names}")
         return self
+
+    def labels(self) -> GroupedLabels:
+        """The groups as ground truth; raises as `ZarrArrayConfig.array` does."""
+        from dacapo_core.experiments.datasplits.datasets.labels import GroupedLabels
+
+        background = None if self.background == "others" else self.background
+        return GroupedLabels(
+            self.source_array_config.array(), self.groupings, background, self.unlabelled
+        )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from dacapo_core.experiments.configuration import Configuration
 from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import ZarrArrayConfig
+
+if TYPE_CHECKING:
+    from dacapo_core.experiments.datasplits.datasets.labels import ConcatLabels
 
 
 class ConcatArrayConfig(Configuration):
@@ -26,3 +29,10 @@ class ConcatArrayConfig(Configuration):
                     f"source_array_configs.{channel}.channels: the channel is named by its key"
                 )
         return self
+
+    def labels(self) -> ConcatLabels:
+        """The arrays as ground truth; raises as `ZarrArrayConfig.array` does."""
+        from dacapo_core.experiments.datasplits.datasets.labels import ConcatLabels
+
+        sources = self.source_array_configs
+        return ConcatLabels({channel: source.array() for channel, source in sources.items()})

@@ -10,6 +10,7 @@ from dacapo_core.experiments.configuration import Configuration
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.datasplits.datasets.arrays.array import Array
+    from dacapo_core.experiments.datasplits.datasets.labels import Labels
 
 VoxelSize = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=2, max_length=3)]
 Offset = Annotated[tuple[float, ...], Field(min_length=2, max_length=3)]
@@ -74,3 +75,15 @@ class ZarrArrayConfig(Configuration):
         from dacapo_core.data.tensorstore_array import open_array
 
         return open_array(self)
+
+    def labels(self) -> Labels:
+        """Its channels as ground truth; raises as `array` does."""
+        from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
+        from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
+
+        if self.channels is None:
+            raise ArrayError(
+                f"ground truth {self.url} has no channels: name them in gt_config.channels, or use "
+                "gt_config.type binarize for integer labels"
+            )
+        return ChannelLabels(self.array(), self.channels)
