@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
@@ -28,20 +28,23 @@ class StoredArray:
         folder: URL of what the driver opens.
         attributes: the array's own.
         dimension_names: of a zarr 3 array that has them.
-        scale: of a precomputed volume, as its `info` has it.
-        scale_index: the scale's place there.
+        options: what tensorstore is told about the array besides.
     """
 
     driver: str
     folder: str
     attributes: Mapping[str, Any]
     dimension_names: tuple[str, ...] | None = None
-    scale: Mapping[str, Any] | None = None
-    scale_index: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether it is zarr, of format 2 or 3."""
+        return self.driver in ("zarr", "zarr3")
 
     @property
     def x_first(self) -> bool:
-        """Whether lists in its attributes, and its axes, begin with x."""
+        """Whether lists in its attributes begin with x."""
         return self.driver == "n5"
 
 
@@ -74,7 +77,7 @@ def find_array(url: str, storage_options: Mapping[str, Any]) -> StoredArray:
     if isinstance(files.get("info", {}).get("scales"), list):
         return _only_scale(url, files["info"]["scales"])
     if not files and failure is None:
-        scale, failure = _scale_above(url, storage_options)
+        scale, failure = _scale_at(url, storage_options)
         if scale is not None:
             return scale
     if failure is not None:
@@ -95,31 +98,31 @@ def find_array(url: str, storage_options: Mapping[str, Any]) -> StoredArray:
 
 def groups_around(url: str, storage_options: Mapping[str, Any]) -> list[Group]:
     """Groups that have attributes, the nearest first; none where they cannot be read."""
-    folder = url = _absolute(url.rstrip("/"))
-    folders = []
-    for _ in range(_LEVELS):
-        folder = folder.rpartition("/")[0]
-        if not folder or folder.endswith((":", "/")):
-            break
-        folders.append(folder)
-    wanted = [(folder, name) for folder in folders for name in _OF_GROUPS]
+    folders = list(_folders_above(url))
+    wanted = [(folder, name) for folder, _ in folders for name in _OF_GROUPS]
     try:
         found, _ = read_json(wanted, storage_options)
     except Exception:
         # above the array may be what is no folder of this file system, such as a list of buckets
         return []
     groups = []
-    for folder in folders:
+    for folder, path in folders:
         files = {name: found.get((folder, name)) for name in _OF_GROUPS}
         attributes = _attributes_of({k: v for k, v in files.items() if isinstance(v, dict)})
         if attributes:
-            groups.append(Group(folder, url[len(folder) + 1 :], attributes))
+            groups.append(Group(folder, path, attributes))
     return groups
 
 
-def _absolute(url: str) -> str:
-    """A relative path has folders above it too."""
-    return url if "://" in url else os.path.abspath(url)
+def _folders_above(url: str) -> Iterator[tuple[str, str]]:
+    """The folders around `url`, the nearest first, and its path in each."""
+    # a relative path has folders above it too
+    folder = url = url.rstrip("/") if "://" in url else os.path.abspath(url)
+    for _ in range(_LEVELS):
+        folder = folder.rpartition("/")[0]
+        if not folder or folder.endswith((":", "/")):
+            return
+        yield folder, url[len(folder) + 1 :]
 
 
 def _files_of(
@@ -156,7 +159,15 @@ def _array_of(url: str, files: Mapping[str, Mapping[str, Any]]) -> StoredArray |
         return StoredArray("zarr", url, files.get(".zattrs", {}))
     n5 = files.get("attributes.json", {})
     if "dimensions" in n5 and "blockSize" in n5:
-        return StoredArray("n5", url, n5)
+        # tensorstore refuses attributes that it expects otherwise, such as three values of
+        # resolution where there are channels; these alone say how chunks are stored
+        known = ("dimensions", "blockSize", "dataType", "compression")
+        said = {key: n5[key] for key in known if n5.get(key)}
+        if "compressionType" in n5:
+            # N5 before its version 2
+            said.setdefault("compression", {"type": n5["compressionType"]})
+        options = {"metadata": said, "assume_metadata": True, "open": True}
+        return StoredArray("n5", url, n5, options=options)
     return None
 
 
@@ -170,21 +181,22 @@ def _only_scale(url: str, scales: list[dict[str, Any]]) -> StoredArray:
 
 
 def _scale(folder: str, scales: list[dict[str, Any]], index: int) -> StoredArray:
+    size = [float(value) for value in reversed(scales[index]["resolution"])]
+    first = reversed(scales[index].get("voxel_offset") or (0, 0, 0))
+    offset = [a * int(b) for a, b in zip(size, first, strict=True)]
     return StoredArray(
-        "neuroglancer_precomputed", folder, {}, scale=scales[index], scale_index=index
+        "neuroglancer_precomputed",
+        folder,
+        {"voxel_size": size, "offset": offset},
+        options={"scale_index": index},
     )
 
 
-def _scale_above(
+def _scale_at(
     url: str, storage_options: Mapping[str, Any]
 ) -> tuple[StoredArray | None, Exception | None]:
     """The scale of a precomputed volume whose key is the end of `url`."""
-    folder, key = _absolute(url), ""
-    for _ in range(_LEVELS):
-        folder, _, last = folder.rpartition("/")
-        key = f"{last}/{key}" if key else last
-        if not folder or folder.endswith((":", "/")):
-            break
+    for folder, key in _folders_above(url):
         try:
             found, failure = read_json([(folder, "info")], storage_options)
         except Exception:

@@ -156,68 +156,39 @@ def _opened(
     name: str, stored: StoredArray, config: ZarrArrayConfig, cache: ts.Context
 ) -> ts.TensorStore:
     spec = key_value_store(stored.folder, config.storage_options)
-    is_zarr = stored.driver in ("zarr", "zarr3")
-    if spec is None and is_zarr:
-        return _opened_with_zarr(name, config, cache)
-    if spec is None:
+    if spec is None and not stored.is_zarr:
         raise ArrayError(
             f"{name} is {stored.driver.replace('_', ' ')}, which is read from paths, https, s3 and "
             "gs URLs with ordinary storage_options; copy it there, or convert it to zarr"
         )
-    # chunks do not change while a run reads them
-    wanted = {"driver": stored.driver, "kvstore": spec, "recheck_cached_data": "open"}
     try:
-        opened = ts.open({**wanted, **_details(stored)}, read=True, context=cache)
-        store = opened.result(timeout=SECONDS)
+        if spec is not None:
+            # chunks do not change while a run reads them
+            wanted = {"driver": stored.driver, "kvstore": spec, "recheck_cached_data": "open"}
+            opened = ts.open({**wanted, **stored.options}, read=True, context=cache)
+            store = opened.result(timeout=SECONDS)
+            if stored.is_zarr:
+                return store
+            # x is the first axis of the other formats; a single channel is left out
+            store = store[ts.d[:].translate_to[0]].T
+            return store[0] if stored.driver != "n5" and store.shape[0] == 1 else store
     except Exception as error:
         # each file system and codec fails in its own way
-        if is_zarr and str(error).startswith(_OF_FORMAT):
-            return _opened_with_zarr(name, config, cache)
-        raise ArrayError(f"{name} cannot be opened: {explained(error)}") from error
-    if is_zarr:
-        return store
-    store = store[ts.d[:].translate_to[0]].T
-    return store[0] if stored.scale is not None and store.shape[0] == 1 else store
-
-
-def _details(stored: StoredArray) -> dict[str, Any]:
-    if stored.scale is not None:
-        return {"scale_index": stored.scale_index}
-    if stored.driver == "n5":
-        # tensorstore refuses attributes that it expects otherwise, such as three values of
-        # resolution where there are channels; these alone say how chunks are stored
-        known = ("dimensions", "blockSize", "dataType", "compression")
-        said = {key: stored.attributes[key] for key in known if stored.attributes.get(key)}
-        if "compressionType" in stored.attributes:
-            # N5 before its version 2
-            said.setdefault("compression", {"type": stored.attributes["compressionType"]})
-        return {"metadata": said, "assume_metadata": True, "open": True}
-    return {}
-
-
-def _opened_with_zarr(name: str, config: ZarrArrayConfig, cache: ts.Context) -> ts.TensorStore:
+        if not (stored.is_zarr and str(error).startswith(_OF_FORMAT)):
+            raise ArrayError(f"{name} cannot be opened: {explained(error)}") from error
     from dacapo_core.data.zarr_python_fallback import open_with_zarr
 
     return open_with_zarr(name, config.storage_options, cache)
 
 
 def _metadata(name: str, stored: StoredArray, config: ZarrArrayConfig) -> VolumeMetadata:
-    if stored.scale is not None:
-        found = _of_scale(stored.scale)
-    else:
-        found = _of_attributes(name, stored, config)
+    """The array's axes, voxel size and offset; what the configuration says wins."""
+    found = _of_attributes(name, stored, config)
     return VolumeMetadata(
         axes=found.axes or stored.dimension_names,
         voxel_size=config.voxel_size or found.voxel_size,
         offset=config.offset or found.offset,
     )
-
-
-def _of_scale(scale: Any) -> VolumeMetadata:
-    size = [float(value) for value in reversed(scale["resolution"])]
-    first = [int(value) for value in reversed(scale.get("voxel_offset") or (0, 0, 0))]
-    offset = [a * b for a, b in zip(size, first, strict=True)]
-    return VolumeMetadata(None, tuple(size), tuple(offset))
 
 
 def _of_attributes(name: str, stored: StoredArray, config: ZarrArrayConfig) -> VolumeMetadata:
@@ -234,8 +205,6 @@ def _of_attributes(name: str, stored: StoredArray, config: ZarrArrayConfig) -> V
                 return VolumeMetadata(
                     own.axes or found.axes, found.voxel_size, own.offset or found.offset
                 )
-    except ArrayError:
-        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if config.voxel_size is not None:
             return VolumeMetadata()

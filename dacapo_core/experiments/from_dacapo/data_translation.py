@@ -11,7 +11,6 @@ from dacapo_core.experiments.from_dacapo.translated_part import (
     TO_FILL_IN,
     Part,
     Source,
-    without_counterpart,
 )
 
 Values = Mapping[str, Any]
@@ -124,8 +123,8 @@ def _dataset(values: Values, channels: list[str], scaling: Scaling) -> Part:
     source = Source(values)
     part = Part({"name": source.take("name")})
     if source.kind != "RawGTDatasetConfig":
-        filled, note = without_counterpart(source.kind, dict(values), "raw and labels by hand")
-        return Part({**part.values, "raw_config": filled}, [note])
+        part.put("raw_config", None, source.kind, dict(values), "raw and labels by hand")
+        return part
     part.values["weight"] = source.take("weight", 1)
     _raw(part, source.take("raw_config"), scaling)
     _ground_truth(part, source.take("gt_config"), channels)
@@ -191,14 +190,8 @@ def _mask(part: Part, values: Values | None) -> None:
 
 
 def _put(part: Part, key: str, values: Values | None, translated: Part | None, choose: str) -> None:
-    if translated is not None:
-        part.values[key] = translated
-    else:
-        filled, note = without_counterpart(
-            f"{key} {(values or {}).get('__type__', '')}".strip(), values, choose
-        )
-        part.values[key] = filled
-        part.notes.append(note)
+    kind = (values or {}).get("__type__", "")
+    part.put(key, translated, f"{key} {kind}".strip(), values, choose)
 
 
 def _zarr(values: Values | None) -> Part | None:

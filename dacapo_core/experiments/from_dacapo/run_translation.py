@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.experiments.from_dacapo.data_translation import translate_datasplit
-from dacapo_core.experiments.from_dacapo.translated_part import Part, Source, without_counterpart
+from dacapo_core.experiments.from_dacapo.translated_part import Part, Source
 
 Values = Mapping[str, Any]
 
@@ -91,14 +91,8 @@ def translate_run(values: Values, new_name: str | None = None) -> Part:
 
 
 def _put(run: Part, key: str, values: Values, translated: Part | None, choose: str) -> None:
-    if translated is not None:
-        run.values[key] = translated
-    else:
-        filled, note = without_counterpart(
-            str(values.get("__type__", key)), dict(values), f"{choose} for {key}"
-        )
-        run.values[key] = filled
-        run.notes.append(note)
+    kind = str(values.get("__type__", key))
+    run.put(key, translated, kind, dict(values), f"{choose} for {key}")
 
 
 def translate_task(values: Values) -> Part | None:
@@ -118,10 +112,7 @@ def translate_task(values: Values) -> Part | None:
         part.values["kernel_size"] = source.take("kernel_size", 1)
     elif source.kind == "DistanceTaskConfig":
         part = Part({"type": "distance"})
-        for field in DISTANCE_FIELDS:
-            value = source.take(field)
-            if value is not None:
-                part.values[field] = value
+        part.take(source, *DISTANCE_FIELDS)
     else:
         return None
     part.note_left_over(source, "task")
@@ -134,10 +125,7 @@ def translate_architecture(values: Values) -> Part | None:
     if source.kind != "CNNectomeUNetConfig":
         return None
     part = Part({"type": "cnnectome_unet", "name": source.take("name", "")})
-    for field in ARCHITECTURE_FIELDS:
-        value = source.take(field)
-        if value is not None:
-            part.values[field] = _plain(value)
+    part.take(source, *ARCHITECTURE_FIELDS)
     if source.take("use_attention"):
         part.notes.append("no counterpart for DaCapo's architecture use_attention: true")
     part.note_left_over(source, "architecture")
@@ -237,8 +225,3 @@ def translate_start(values: Values) -> Part:
     source.take("name")
     part.note_left_over(source, "start")
     return part
-
-
-def _plain(value: Any) -> Any:
-    """Lists all through."""
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

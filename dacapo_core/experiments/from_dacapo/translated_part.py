@@ -51,6 +51,27 @@ class Part:
         """Say which fields of DaCapo's have no counterpart."""
         self.notes += [f"no counterpart for DaCapo's {of} {line}" for line in source.left_over()]
 
+    def take(self, source: Source, *fields: str) -> None:
+        """Take over fields that are called alike and have a value."""
+        for name in fields:
+            value = source.take(name)
+            if value is not None:
+                self.values[name] = _lists(value)
+
+    def put(self, key: str, translated: Part | None, of: str, values: Any, choose: str) -> None:
+        """Set a field to a part; where there is none like DaCapo's, leave it to be filled in.
+
+        Args:
+            of: what the message calls DaCapo's part.
+            values: DaCapo's.
+            choose: what there is to choose from.
+        """
+        self.values[key] = TO_FILL_IN if translated is None else translated
+        if translated is None:
+            self.notes.append(
+                f"{of or 'this'} has no counterpart; choose {choose}. It was {inline(values)}"
+            )
+
     def text(self) -> str:
         """As YAML, notes as comments."""
         return "\n".join(_lines(self)) + "\n"
@@ -102,9 +123,6 @@ def _missing(value: Any, path: str) -> list[str]:
     return [path] if value == TO_FILL_IN else []
 
 
-def without_counterpart(kind: str, values: Any, choose: str) -> tuple[str, str]:
-    """What stands in for a part that has none, and the note that says what was there."""
-    return (
-        TO_FILL_IN,
-        f"{kind or 'this'} has no counterpart; choose {choose}. It was {inline(values)}",
-    )
+def _lists(value: Any) -> Any:
+    """Tuples become lists, all through."""
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
