@@ -26,7 +26,7 @@ def remove(
     """Delete one checkpoint for good."""
     where: Where = context.obj
     with exit_codes():
-        from dacapo_core.store.pruning.trash import remove_checkpoint
+        from dacapo_core.store.pruning.remove import remove_checkpoint
 
         remove_checkpoint(where.records().filesystem, run, iteration, force=force)
         show_sentence(

@@ -30,7 +30,7 @@ from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune import prune
-from dacapo_core.store.pruning.trash import remove_checkpoint
+from dacapo_core.store.pruning.remove import remove_checkpoint
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease, require_no_other_holder
 from dacapo_core.store.saving.background_writer import BackgroundWriter
 from dacapo_core.store.saving.host_buffers import HostBuffers, Snapshot

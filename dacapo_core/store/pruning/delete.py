@@ -24,7 +24,7 @@ from dacapo_core.store.pruning.prune_intents import (
     renew_intent,
     write_intent,
 )
-from dacapo_core.store.pruning.pruned_details import checkpoint_records, departures
+from dacapo_core.store.records.checkpoint_record import read_record_texts
 from dacapo_core.store.records.process_identity import ProcessIdentity
 from dacapo_core.store.records.prune_records import (
     Departure,
@@ -33,6 +33,8 @@ from dacapo_core.store.records.prune_records import (
     new_operation,
 )
 from dacapo_core.store.records.replaced_checkpoints import withdraw_replaced
+from dacapo_core.store.records.scores import best_scores
+from dacapo_core.store.records.scores_records import read_scores
 
 BATCH = 1000
 _LIST_AGAIN_AFTER = 1.0  # seconds
@@ -88,7 +90,7 @@ def new_intent(
     """What will be said of the checkpoints; those in doubt stay, and are said to have failed."""
     records = order.records
     if records is None:
-        records, damaged = checkpoint_records(filesystem, run, order.reasons)
+        records, damaged = read_record_texts(filesystem, run, order.reasons)
         if not order.forced:
             outcome.failed |= damaged
     if order.kind == "mark":
@@ -101,9 +103,31 @@ def new_intent(
         by=order.by,
         policy=order.policy,
         reclaim_after=order.reclaim_after,
-        iterations=departures(filesystem, run, reasons, order.seen, records),
+        iterations=_pruned_checkpoints(filesystem, run, reasons, order.seen, records),
     )
     return PruneIntent(process=ProcessIdentity.current(), renewed=record.time, record=record)
+
+
+def _pruned_checkpoints(
+    filesystem: StoreFilesystem,
+    run: str,
+    reasons: Mapping[int, list[str]],
+    seen: Mapping[int, StoredCheckpoint],
+    records: Mapping[int, str],
+) -> dict[int, Departure]:
+    """What the record of the operation will say of each, with its best scores."""
+    scores = best_scores(read_scores(filesystem, run, seen, reasons).records)
+    no_scores: dict[str, float] = {}
+    return {
+        iteration: Departure(
+            reasons=why,
+            bytes=seen[iteration].freed,
+            stored=seen[iteration].stored,
+            scores=scores.get(iteration, no_scores),
+            record=records.get(iteration),
+        )
+        for iteration, why in reasons.items()
+    }
 
 
 def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Outcome:

@@ -23,14 +23,12 @@ from dacapo_core.store.errors import (
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.delete import Order, delete_checkpoints
 from dacapo_core.store.pruning.keep_rules import plan
-from dacapo_core.store.pruning.mark import mark_checkpoints
 from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.pruning.plan_inputs import RunFacts, gather, require_run
 from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune_intents import finish_abandoned
-from dacapo_core.store.pruning.pruned_details import checkpoint_records
-from dacapo_core.store.pruning.trash import restore
-from dacapo_core.store.records.checkpoint_record import CheckpointRecord
+from dacapo_core.store.pruning.trash import mark_checkpoints, restore
+from dacapo_core.store.records.checkpoint_record import CheckpointRecord, read_record_texts
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.records.scores_records import read_scores
@@ -82,7 +80,7 @@ def prune(
     )
     records = None
     if filesystem.is_local:
-        records, damaged = checkpoint_records(filesystem, run, decided.doomed)
+        records, damaged = read_record_texts(filesystem, run, decided.doomed)
         decided = _doubted(decided, damaged)
     elif dry_run and decided.doomed:
         decided.notes.append(

@@ -1,24 +1,40 @@
-"""After pruning: bring a marked checkpoint back, reclaim what is past its grace, remove by hand."""
+"""The trash of a run: pruned checkpoints within their grace period, marked, restored, deleted.
+
+A mark is written as a deletion is: what is about to be marked is on record before, so that after a
+kill the next prune or sweep knows what was marked and why.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import (
     MissingCheckpointError,
-    ProtectedCheckpointError,
     RestoreError,
-    StoreNotWritableError,
+    StoreError,
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.delete import Order, delete_checkpoints
+from dacapo_core.store.pruning.delete import (
+    BATCH,
+    Order,
+    Outcome,
+    delete_checkpoints,
+    is_another,
+    new_intent,
+)
 from dacapo_core.store.pruning.plan_inputs import gather, is_pinned_by_hand, require_run
-from dacapo_core.store.pruning.prune_intents import finish_abandoned, require_checkpoint, settle
-from dacapo_core.store.records.best_records import delete_best
-from dacapo_core.store.records.checkpoint_flags import RESTORED, pin, unmark
+from dacapo_core.store.pruning.prune_intents import (
+    end_intent,
+    finish_abandoned,
+    renew_intent,
+    settle,
+    write_intent,
+)
+from dacapo_core.store.records.checkpoint_flags import RESTORED, Mark, mark, pin, unmark
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.prune_records import (
     DELETING,
@@ -29,6 +45,8 @@ from dacapo_core.store.records.prune_records import (
     write_operation,
 )
 from dacapo_core.store.records.score_names import reasons_in_words
+
+_AT_ONCE = 8
 
 
 @dataclass
@@ -49,6 +67,71 @@ class Sweep:
     failed: dict[int, str] = field(default_factory=dict)
     left_overs: list[str] = field(default_factory=list)
     bytes_freed: int = 0
+
+
+def mark_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Outcome:
+    """Mark what still may go; a mark that cannot be written is reported, the rest goes on.
+
+    Raises:
+        StoreNotWritableError: nothing can be written, so nothing was marked.
+        DamagedRecordError: a best record cannot be read; a sweep deletes nothing then.
+    """
+    assert order.reclaim_after is not None
+    done = Outcome()
+    if not order.reasons:
+        return done
+    intent = new_intent(filesystem, run, order, done)
+    record = intent.record
+    if not record.iterations:
+        return done
+    write_intent(filesystem, run, intent)
+
+    def mark_one(iteration: int) -> None:
+        then = order.seen[iteration]
+        note = Mark(
+            time=record.time,
+            by=order.by,
+            size=then.size,
+            stored=then.stored,
+            version=then.version if isinstance(then.version, str) else None,
+            reclaim_after=order.reclaim_after,
+            reasons=order.reasons[iteration],
+            operation=record.operation,
+        )
+        try:
+            mark(filesystem, run, iteration, note)
+        except (StoreError, OSError) as error:
+            done.failed[iteration] = str(error)
+
+    try:
+        waiting = sorted(record.iterations)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for start in range(0, len(waiting), BATCH):
+                renew_intent(filesystem, run, intent)
+                list(pool.map(mark_one, waiting[start : start + BATCH]))
+        done.gone = {i: d for i, d in record.iterations.items() if i not in done.failed}
+        _spare(filesystem, run, order, done)
+    finally:
+        finished = record.model_copy(update={"iterations": done.gone}) if done.gone else None
+        end_intent(filesystem, run, record.operation, finished)
+        done.operation = record.operation if finished is not None else None
+    return done
+
+
+def _spare(filesystem: StoreFilesystem, run: str, order: Order, done: Outcome) -> None:
+    """Take the marks back from those that are protected, gone or stored again by now."""
+    facts = gather(filesystem, run, datetime.now(UTC))
+    firm = facts.never_prunable()
+    for iteration in list(done.gone):
+        now = facts.checkpoints.get(iteration)
+        if now is not None and iteration in firm:
+            done.spared[iteration] = firm[iteration]
+        elif now is not None and is_another(now, order.seen[iteration]):
+            done.spared[iteration] = ["stored again since the plan was made"]
+        elif now is not None:
+            continue
+        unmark(filesystem, run, iteration)
+        del done.gone[iteration]
 
 
 def restore(
@@ -99,6 +182,24 @@ def restore(
     return True
 
 
+def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheckpointError:
+    operations, _ = read_operations(filesystem, run)
+    for record in reversed(operations):
+        if iteration in record.iterations and record.kind in DELETING:
+            departure = record.iterations[iteration]
+            return RestoreError(
+                f"iteration {iteration} of run {run!r} cannot be brought back: it was deleted "
+                f"({record.kind}) on {record.time:%Y-%m-%d %H:%M:%S} UTC by {record.by}: "
+                f"{'; '.join(reasons_in_words(departure.reasons))}"
+            )
+    if not operations:
+        require_run(filesystem, run)
+    return MissingCheckpointError(
+        f"run {run!r} has no checkpoint of iteration {iteration} in {filesystem.basedir}, and "
+        "none is on record as pruned"
+    )
+
+
 def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -> Sweep:
     """Delete what is past its grace and still may go, and what dead writers left.
 
@@ -140,78 +241,6 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
     done.failed = outcome.failed
     done.left_overs = _sweep_left_overs(filesystem, run, now)
     return done
-
-
-def remove_checkpoint(
-    filesystem: StoreFilesystem,
-    run: str,
-    iteration: int,
-    *,
-    force: bool = False,
-    by: str | None = None,
-) -> None:
-    """Delete one checkpoint by hand.
-
-    Args:
-        force: also when it is the latest, a best, pinned or waiting for its validation; the best
-            records that name it go with it.
-
-    Raises:
-        MissingCheckpointError: no such checkpoint.
-        ProtectedCheckpointError: something points to it; says what.
-        StoreNotWritableError: it could not be deleted.
-    """
-    layout.check_run_name(run)
-    iteration = layout.check_iteration(iteration)
-    require_checkpoint(filesystem, run, iteration)
-    facts = gather(filesystem, run, datetime.now(UTC))
-    reasons = facts.protected_by_hand().get(iteration, [])
-    if reasons and not force:
-        what = ", ".join(reasons_in_words(reasons))
-        raise ProtectedCheckpointError(
-            f"iteration {iteration} of run {run!r} is {what}; it was not removed. "
-            "By force it is, with what names it"
-        )
-    if force:
-        bests = [judged for judged, target in facts.best_targets.items() if target == iteration]
-        delete_best(filesystem, run, bests)
-        pins = [pin.child if pin else None for pin in facts.notes.pins.get(iteration, [])]
-        paths = [layout.pin_path(run, iteration, child) for child in pins]
-        filesystem.delete([*paths, layout.pending_path(run, iteration)])
-    order = Order(
-        kind="remove",
-        reasons={iteration: ["removed by hand", *reasons]},
-        seen=facts.checkpoints,
-        by=by or this_person(),
-        by_hand=True,
-        forced=force,
-    )
-    done = delete_checkpoints(filesystem, run, order)
-    if done.spared:
-        raise ProtectedCheckpointError(
-            f"iteration {iteration} of run {run!r} was not removed: it has just become "
-            f"{', '.join(reasons_in_words(done.spared[iteration]))}"
-        )
-    if done.failed:
-        raise StoreNotWritableError(done.failed[iteration])
-
-
-def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheckpointError:
-    operations, _ = read_operations(filesystem, run)
-    for record in reversed(operations):
-        if iteration in record.iterations and record.kind in DELETING:
-            departure = record.iterations[iteration]
-            return RestoreError(
-                f"iteration {iteration} of run {run!r} cannot be brought back: it was deleted "
-                f"({record.kind}) on {record.time:%Y-%m-%d %H:%M:%S} UTC by {record.by}: "
-                f"{'; '.join(reasons_in_words(departure.reasons))}"
-            )
-    if not operations:
-        require_run(filesystem, run)
-    return MissingCheckpointError(
-        f"run {run!r} has no checkpoint of iteration {iteration} in {filesystem.basedir}, and "
-        "none is on record as pruned"
-    )
 
 
 def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dacapo_core.store import layout
+from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 
 
 class CheckpointRecord(BaseModel):
@@ -35,3 +39,26 @@ class CheckpointRecord(BaseModel):
     by: str
     modified: float | None = None
     file_version: int | str | None = None
+
+
+def read_record_texts(
+    filesystem: StoreFilesystem, run: str, iterations: Iterable[int]
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Iteration → its checkpoint's record as text; iteration → what is wrong with a damaged record.
+
+    A checkpoint without a record, as DaCapo writes them, is in neither.
+    """
+    paths = {layout.checkpoint_record_path(run, i): i for i in iterations}
+    records: dict[int, str] = {}
+    damaged: dict[int, str] = {}
+    for path, content in filesystem.read_many(paths).items():
+        try:
+            CheckpointRecord.model_validate_json(content)
+        except ValidationError:
+            damaged[paths[path]] = (
+                f"its record {filesystem.url(path)} is damaged: nothing is deleted on doubt; "
+                "verify the checkpoint, then remove it by force or store it again"
+            )
+        else:
+            records[paths[path]] = content.decode()
+    return records, damaged
