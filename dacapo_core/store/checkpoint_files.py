@@ -1,4 +1,4 @@
-"""The checkpoints of a store: written, read, verified, each with its record."""
+"""Writing, reading and verifying the checkpoints of a store, each with its record."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from dacapo_core.store.checkpoint_format.checkpoint_id import CheckpointId
 from dacapo_core.store.checkpoint_format.checkpoint_writing import write_checkpoint
 from dacapo_core.store.checkpoint_format.device_loading import load_to_device
 from dacapo_core.store.checkpoint_format.memory_mapping import map_checkpoint
-from dacapo_core.store.checkpoint_format.own_format_check import is_as_written
 from dacapo_core.store.checkpoint_format.safe_loading import load_checkpoint
-from dacapo_core.store.checkpoint_format.verification import verify_file, verify_loaded
+from dacapo_core.store.checkpoint_format.verification import (
+    is_as_written,
+    verify_file,
+    verify_loaded,
+)
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     MissingCheckpointError,
@@ -38,13 +41,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification compared a checkpoint with.
+    """What a checkpoint was compared with; it was found whole.
 
     Attributes:
-        against: ``digests`` (one of ours) or ``zip checksums`` (one of DaCapo's, which has none
-            where it was written without).
-        record: whether the whole file was compared with its record too, and is what it says.
-        damaged_record: what is wrong with the record of a checkpoint that is whole.
+        against: ``digests``, or of a checkpoint that DaCapo wrote ``zip checksums`` (where it
+            wrote any).
+        record: whether the whole file was also found equal to its record.
+        damaged_record: the problem, where the record itself is damaged.
     """
 
     run: str
@@ -101,7 +104,7 @@ def write_record(filesystem: StoreFilesystem, run: str, record: CheckpointRecord
     """Write the record beside a checkpoint, which verifies itself and stands without one too."""
     path = layout.checkpoint_record_path(run, record.iteration)
     try:
-        # not worth two more waits for the disk
+        # not durable: that would be two more waits for the disk
         filesystem.write_bytes(path, record.model_dump_json().encode(), durable=False)
     except OSError as error:
         logger.warning(
@@ -139,12 +142,12 @@ def read_checkpoint(
         DamagedCheckpointError: its bytes are not those that were written.
         UnsafeCheckpointError: it asks for code to be run.
     """
-    with _opened(filesystem, run, iteration) as (path, place):
+    with _opened(filesystem, run, iteration) as (path, checkpoint):
         if device is None:
-            state = map_checkpoint(path, place, verify=verify)
+            state = map_checkpoint(path, checkpoint, verify=verify)
         else:
-            state = load_to_device(path, place, device, verify=verify)
-        return _loaded(path, place, verify=verify) if state is None else state
+            state = load_to_device(path, checkpoint, device, verify=verify)
+        return _loaded(path, checkpoint, verify=verify) if state is None else state
 
 
 def read_model(
@@ -159,10 +162,10 @@ def read_model(
     """
     state = _fetched_model(filesystem, run, iteration, verify=verify)
     if state is None:
-        with _opened(filesystem, run, iteration) as (path, place):
-            state = map_checkpoint(path, place, "model", verify=verify)
+        with _opened(filesystem, run, iteration) as (path, checkpoint):
+            state = map_checkpoint(path, checkpoint, "model", verify=verify)
             if state is None:
-                state = _loaded(path, place, "model", verify=verify)
+                state = _loaded(path, checkpoint, "model", verify=verify)
     model: dict[str, Any] = state["model"]
     return model
 
@@ -170,22 +173,26 @@ def read_model(
 def _fetched_model(
     filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
 ) -> dict[str, Any] | None:
-    """The model, of a checkpoint of ours on an object store; no other bytes are fetched."""
+    """The state with its model, of a checkpoint on an object store; fetches no other bytes.
+
+    None on a local store, of a checkpoint that DaCapo wrote, or one that was replaced meanwhile.
+    """
     if filesystem.is_local:
         return None
-    path = layout.checkpoint_path(run, iteration)
-    place = CheckpointId(run, iteration, filesystem.url(path))
-    with _said_what_there_is(filesystem, run, iteration), filesystem.sparse_copy(path) as copy:
-        state = map_checkpoint(copy.path, place, "model", verify=verify, fetch=copy.fetch)
+    with (
+        _located(filesystem, run, iteration) as (path, checkpoint),
+        filesystem.sparse_copy(path) as copy,
+    ):
+        state = map_checkpoint(copy.path, checkpoint, "model", verify=verify, fetch=copy.fetch)
         return state if copy.is_of_one_version() else None
 
 
 def _loaded(
-    path: str, place: CheckpointId, section: str | None = None, *, verify: bool
+    path: str, checkpoint: CheckpointId, section: str | None = None, *, verify: bool
 ) -> dict[str, Any]:
-    loaded = load_checkpoint(path, place)
+    loaded = load_checkpoint(path, checkpoint)
     if verify:
-        verify_loaded(path, place, loaded, section)
+        verify_loaded(path, checkpoint, loaded, section)
     return loaded.state
 
 
@@ -197,46 +204,51 @@ def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> 
         DamagedCheckpointError: its bytes are not those that were written.
         UnsafeCheckpointError: it asks for code to be run.
     """
-    with _opened(filesystem, run, iteration) as (path, place):
-        return _verification(filesystem, path, place)
+    with _opened(filesystem, run, iteration) as (path, checkpoint):
+        return _verification(filesystem, path, checkpoint)
 
 
 @contextmanager
 def verified_copy(filesystem: StoreFilesystem, run: str, iteration: int) -> Iterator[str]:
     """A local path of a checkpoint that verifies; raises as `verify_checkpoint` does."""
-    with _opened(filesystem, run, iteration) as (path, place):
-        _verification(filesystem, path, place)
+    with _opened(filesystem, run, iteration) as (path, checkpoint):
+        _verification(filesystem, path, checkpoint)
         yield path
 
 
-def _verification(filesystem: StoreFilesystem, path: str, place: CheckpointId) -> Verification:
-    run, iteration = place.run, place.iteration
-    loaded = load_checkpoint(path, place)
-    verify_loaded(path, place, loaded)
-    record = read_record(filesystem, run, iteration) if loaded.index else None
-    if record is not None and loaded.index is not None and record.nonce != loaded.index.nonce:
-        record = None
+def _verification(filesystem: StoreFilesystem, path: str, checkpoint: CheckpointId) -> Verification:
+    loaded = load_checkpoint(path, checkpoint)
+    verify_loaded(path, checkpoint, loaded)
+    index = loaded.index
+    record = read_record(filesystem, checkpoint.run, checkpoint.iteration) if index else None
     damaged_record = None
-    if record is not None and loaded.index is not None:
+    if index is None or record is None or record.nonce != index.nonce:
+        record = None
+    else:
         try:
-            verify_file(path, place, record)
+            verify_file(path, checkpoint, record)
         except DamagedCheckpointError as error:
-            if not is_as_written(path, place, loaded.index):
+            if not is_as_written(path, checkpoint, index):
                 raise
-            damaged_record = _damaged_record(filesystem, place, error)
+            damaged_record = _damaged_record(filesystem, checkpoint, error)
             logger.warning("%s", damaged_record)
-    against = "zip checksums" if loaded.index is None else "digests"
-    size = os.stat(path).st_size
-    compared = record is not None and damaged_record is None
-    return Verification(run, iteration, size, against, compared, damaged_record)
+    return Verification(
+        checkpoint.run,
+        checkpoint.iteration,
+        bytes=os.stat(path).st_size,
+        against="zip checksums" if index is None else "digests",
+        record=record is not None and damaged_record is None,
+        damaged_record=damaged_record,
+    )
 
 
 def _damaged_record(
-    filesystem: StoreFilesystem, place: CheckpointId, error: DamagedCheckpointError
+    filesystem: StoreFilesystem, checkpoint: CheckpointId, error: DamagedCheckpointError
 ) -> str:
-    where = filesystem.url(layout.checkpoint_record_path(place.run, place.iteration))
+    run, iteration = checkpoint.run, checkpoint.iteration
+    where = filesystem.url(layout.checkpoint_record_path(run, iteration))
     return (
-        f"the record of checkpoint {place.iteration} of run {place.run!r} ({where}) is damaged: it "
+        f"the record of checkpoint {iteration} of run {run!r} ({where}) is damaged: it "
         f"says {error.expected}, the file has {error.found} and is whole by its own digests. "
         "Delete the record: the checkpoint needs none"
     )
@@ -260,21 +272,33 @@ def missing_checkpoint(
 def _opened(
     filesystem: StoreFilesystem, run: str, iteration: int
 ) -> Iterator[tuple[str, CheckpointId]]:
-    path = layout.checkpoint_path(run, iteration)
-    with _said_what_there_is(filesystem, run, iteration), filesystem.local_copy(path) as local:
-        yield local, CheckpointId(run, iteration, filesystem.url(path))
+    """A local path of a checkpoint's bytes; errors as those of `_located`."""
+    with (
+        _located(filesystem, run, iteration) as (path, checkpoint),
+        filesystem.local_copy(path) as local,
+    ):
+        yield local, checkpoint
 
 
 @contextmanager
-def _said_what_there_is(filesystem: StoreFilesystem, run: str, iteration: int) -> Iterator[None]:
+def _located(
+    filesystem: StoreFilesystem, run: str, iteration: int
+) -> Iterator[tuple[str, CheckpointId]]:
+    """A checkpoint's path in its store.
+
+    Raises (in the block):
+        MissingCheckpointError: says which checkpoints there are.
+        DamagedCheckpointError: something else than a file is there.
+    """
+    path = layout.checkpoint_path(run, iteration)
+    checkpoint = CheckpointId(run, iteration, filesystem.url(path))
     try:
-        yield
+        yield path, checkpoint
     except NotAFileError as error:
-        place = CheckpointId(run, iteration, filesystem.url(layout.checkpoint_path(run, iteration)))
-        raise place.damaged("is damaged", "a file", error.what) from error
+        raise checkpoint.damaged("a file", error.what) from error
+    except MissingCheckpointError:
+        raise
     except FileNotFoundError as error:
-        if isinstance(error, MissingCheckpointError):
-            raise
         raise missing_checkpoint(filesystem, run, iteration) from error
 
 

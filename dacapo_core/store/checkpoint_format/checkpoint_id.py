@@ -1,4 +1,4 @@
-"""Which checkpoint something is said about."""
+"""A checkpoint's name in messages, and the errors that carry it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class CheckpointId:
 
     def damaged(
         self,
-        what: str,
         expected: str,
         found: str,
+        problem: str = "is damaged",
         kind: type[DamagedCheckpointError] = DamagedCheckpointError,
     ) -> DamagedCheckpointError:
-        """The error that says so."""
+        """The error that names the checkpoint, what was expected and what was found."""
         return kind(
-            f"{self} {what}: expected {expected}, found {found}. "
+            f"{self} {problem}: expected {expected}, found {found}. "
             "Use latest_iteration(run, verified=True) for the newest that is whole",
             run=self.run,
             iteration=self.iteration,

@@ -1,10 +1,10 @@
-"""What a checkpoint says about itself, inside itself, under a key that DaCapo ignores.
+"""The index of a checkpoint: its tensors and digests, inside it, under a key that DaCapo ignores.
 
 Two tensors, the last of the file. ``layout`` is JSON: the structure of each section, and dtype,
-shape, stride and storage of each tensor. ``table`` has a row of 16 bytes of digest and 8 of place
-for each distinct non-empty storage, which the file begins with, then for the pickle (all between
-the storages and the layout), for the body (all before the layout) and for the layout. The zip's
-comment says where both are, so a reader that knows it needs no directory and no pickle.
+shape, stride and storage of each tensor. ``table`` has rows of 16 bytes of digest and 8 of offset:
+one for each distinct non-empty storage, with which the file begins, then one for the pickle (all
+between the storages and the layout), one for the body (all before the layout) and one for the
+layout. The zip's comment says where both are: a reader needs neither its directory nor the pickle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class CheckpointIndex(BaseModel):
 
     @property
     def rows(self) -> Table | None:
-        """None when the table is none."""
+        """The table's rows; None when it is no table."""
         return Table.from_bytes(self.table.numpy().tobytes())
 
 
@@ -70,16 +70,16 @@ class Row:
 
     Attributes:
         digest: xxh3_128.
-        place: where a storage, the pickle or the layout begins in the file; where the body ends.
+        offset: in the file, of a storage, the pickle or the layout; of the body's end.
     """
 
     digest: bytes
-    place: int
+    offset: int
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a checkpoint's table."""
+    """The digests of a checkpoint."""
 
     storages: list[Row]
     pickle: Row
@@ -93,7 +93,7 @@ class Table:
 
     def to_bytes(self) -> bytes:
         rows = [*self.storages, self.pickle, self.body, self.layout]
-        return b"".join(_ROW.pack(row.digest, row.place) for row in rows)
+        return b"".join(_ROW.pack(row.digest, row.offset) for row in rows)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Table | None:
@@ -107,7 +107,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a reader needs to find a state's tensors in its file.
+    """Where a state's tensors are in its file.
 
     Attributes:
         structure: section → its JSON form.
@@ -144,8 +144,8 @@ def layout_of(state: Mapping[str, Any], storages: list[torch.UntypedStorage]) ->
     return Layout(structure, tensors, [storage.nbytes() for storage in storages])
 
 
-def described(state: Mapping[str, Any]) -> bytes:
-    """The layout of a state that was loaded, to be compared with the one in its file."""
+def layout_bytes(state: Mapping[str, Any]) -> bytes:
+    """The layout of a loaded state, as bytes to compare with those in its file."""
     return layout_of(state, storages_of(state)).to_json()
 
 
@@ -160,27 +160,39 @@ class Pointer:
     table_digest: bytes
 
     def to_bytes(self) -> bytes:
-        *places, table_digest = vars(self).values()
-        words = [f"{FORMAT:02x}", *(f"{place:016x}" for place in places), table_digest.hex()]
+        *offsets, table_digest = vars(self).values()
+        words = [f"{FORMAT:02x}", *(f"{offset:016x}" for offset in offsets), table_digest.hex()]
         return " ".join(["dacapo", *words]).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Pointer | None:
-        """From the last bytes of a file; None when it is not one of ours."""
+        """From the last POINTER_BYTES of a file; None when it is not one of ours."""
         if format_of(content) != FORMAT:
             return None
-        *places, table_digest = content.decode().split(" ")[2:]
-        layout, layout_stop, table, table_stop = (int(place, 16) for place in places)
+        *offsets, table_digest = content.decode().split(" ")[2:]
+        layout, layout_stop, table, table_stop = (int(offset, 16) for offset in offsets)
         return cls(layout, layout_stop, table, table_stop, bytes.fromhex(table_digest))
+
+    @classmethod
+    def read(cls, read: Callable[[int, int], bytes], size: int) -> Pointer | None:
+        """From a file of `size` bytes; None when it is not one of ours or points out of itself.
+
+        Args:
+            read: gives the bytes from one offset to another.
+        """
+        at = cls.from_bytes(read(max(size - POINTER_BYTES, 0), size))
+        if at is None or not at.layout <= at.layout_stop <= at.table <= at.table_stop <= size:
+            return None
+        return at
 
 
 def format_of(content: bytes) -> int | None:
-    """The format that the last bytes of a file speak of; None when it is not one of ours."""
+    """The format that the last bytes of a file name; None when it is not one of ours."""
     if not _POINTER.fullmatch(content):
         return None
     return int(content.split(b" ")[1], 16)
 
 
 def digest(data: Any) -> bytes:
-    """The digest of some bytes, as it stands in an index."""
+    """The digest of some bytes, as an index holds it: xxh3_128."""
     return xxhash.xxh3_128_digest(data)

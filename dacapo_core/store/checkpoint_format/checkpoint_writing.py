@@ -25,7 +25,7 @@ from dacapo_core.store.checkpoint_format.savable_state import storages_of
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of
 from dacapo_core.store.checkpoint_format.torch_pickle import pickled
 from dacapo_core.store.filesystems.unbuffered_files import write_pieces
-from dacapo_core.store.saving.background_job import Beside
+from dacapo_core.store.saving.background_job import BackgroundJob
 
 _FORMAT_OF_TORCH = b"3\n"
 
@@ -54,9 +54,9 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
     meanwhile.
     """
     storages = storages_of(state)
-    body = _placed([(f"data/{n}", bytes_of(storage)) for n, storage in enumerate(storages)], 0)
+    body = _entries_from(0, [(f"data/{n}", bytes_of(s)) for n, s in enumerate(storages)])
     # disk and processor work at the same time: writing and digests let go of the interpreter
-    rest = Beside(lambda: _rest_of(state, storages, body))
+    rest = BackgroundJob(lambda: _rest_of(state, storages, body))
     try:
         write_pieces(file, [piece for entry in body for piece in (entry.header, entry.content)])
     finally:
@@ -66,10 +66,10 @@ def write_checkpoint(state: Mapping[str, Any], file: BinaryIO) -> WrittenCheckpo
     return written
 
 
-def _placed(named: Iterable[tuple[str, Any]], start: int) -> list[torch_zip.Entry]:
+def _entries_from(start: int, named: Iterable[tuple[str, Any]]) -> list[torch_zip.Entry]:
     entries = []
     for name, content in named:
-        entries.append(torch_zip.place(name, content, start))
+        entries.append(torch_zip.entry_at(start, name, content))
         start = entries[-1].stop
     return entries
 
@@ -77,7 +77,7 @@ def _placed(named: Iterable[tuple[str, Any]], start: int) -> list[torch_zip.Entr
 def _rest_of(
     state: Mapping[str, Any], storages: list[torch.UntypedStorage], body: list[torch_zip.Entry]
 ) -> tuple[WrittenCheckpoint, bytes]:
-    """What is to be said of a file whose body is being written, and what stands behind the body."""
+    """The description of a file whose body is being written, and the bytes behind the body."""
     nonce = secrets.token_hex(16)
     layout = layout_of(state, storages).to_json()
     tail = _tail(state, storages, nonce, layout, body[-1].stop if body else 0)
@@ -108,8 +108,8 @@ def _rest_of(
     index = b"".join([layout_entry.header, layout, table_entry.header, filled, directory])
     whole.update(index)
     size = layout_entry.start + len(index)
-    said = WrittenCheckpoint(size, whole.hexdigest(), nonce, _parts(state, storages, table))
-    return said, pickle + index
+    written = WrittenCheckpoint(size, whole.hexdigest(), nonce, _parts(state, storages, table))
+    return written, pickle + index
 
 
 def _tail(
@@ -119,14 +119,15 @@ def _tail(
     layout: bytes,
     start: int,
 ) -> list[torch_zip.Entry]:
-    """The entries behind the storages; the last are the layout and the table, yet to be filled."""
+    """The entries behind the storages; the last two are the layout and the still empty table."""
     layout_tensor = torch.frombuffer(bytearray(layout), dtype=torch.uint8)
     table = torch.zeros(Table.size(len(storages)), dtype=torch.uint8, device="cpu")
     index = {"format": FORMAT, "nonce": nonce, "layout": layout_tensor, "table": table}
     filed = [*storages, layout_tensor.untyped_storage(), table.untyped_storage()]
     keys = {storage.data_ptr(): number for number, storage in enumerate(filed)}
     content, empty = pickled({**state, INDEX_KEY: index}, keys)
-    return _placed(
+    return _entries_from(
+        start,
         [
             ("data.pkl", content),
             ("byteorder", sys.byteorder.encode()),
@@ -135,7 +136,6 @@ def _tail(
             (f"data/{len(storages)}", layout),
             (f"data/{len(storages) + 1}", bytes(table.nbytes)),
         ],
-        start,
     )
 
 

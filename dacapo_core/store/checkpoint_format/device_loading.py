@@ -1,4 +1,4 @@
-"""A checkpoint read straight to a device: file, pinned memory, device, digest beside."""
+"""Reading a checkpoint straight to a device, through pinned memory, digests taken meanwhile."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _PIECES = 3
 
 
 def load_to_device(
-    path: str, place: CheckpointId, device: torch.device, *, verify: bool
+    path: str, checkpoint: CheckpointId, device: torch.device, *, verify: bool
 ) -> dict[str, Any] | None:
     """A checkpoint's state with ``model`` and ``optimizer`` on a device, the rest mapped.
 
-    Single numbers of the optimizer's state stay in host memory: the optimizer knows where it wants
-    them. Where the device has no room, nothing is on it. None when the checkpoint must be read with
-    torch.load, as `map_checkpoint` says.
+    Scalars of the optimizer's state stay in host memory; the optimizer moves those that it wants.
+    Where the device has no room, everything is mapped. None when the checkpoint must be read with
+    torch.load, as `map_checkpoint`.
 
     Raises:
         DamagedCheckpointError: bytes are not those that were written.
     """
-    parts = mapped_parts(path, place)
+    parts = mapped_parts(path, checkpoint)
     if parts is None:
         return None
     state, address, body = parts
     try:
-        memory = torch.empty(body.place, dtype=torch.uint8, device=device)
+        memory = torch.empty(body.offset, dtype=torch.uint8, device=device)
         found = _read(path, memory)
         if verify and found != body.digest:
-            return map_checkpoint(path, place, verify=True)
+            return map_checkpoint(path, checkpoint, verify=True)
         on_device = _on_device(memory, address)
 
         def own(tensor: torch.Tensor) -> torch.Tensor:
@@ -49,11 +49,11 @@ def load_to_device(
         model = map_tensors(state["model"], on_device)
         return {**state, "model": model, "optimizer": map_tensors(state["optimizer"], own)}
     except torch.OutOfMemoryError:
-        return map_checkpoint(path, place, verify=verify)
+        return map_checkpoint(path, checkpoint, verify=verify)
 
 
 def _on_device(memory: torch.Tensor, address: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Gives a mapped tensor's place in the device's copy of its file."""
+    """Finds a mapped tensor in the device's copy of its file, which is mapped at `address`."""
     storage = memory.untyped_storage()
 
     def moved(tensor: torch.Tensor) -> torch.Tensor:
@@ -67,7 +67,7 @@ def _on_device(memory: torch.Tensor, address: int) -> Callable[[torch.Tensor], t
 
 
 def _read(path: str, memory: torch.Tensor) -> bytes:
-    """Fill `memory` from the begin of a file; the digest of what was read."""
+    """Fill `memory` from the start of a file; the digest of what was read."""
     whole = xxhash.xxh3_128()
     pinned = memory.device.type == "cuda"
     module = torch.get_device_module(memory.device)

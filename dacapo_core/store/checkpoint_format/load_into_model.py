@@ -1,4 +1,4 @@
-"""Whether weights fit a model and an optimizer, said before either is touched; and loading them."""
+"""Loading weights into a model and an optimizer, after a check that they fit both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dacapo_core.store.errors import WeightsDoNotFitError
 
 logger = logging.getLogger(__name__)
 
-# settings that torch gives a group which was stored before there were such
+# settings of a group that torch adds to one stored before they existed
 _LATER = {
     "amsgrad",
     "capturable",
@@ -38,7 +38,7 @@ _PER_ELEMENT = {
     "step_size",
     "sum",
 }
-# kept or not by settings of the group, which come from the checkpoint too
+# kept or not depending on settings of the group, which come from the checkpoint too
 _OF_SETTINGS = {"grad_avg", "max_exp_avg_sq", "momentum_buffer"}
 _SHOWN = 5
 
@@ -111,7 +111,7 @@ def check_fit(what: str, model: Any, state: Mapping[str, Any]) -> None:
 
 
 class _OtherName(str):
-    """A difference in names, which a model's own hooks may do away with."""
+    """A difference in names, which a model's own hooks may resolve."""
 
 
 def _misfit(what: str, faults: list[str]) -> WeightsDoNotFitError:
@@ -125,7 +125,7 @@ def _misfit(what: str, faults: list[str]) -> WeightsDoNotFitError:
 
 
 def _translates_names(model: Any) -> bool:
-    """Whether the model has hooks that make its names of others, as weight_norm's do."""
+    """Whether the model has hooks that rename what is loaded, as weight_norm's do."""
     if not isinstance(model, torch.nn.Module):
         return False
     return any(module._load_state_dict_pre_hooks for module in model.modules())

@@ -1,7 +1,7 @@
-"""A checkpoint of ours, or some of its sections, mapped without unpickling anything.
+"""Mapping a checkpoint, or some of its sections, into memory without unpickling anything.
 
-Reads the end of the file (the zip's comment, then layout and table) and the tensors asked for, and
-no others. torch's unpickler would go through all of it in Python.
+Reads the end of the file (the zip's comment, then layout and table) and only those tensors that
+are asked for. torch's unpickler would go through the whole state in Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import torch
 from dacapo_core.store.checkpoint_format.checkpoint_id import CheckpointId
 from dacapo_core.store.checkpoint_format.checkpoint_index import (
     EMPTY,
-    POINTER_BYTES,
     Layout,
     Pointer,
     Row,
@@ -27,10 +26,10 @@ from dacapo_core.store.checkpoint_format.savable_state import tensors_of
 from dacapo_core.store.checkpoint_format.state_dict_json import DTYPES, decode
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of, mapped_storage
 from dacapo_core.store.checkpoint_format.verification import compare_digests
-from dacapo_core.store.saving.background_job import Beside
+from dacapo_core.store.saving.background_job import BackgroundJob
 
-# what a layout that somebody made up may lead to, its digest being right
-_MADE_UP = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError)
+# what a forged layout, whose digest is right, may raise
+_FORGED = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError)
 
 Fetch = Callable[[int, int], None]
 
@@ -41,7 +40,7 @@ def _nothing_to_fetch(start: int, stop: int) -> None:
 
 def map_checkpoint(
     path: str,
-    place: CheckpointId,
+    checkpoint: CheckpointId,
     section: str | None = None,
     *,
     verify: bool,
@@ -49,8 +48,8 @@ def map_checkpoint(
 ) -> dict[str, Any] | None:
     """A checkpoint's state; None when it must be read with torch.load.
 
-    That is: DaCapo wrote the file, or its end is damaged, which torch.load and the verification
-    will name.
+    It must be when DaCapo wrote the file, or when its end is damaged: torch.load or the
+    verification then say how.
 
     Args:
         section: only this one (``"model"``); the bytes of others are neither read nor verified.
@@ -64,76 +63,77 @@ def map_checkpoint(
     if found is None:
         return None
     layout, table = found
-    file = _MappedFile(path, place, layout, table)
+    file = _MappedFile(path, checkpoint, layout, table)
     if section is None:
-        fetch(0, table.body.place)
-        return _whole(file, place, verify=verify)
+        fetch(0, table.body.offset)
+        return _whole(file, checkpoint, verify=verify)
     state = file.sections([section])
     if state is None:
         return None
-    # no page of it has been looked at: what is written to the file now is seen
+    # no page of the map has been read yet, so it shows what is fetched into the file now
     fetch(*file.span())
     if verify:
-        file.verify_tensors(place, state)
+        file.verify_tensors(checkpoint, state)
     return state
 
 
-def mapped_parts(path: str, place: CheckpointId) -> tuple[dict[str, Any], int, Row] | None:
-    """A checkpoint's state, mapped and not verified; where its file begins in memory; its body.
+def mapped_parts(path: str, checkpoint: CheckpointId) -> tuple[dict[str, Any], int, Row] | None:
+    """A checkpoint's state, mapped and not verified; the address of the mapped file; its body.
 
-    None when it must be read with torch.load, as `map_checkpoint` says.
+    None when it must be read with torch.load, as `map_checkpoint`.
     """
     found = _end_of(path, _nothing_to_fetch)
     if found is None:
         return None
-    file = _MappedFile(path, place, *found)
+    file = _MappedFile(path, checkpoint, *found)
     state = file.sections()
     return None if state is None else (state, file.address, file.table.body)
 
 
 def _end_of(path: str, fetch: Fetch) -> tuple[bytes, Table] | None:
-    """The layout, as it is in the file, and the table."""
+    """The layout, as bytes of the file, and the table; None where either is damaged."""
     descriptor = os.open(path, os.O_RDONLY)
+
+    def read(start: int, stop: int) -> bytes:
+        fetch(start, stop)
+        return os.pread(descriptor, stop - start, start)
+
     try:
-        size = os.fstat(descriptor).st_size
-        start = max(size - POINTER_BYTES, 0)
-        fetch(start, size)
-        at = Pointer.from_bytes(os.pread(descriptor, POINTER_BYTES, start))
-        if at is None or not at.layout <= at.layout_stop <= at.table <= at.table_stop <= size:
+        at = Pointer.read(read, os.fstat(descriptor).st_size)
+        if at is None:
             return None
-        fetch(at.layout, at.table_stop)
-        end = os.pread(descriptor, at.table_stop - at.layout, at.layout)
+        end = read(at.layout, at.table_stop)
     finally:
         os.close(descriptor)
     layout, rows = end[: at.layout_stop - at.layout], end[at.table - at.layout :]
     table = Table.from_bytes(rows)
     if table is None or digest(rows) != at.table_digest or digest(layout) != table.layout.digest:
         return None
-    return (layout, table) if table.body.place <= at.layout else None
+    return (layout, table) if table.body.offset <= at.layout else None
 
 
-def _whole(file: _MappedFile, place: CheckpointId, *, verify: bool) -> dict[str, Any] | None:
+def _whole(file: _MappedFile, checkpoint: CheckpointId, *, verify: bool) -> dict[str, Any] | None:
     if not verify:
         return file.sections()
     pickle, body = file.table.pickle, file.table.body
-    # it lets go of the interpreter, for the containers and tensors that are made meanwhile
-    found = Beside(lambda: digest(file.bytes[: body.place]))
+    # the digest releases the interpreter, for the containers and tensors that are made meanwhile
+    found = BackgroundJob(lambda: digest(file.bytes[: body.offset]))
     state = file.sections()
     if state is not None and found.result() != body.digest:
-        file.verify_tensors(place, state)
-        pickled = file.bytes[pickle.place : body.place]
-        compare_digests(place, "pickle", pickle.digest, digest(pickled))
-        compare_digests(place, "body", body.digest, found.result())
+        file.verify_tensors(checkpoint, state)
+        pickled = file.bytes[pickle.offset : body.offset]
+        compare_digests(checkpoint, "pickle", pickle.digest, digest(pickled))
+        compare_digests(checkpoint, "body", body.digest, found.result())
     return state
 
 
 class _MappedFile:
-    """A file in memory, private to this process, and the tensors made from it so far."""
+    """A file mapped into memory, private to this process, and the tensors made from it so far."""
 
-    def __init__(self, path: str, place: CheckpointId, layout: bytes, table: Table) -> None:
+    def __init__(self, path: str, checkpoint: CheckpointId, layout: bytes, table: Table) -> None:
         self.table = table
         self._layout_in_file = layout
-        self._whole = mapped_storage(path, place)
+        self._whole = mapped_storage(path, checkpoint)
         self.bytes = bytes_of(self._whole)
         self._storages: dict[int, torch.UntypedStorage] = {}
 
@@ -150,21 +150,22 @@ class _MappedFile:
                 name: decode(structure[name], self._tensor)
                 for name in (structure if names is None else names)
             }
-        except _MADE_UP:
+        except _FORGED:
             return None
         wanted = ("model", "optimizer") if names is None else names
         return state if all(isinstance(state.get(n), Mapping) for n in wanted) else None
 
     def span(self) -> tuple[int, int]:
         """From the first to the last byte of the tensors made so far."""
-        spans = [(self.table.storages[n].place, self._layout.sizes[n]) for n in self._storages]
+        spans = [(self.table.storages[n].offset, self._layout.sizes[n]) for n in self._storages]
         start = min((start for start, _ in spans), default=0)
         return start, max((start + size for start, size in spans), default=start)
 
-    def verify_tensors(self, place: CheckpointId, state: dict[str, Any]) -> None:
-        """
+    def verify_tensors(self, checkpoint: CheckpointId, state: dict[str, Any]) -> None:
+        """Compare the tensors made so far with their digests.
+
         Raises:
-            DamagedCheckpointError: naming the first tensor of those made so far.
+            DamagedCheckpointError: naming the first that differs.
         """
         for number, storage in self._storages.items():
             expected, found = self.table.storages[number].digest, digest(bytes_of(storage))
@@ -174,7 +175,7 @@ class _MappedFile:
                     for path, tensor in tensors_of(state)
                     if tensor.untyped_storage().data_ptr() == storage.data_ptr()
                 )
-                compare_digests(place, f"tensor {next(names, number)}", expected, found)
+                compare_digests(checkpoint, f"tensor {next(names, number)}", expected, found)
 
     def _tensor(self, number: int) -> torch.Tensor:
         name, shape, stride, storage, offset = self._layout.tensors[number]
@@ -197,7 +198,7 @@ class _MappedFile:
         if storage is None:
             if number < 0:
                 raise ValueError("a storage before the first")
-            start, size = self.table.storages[number].place, self._layout.sizes[number]
+            start, size = self.table.storages[number].offset, self._layout.sizes[number]
             if size <= 0 or start + size > len(self.bytes):
                 raise ValueError("a storage outside the file")
             storage = self._storages[number] = self._whole[start : start + size]

@@ -6,15 +6,15 @@ import os
 import re
 from collections.abc import Callable
 
-from dacapo_core.store.checkpoint_format.checkpoint_index import POINTER_BYTES, Pointer, Table
+from dacapo_core.store.checkpoint_format.checkpoint_index import Pointer, Table
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 
-# a text of 32 characters in pickle's protocol 2; the last is the nonce, for the index comes last
+# a string of 32 characters in pickle's protocol 2; the last is the nonce: the index comes last
 _TEXT_OF_32 = re.compile(rb"X\x20\x00\x00\x00([0-9a-f]{32})")
 
 
 def read_nonce(filesystem: StoreFilesystem, path: str) -> str | None:
-    """None for a file that is not one of ours, or whose end is damaged.
+    """The nonce of a checkpoint; None of one that DaCapo wrote, or whose end is damaged.
 
     Raises:
         FileNotFoundError: no such file.
@@ -35,13 +35,13 @@ def _nonce(path: str, fetch: Callable[[int, int], None]) -> str | None:
 
     try:
         size = os.fstat(descriptor).st_size
-        at = Pointer.from_bytes(read(max(size - POINTER_BYTES, 0), size))
-        if at is None or not at.layout <= at.table <= at.table_stop <= size:
+        at = Pointer.read(read, size)
+        if at is None:
             return None
         table = Table.from_bytes(read(at.table, at.table_stop))
-        if table is None or table.pickle.place > at.layout:
+        if table is None or table.pickle.offset > at.layout:
             return None
-        found = _TEXT_OF_32.findall(read(table.pickle.place, at.layout))
+        found = _TEXT_OF_32.findall(read(table.pickle.offset, at.layout))
         return found[-1].decode() if found else None
     finally:
         os.close(descriptor)

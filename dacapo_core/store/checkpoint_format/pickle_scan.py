@@ -1,4 +1,4 @@
-"""The names that a pickle asks for, of any protocol, and how deep it is, without unpickling it."""
+"""Scanning a pickle without unpickling it: the globals that it imports, and how deep it nests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import zipfile
 from typing import Any, BinaryIO
 
 MOST_MARKS = 10_000
-"""Containers within each other, far more than anybody nests."""
-# what these take less than a second for; who asks for something behind them is refused all the same
+"""The most containers within each other: far more than anybody nests."""
+# takes less than a second; a pickle that asks for something behind them is refused all the same
 _MOST_OPCODES = 500_000
 _MOST_BYTES = 16 << 20
-# a pickle takes as long to begin as so many opcodes
+# starting on a pickle takes as long as so many opcodes
 _BEGIN = 20
-# each takes the topmost mark away
+# each pops the topmost mark
 _CLOSING = {"TUPLE", "LIST", "DICT", "SETITEMS", "APPENDS", "ADDITEMS", "FROZENSET"}
 _CLOSING |= {"POP_MARK", "INST", "OBJ"}
 _PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
@@ -24,10 +24,10 @@ _GET = {"GET", "BINGET", "LONG_BINGET"}
 
 
 def globals_of_file(path: str) -> set[str]:
-    """``module.name`` of all that a checkpoint's pickle asks for, whatever wrote it.
+    """``module.name`` of all that the pickle in a file imports.
 
-    That is a torch zip file, an older torch file (several pickles, then bytes) or a bare pickle.
-    Of what is no pickle to its end, none; of a very long one, those at its begin.
+    The file may be a torch zip file, an older torch file (several pickles, then bytes) or a bare
+    pickle. None of a pickle that breaks off; only the first ones of a very long pickle.
     """
     left = _MOST_OPCODES
     with open(path, "rb") as file:
@@ -50,7 +50,7 @@ def globals_of_file(path: str) -> set[str]:
 
 
 def pickle_entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The entry of torch's zip file that is the pickle.
+    """The pickle's entry in torch's zip file.
 
     Raises:
         LookupError: it has none, or a compressed one, which torch never writes.
@@ -62,7 +62,7 @@ def pickle_entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def is_endless(archive: zipfile.ZipFile) -> bool:
-    """Whether the pickle of torch's zip file does not stop, or begins containers without end.
+    """Whether the pickle of torch's zip file has no STOP at its end, or nests without end.
 
     torch's unpickler would take a microsecond and some hundred bytes for each of its bytes.
 
@@ -71,7 +71,7 @@ def is_endless(archive: zipfile.ZipFile) -> bool:
     """
     entry = pickle_entry(archive)
     with archive.open(entry) as file:
-        # its checksum, which is another's business, is compared with the last byte
+        # without the last byte: reading it compares the checksum, which is not checked here
         content = file.read(max(entry.file_size - 1, 0))
         if _is_too_deep(content):
             return True
@@ -97,7 +97,7 @@ def _is_too_deep(content: bytes) -> bool:
 
 
 def _globals_of(file: BinaryIO, most: int) -> tuple[set[str], int]:
-    """``module.name`` of all that the next pickle of a file asks for, and how many opcodes it has.
+    """``module.name`` of all that the next pickle of a file imports, and its count of opcodes.
 
     Args:
         most: opcodes to look at.

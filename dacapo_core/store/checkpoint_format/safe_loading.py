@@ -1,4 +1,4 @@
-"""Loading a checkpoint without running anything that it says: ``weights_only=True``, always."""
+"""Loading a checkpoint without running any code in it: always with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ from dacapo_core.store.checkpoint_format.pickle_scan import (
     pickle_entry,
 )
 from dacapo_core.store.checkpoint_format.savable_state import tensors_of
-from dacapo_core.store.checkpoint_format.storage_bytes import is_no_room, is_the_machines, no_room
+from dacapo_core.store.checkpoint_format.storage_bytes import (
+    is_machine_error,
+    is_out_of_memory,
+    out_of_memory,
+)
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     NewerFormatError,
@@ -55,7 +59,7 @@ class LoadedCheckpoint:
     index: CheckpointIndex | None
 
 
-def load_checkpoint(path: str, place: CheckpointId) -> LoadedCheckpoint:
+def load_checkpoint(path: str, checkpoint: CheckpointId) -> LoadedCheckpoint:
     """Map a checkpoint, ours or DaCapo's (a plain dict or its pickled ``Weights``).
 
     Raises:
@@ -64,48 +68,48 @@ def load_checkpoint(path: str, place: CheckpointId) -> LoadedCheckpoint:
         DamagedCheckpointError: it is no whole torch zip file.
         NotACheckpointError: it holds something else than weights.
     """
-    loaded = _loaded(path, place)
+    loaded = _loaded(path, checkpoint)
     state = dict(vars(loaded)) if isinstance(loaded, Weights) else loaded
     if not isinstance(state, dict):
-        raise _not_weights(place, f"a {type(loaded).__name__}")
+        raise _not_weights(checkpoint, f"a {type(loaded).__name__}")
     for key in ("model", "optimizer"):
         if not isinstance(state.get(key), Mapping):
-            raise _not_weights(place, f"{key} is {type(state.get(key)).__name__}")
-    _check_tensors(state, place)
+            raise _not_weights(checkpoint, f"{key} is {type(state.get(key)).__name__}")
+    _check_tensors(state, checkpoint)
     index = state.pop(INDEX_KEY, None)
     if index is None:
         return LoadedCheckpoint(state, None)
-    _check_format(path, place, index)
+    _check_format(path, checkpoint, index)
     try:
         return LoadedCheckpoint(state, CheckpointIndex.model_validate(index))
     except ValidationError as error:
         reason = error.errors()[0]
-        raise place.damaged(
-            "is damaged", f"an index of format {FORMAT}", f"{reason['loc']}: {reason['msg']}"
+        raise checkpoint.damaged(
+            f"an index of format {FORMAT}", f"{reason['loc']}: {reason['msg']}"
         ) from error
 
 
-def _check_tensors(state: dict[str, Any], place: CheckpointId) -> None:
+def _check_tensors(state: dict[str, Any], checkpoint: CheckpointId) -> None:
     for path, tensor in tensors_of(state):
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             what = f"{tensor.layout} of {tensor.dtype} on {tensor.device}"
             name = "/".join(map(str, path))
-            raise _not_weights(place, f"{name} is {what}", "dense tensors with values")
+            raise _not_weights(checkpoint, f"{name} is {what}", "dense tensors with values")
 
 
-def _check_format(path: str, place: CheckpointId, index: Any) -> None:
+def _check_format(path: str, checkpoint: CheckpointId, index: Any) -> None:
     with open(path, "rb") as file:
         file.seek(max(os.path.getsize(path) - POINTER_BYTES, 0))
         written = format_of(file.read())
     # said in two places: one alone may be a flipped bit
     if written != FORMAT and isinstance(index, dict) and index.get("format") == written:
         raise NewerFormatError(
-            f"{place} has format {written}, this version of dacapo-core reads format {FORMAT}: "
-            "upgrade dacapo-core"
+            f"{checkpoint} has format {written}, this version of dacapo-core reads format "
+            f"{FORMAT}: upgrade dacapo-core"
         )
 
 
-def _refuse_bombs(path: str, place: CheckpointId) -> None:
+def _refuse_bombs(path: str, checkpoint: CheckpointId) -> None:
     """
     Raises:
         DamagedCheckpointError: an entry is compressed, or the pickle endless. torch writes none so,
@@ -117,37 +121,37 @@ def _refuse_bombs(path: str, place: CheckpointId) -> None:
             packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
             endless = not packed and is_endless(archive)
     except Exception as error:
-        if is_the_machines(error):
+        if is_machine_error(error):
             raise
         # loading says what it is instead
         return
     for entry in packed:
         found = f"{entry.filename!r} compressed from {entry.file_size} bytes"
-        raise place.damaged("is damaged", "a torch zip file, which compresses nothing", found)
+        raise checkpoint.damaged("a torch zip file, which compresses nothing", found)
     if endless:
         expected = f"a pickle that stops, of at most {MOST_MARKS} containers within each other"
-        raise place.damaged("is damaged", expected, "another")
+        raise checkpoint.damaged(expected, "another")
 
 
-def _loaded(path: str, place: CheckpointId) -> Any:
-    _refuse_bombs(path, place)
+def _loaded(path: str, checkpoint: CheckpointId) -> Any:
+    _refuse_bombs(path, checkpoint)
     try:
         with _allow_list, torch.serialization.safe_globals([(Weights, _DACAPO_WEIGHTS)]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        if is_the_machines(error):
+        if is_machine_error(error):
             raise
-        if is_no_room(error):
-            raise no_room(place, error) from error
-        _check_pickle(path, place)
+        if is_out_of_memory(error):
+            raise out_of_memory(checkpoint, error) from error
+        _check_pickle(path, checkpoint)
         asked = _unsafe_globals(path)
         if asked:
             raise UnsafeCheckpointError(
-                f"{place} asks to run {', '.join(asked)}; it was not loaded and nothing was run. "
-                "If you trust its source, convert it elsewhere to a plain dict of tensors",
+                f"{checkpoint} asks to run {', '.join(asked)}; it was not loaded and nothing was "
+                "run. If you trust its source, convert it elsewhere to a plain dict of tensors",
                 asked,
             ) from None
-        raise place.damaged("is damaged", "a torch zip file", _what_it_is(path, error)) from error
+        raise checkpoint.damaged("a torch zip file", _what_it_is(path, error)) from error
 
 
 def _what_it_is(path: str, error: Exception) -> str:
@@ -169,7 +173,7 @@ def _ends_like_a_zip(path: str) -> bool:
         return True
 
 
-def _check_pickle(path: str, place: CheckpointId) -> None:
+def _check_pickle(path: str, checkpoint: CheckpointId) -> None:
     """
     Raises:
         DamagedCheckpointError: a pickle that is not as it was written says nothing of its writer.
@@ -183,7 +187,7 @@ def _check_pickle(path: str, place: CheckpointId) -> None:
                 # zero: written without checksums
                 if entry.CRC:
                     expected = f"a pickle with checksum {entry.CRC:08x}"
-                    raise place.damaged("is damaged", expected, "another") from error
+                    raise checkpoint.damaged(expected, "another") from error
     except DamagedCheckpointError:
         raise
     except Exception:
@@ -203,8 +207,8 @@ def _unsafe_globals(path: str) -> list[str]:
 
 
 def _not_weights(
-    place: CheckpointId,
+    checkpoint: CheckpointId,
     found: str,
     expected: str = "a dict with model and optimizer, or DaCapo's Weights",
 ) -> Exception:
-    return place.damaged("is no checkpoint", expected, found, NotACheckpointError)
+    return checkpoint.damaged(expected, found, "is no checkpoint", NotACheckpointError)

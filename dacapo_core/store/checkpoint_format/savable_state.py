@@ -1,6 +1,6 @@
-"""A state as a tree of plain containers with tensors as leaves: walked, checked, rebuilt.
+"""States that can be saved: plain containers of scalars and tensors, checked, rebuilt and walked.
 
-Only what ``torch.load(weights_only=True)`` gives back is allowed in.
+Savable is only what ``torch.load(weights_only=True)`` gives back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DEEPEST = 100
 
 
 class _Refused(Exception):
-    """A value that may not be in a state; its path is put together on the way out."""
+    """A value that cannot be saved; its path in the state is put together on the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -1,6 +1,6 @@
 """A state's structure as JSON: containers, keys and numbers, with its tensors by number.
 
-Every value that `state_tree` lets into a state has a form here, so a checkpoint can be rebuilt
+Every value that `savable_state` lets into a state has a form here, so a checkpoint can be rebuilt
 without unpickling anything.
 """
 
@@ -22,6 +22,20 @@ DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in vars(torch).values()
     if isinstance(dtype, torch.dtype)
+}
+_TO_JSON: dict[type, Callable[[Any], list[Any]]] = {
+    complex: lambda value: [value.real, value.imag],
+    bytes: lambda value: [value.decode("latin-1")],
+    bytearray: lambda value: [value.decode("latin-1")],
+    torch.dtype: lambda value: [str(value).removeprefix("torch.")],
+    torch.device: lambda value: [str(value)],
+}
+_FROM_JSON: dict[str, Callable[..., Any]] = {
+    "complex": complex,
+    "bytes": lambda text: text.encode("latin-1"),
+    "bytearray": lambda text: bytearray(text.encode("latin-1")),
+    "dtype": DTYPES.__getitem__,
+    "device": torch.device,
 }
 _METADATA = "metadata"
 _TENSOR = "tensor"
@@ -51,19 +65,9 @@ def encode(value: Any, number: Callable[[torch.Tensor], int]) -> Any:
         return [tag, *sorted((encode(item, number) for item in value), key=json.dumps)]
     if tag is not None:
         return [tag, *(encode(item, number) for item in value)]
-    return _encoded_scalar(value)
-
-
-def _encoded_scalar(value: Any) -> Any:
-    if type(value) is complex:
-        return ["complex", value.real, value.imag]
-    if type(value) in (bytes, bytearray):
-        return [type(value).__name__, value.decode("latin-1")]
-    if type(value) is torch.dtype:
-        return ["dtype", str(value).removeprefix("torch.")]
-    if type(value) is torch.device:
-        return ["device", str(value)]
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    if kind in _TO_JSON:
+        return [kind.__name__, *_TO_JSON[kind](value)]
+    raise TypeError(f"{kind.__name__} has no JSON form")
 
 
 def decode(encoded: Any, tensor: Callable[[int], torch.Tensor]) -> Any:
@@ -95,18 +99,6 @@ def decode(encoded: Any, tensor: Callable[[int], torch.Tensor]) -> Any:
             raise ValueError(f"metadata of a {type(decoded).__name__}")
         decoded._metadata = decode(encoded[2], tensor)  # type: ignore[attr-defined]
         return decoded
-    return _decoded_scalar(tag, encoded[1:])
-
-
-def _decoded_scalar(tag: str, content: list[Any]) -> Any:
-    if tag == "complex":
-        return complex(*content)
-    if tag == "bytes":
-        return content[0].encode("latin-1")
-    if tag == "bytearray":
-        return bytearray(content[0].encode("latin-1"))
-    if tag == "dtype":
-        return DTYPES[content[0]]
-    if tag == "device":
-        return torch.device(content[0])
+    if tag in _FROM_JSON:
+        return _FROM_JSON[tag](*encoded[1:])
     raise ValueError(f"unknown tag {tag!r}")

@@ -1,4 +1,4 @@
-"""The memory of storages: of this host, or mapped from a file."""
+"""The memory of tensors' storages, and whether an error is this machine's or the file's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from dacapo_core.store.checkpoint_format.checkpoint_id import CheckpointId
 
-_OF_THE_MACHINE = {
+_MACHINE_ERRORS = {
     errno.ENOENT,
     errno.EMFILE,
     errno.ENFILE,
@@ -28,7 +28,7 @@ def bytes_of(storage: torch.UntypedStorage) -> memoryview:
     return memoryview((ctypes.c_char * storage.nbytes()).from_address(storage.data_ptr())).cast("B")
 
 
-def mapped_storage(path: str, place: CheckpointId) -> torch.UntypedStorage:
+def mapped_storage(path: str, checkpoint: CheckpointId) -> torch.UntypedStorage:
     """A file as memory private to this process.
 
     Raises:
@@ -39,23 +39,23 @@ def mapped_storage(path: str, place: CheckpointId) -> torch.UntypedStorage:
             path, False, os.path.getsize(path)
         )  # type: ignore[assignment]
     except RuntimeError as error:
-        raise no_room(place, error) from error
+        raise out_of_memory(checkpoint, error) from error
     return storage
 
 
-def is_the_machines(error: BaseException) -> bool:
-    """Whether an error says nothing about the file that was being read."""
+def is_machine_error(error: BaseException) -> bool:
+    """Whether an error is this machine's, and says nothing about the file that was read."""
     if isinstance(error, OSError):
-        return error.errno in _OF_THE_MACHINE
+        return error.errno in _MACHINE_ERRORS
     return isinstance(error, MemoryError)
 
 
-def is_no_room(error: BaseException) -> bool:
-    """Whether torch says that memory could not be had."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch is that it got no memory."""
     reason = str(error)
     return os.strerror(errno.ENOMEM) in reason or "unable to mmap" in reason
 
 
-def no_room(place: CheckpointId, error: BaseException) -> MemoryError:
-    """The error that says so of a checkpoint."""
-    return MemoryError(f"{place} cannot be mapped into memory: {str(error).splitlines()[0]}")
+def out_of_memory(checkpoint: CheckpointId, error: BaseException) -> MemoryError:
+    """The error of a checkpoint that there is no memory for."""
+    return MemoryError(f"{checkpoint} cannot be mapped into memory: {str(error).splitlines()[0]}")

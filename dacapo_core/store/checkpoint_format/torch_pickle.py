@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 _PROTOCOL = 2
-# the types that torch's format knows by a storage class; those since then are told by their dtype
+# dtypes that torch's format names by a storage class; it names newer ones by the dtype
 _STORAGE_CLASSES = {
     torch.float32: torch.FloatStorage,
     torch.float64: torch.DoubleStorage,
@@ -34,7 +34,7 @@ _STORAGE_CLASSES = {
 
 
 def pickled(state: Mapping[str, Any], keys: dict[int, int]) -> tuple[bytes, int]:
-    """A state as the content of ``data.pkl``, and how many empty storages it names.
+    """The content of ``data.pkl`` for a state, and the count of its empty storages.
 
     Args:
         keys: address of a storage → its number in the file. The empty ones follow.
@@ -47,7 +47,7 @@ def pickled(state: Mapping[str, Any], keys: dict[int, int]) -> tuple[bytes, int]
 
 @dataclass(frozen=True)
 class _Storage:
-    """What torch's unpickler asks for by a persistent id."""
+    """A storage, which torch's unpickler finds by its persistent id."""
 
     persistent_id: tuple[Any, ...]
 

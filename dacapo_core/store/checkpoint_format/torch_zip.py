@@ -1,6 +1,6 @@
-"""torch's zip file: entries stored as they are, tensors at multiples of 64 bytes.
+"""torch's zip file: entries stored uncompressed, tensors at multiples of 64 bytes.
 
-All sizes are known beforehand, so all places are, too: the file is a list of pieces that refer to
+All sizes are known beforehand, so all offsets are, too: the file is a list of pieces that refer to
 the tensors' own memory, to be written in one go.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 _FOLDER = "archive"
 _ALIGNMENT = 64
-_LOCAL = struct.Struct("<4s5H3L2H")
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
@@ -30,8 +30,8 @@ class Entry:
 
     Attributes:
         content: a buffer.
+        header: the bytes before the content.
         offset: of the content in the zip file.
-        header: what stands before the content.
     """
 
     name: str
@@ -49,29 +49,35 @@ class Entry:
         return self.offset + len(self.content)
 
 
-def place(name: str, content: Any, start: int) -> Entry:
-    """An entry whose header begins at ``start``.
+def entry_at(start: int, name: str, content: Any) -> Entry:
+    """The entry of a content whose header begins at ``start``.
 
     A tensor's checksum is zero, which says unchecked: torch checks none, and they are slow.
     """
     full = f"{_FOLDER}/{name}".encode()
     size = len(content)
     large = struct.pack("<2H2Q", 1, 16, size, size) if size >= _MAX_32 else b""
-    before_padding = start + _LOCAL.size + len(full) + len(large) + 4
+    before_padding = start + LOCAL_HEADER.size + len(full) + len(large) + 4
     padding = -before_padding % _ALIGNMENT
     extra = large + struct.pack("<2sH", b"FB", padding) + b"Z" * padding
     crc = 0 if name.startswith("data/") else zlib.crc32(content)
     shown = _MAX_32 if large else size
     version = _VERSION_64 if large else _VERSION
-    header = _LOCAL.pack(
+    header = LOCAL_HEADER.pack(
         b"PK\x03\x04", version, _UTF_8, 0, 0, _1980, crc, shown, shown, len(full), len(extra)
     )
     header += full + extra
     return Entry(name, content, header, start + len(header), crc)
 
 
+def content_offset(start: int, header: bytes | memoryview) -> int:
+    """Where the content of an entry begins whose header, at least its fixed part, is at `start`."""
+    *_, name_length, extra_length = LOCAL_HEADER.unpack(header[: LOCAL_HEADER.size])
+    return start + LOCAL_HEADER.size + name_length + extra_length
+
+
 def directory(entries: list[Entry], comment: bytes) -> bytes:
-    """What stands after the last entry."""
+    """The zip's central directory and its end, which follow the last entry."""
     start = entries[-1].stop
     central = b"".join(map(_central, entries))
     count, size = len(entries), len(central)

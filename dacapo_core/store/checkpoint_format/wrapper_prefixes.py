@@ -1,7 +1,7 @@
-"""Names of a model's tensors without what ``torch.compile`` and data parallelism put into them.
+"""The prefixes that ``torch.compile`` and data parallelism put into the names of tensors.
 
 Both wrap a module, at the top or anywhere inside, in any order: ``module._orig_mod.conv.weight`` is
-``conv.weight``. What is stored has the plain names, and a model is given those that it has itself.
+``conv.weight``. Checkpoints hold the plain names; loading gives each model the names that it has.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ COMPILED, PARALLEL = "_orig_mod", "module"
 
 
 def without_wrappers(name: str) -> str:
-    """A name without the parts that wrappers put into it, told by these parts alone."""
+    """A name without any ``_orig_mod`` or ``module`` in it."""
     return ".".join(part for part in name.split(".") if part not in (COMPILED, PARALLEL))
 
 
 def inner_module(module: nn.Module) -> nn.Module | None:
-    """The module that this one only wraps; None where it is no wrapper."""
+    """The module inside a wrapper; None where `module` is no wrapper."""
     from torch import nn
 
     children = module._modules
@@ -55,7 +55,7 @@ def names_for(model: Any, own: Mapping[str, Any], stored: Iterable[str]) -> dict
 
     Args:
         own: the model's state dict.
-        stored: all names in the checkpoint. Those without a counterpart are not among the result.
+        stored: all names in the checkpoint; those without a counterpart are left out.
     """
     inner = _wrapped_paths(model, own)
     plain = {_plain(name, inner): name for name in own}
@@ -88,7 +88,7 @@ def renamed_state(state: Mapping[str, Any], names: Mapping[str, str]) -> Mapping
 
 
 def _wrapped_paths(model: Any, names: Iterable[str]) -> set[str]:
-    """Paths of the modules in `model` that stand inside a wrapper."""
+    """Paths of the modules in `model` that are inside a wrapper."""
     from torch import nn
 
     # most models have none, and need no walk
@@ -109,7 +109,7 @@ def _plain(name: str, inner: set[str]) -> str:
 
 
 def _unique(bare: Mapping[str, str]) -> dict[str, str]:
-    """Bare name → the only name that comes to it."""
+    """Bare name → its name, for the bare names of only one."""
     count = Counter(bare.values())
     return {short: name for name, short in bare.items() if count[short] == 1}
 

@@ -1,4 +1,4 @@
-"""What torch's zip file says of its own bytes: where each entry is, and its checksum."""
+"""The checksums of torch's zip file, for checkpoints without digests: those of DaCapo."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import BinaryIO
 import torch
 
 from dacapo_core.store.checkpoint_format.storage_bytes import bytes_of
+from dacapo_core.store.checkpoint_format.torch_zip import LOCAL_HEADER, content_offset
 
-_LOCAL = struct.Struct("<4s2xHH4xL8x2H")
 _DESCRIPTOR = struct.Struct("<4sL")
 _DESCRIBED_BEHIND = 0x08
 _UTF_8 = 0x0800
@@ -44,8 +44,8 @@ class _Place:
 def check_storages(path: str, storages: list[torch.UntypedStorage]) -> None:
     """Compare storages, which torch mapped from a file, with the checksum of the entry of each.
 
-    All other entries are compared with theirs too, and the directory with what stands before each
-    entry: a place that points at another tensor of the same size would go unseen otherwise.
+    All other entries are compared with theirs too, and the directory with the header of each
+    entry: an offset that points at another tensor of the same size would go unseen otherwise.
 
     Raises:
         WrongZip: they differ.
@@ -53,7 +53,7 @@ def check_storages(path: str, storages: list[torch.UntypedStorage]) -> None:
     """
     with open(path, "rb", buffering=0) as file, zipfile.ZipFile(path) as archive:
         filled = [entry for entry in archive.infolist() if entry.file_size]
-        # torch writes all with checksums or none; ours have them for what is no tensor's
+        # torch writes all with checksums or none; our files have none for tensors only
         without = not any(entry.CRC for entry in filled)
         without_for_tensors = not any(entry.CRC for entry in filled if _is_a_tensors(entry))
         places = []
@@ -89,14 +89,15 @@ def _compare(what: str, expected: int, found: int) -> None:
 
 
 def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
-    """Where an entry's bytes begin; what stands before and behind them must agree with it."""
+    """Where an entry's bytes begin; its header and its descriptor must agree with the directory."""
     file.seek(entry.header_offset)
-    signature, flags, method, checksum, of_name, of_extra = _LOCAL.unpack(file.read(_LOCAL.size))
-    name = file.read(of_name).decode("utf-8" if flags & _UTF_8 else "cp437")
+    header = file.read(LOCAL_HEADER.size)
+    signature, _, flags, method, _, _, checksum, _, _, name_length, _ = LOCAL_HEADER.unpack(header)
+    name = file.read(name_length).decode("utf-8" if flags & _UTF_8 else "cp437")
     wanted = (b"PK\x03\x04", entry.flag_bits, entry.compress_type, entry.orig_filename)
     if (signature, flags, method, name) != wanted:
         raise WrongZip(f"{entry.filename} at {entry.header_offset}", f"{name!r}")
-    start = entry.header_offset + _LOCAL.size + of_name + of_extra
+    start = content_offset(entry.header_offset, header)
     if flags & _DESCRIBED_BEHIND:
         file.seek(start + entry.file_size)
         signature, checksum = _DESCRIPTOR.unpack(file.read(_DESCRIPTOR.size))
@@ -109,7 +110,7 @@ def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
 def _placed(
     storages: list[torch.UntypedStorage], places: list[_Place]
 ) -> list[tuple[torch.UntypedStorage, _Place]]:
-    """Each storage with its place: torch maps a file as one, from a page's begin."""
+    """Each storage with its place; torch maps a file in one piece, from the start of a page."""
     if not storages:
         return []
     by_span = {(place.start, place.size): place for place in places}

@@ -10,17 +10,17 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Beside(Generic[Result]):
-    """A job that has been begun; done at once where no thread can be started any more.
+class BackgroundJob(Generic[Result]):
+    """Runs a job in a thread from its making on; at once where no thread can be started.
 
-    That is so at the interpreter's exit, when accepted checkpoints are still being written.
+    No thread can be at the interpreter's exit, when accepted checkpoints are still being written.
     """
 
     def __init__(self, job: Callable[[], Result]) -> None:
         self._job = job
         self._future: Future[Result] = Future()
         try:
-            threading.Thread(target=self._do, name="beside").start()
+            threading.Thread(target=self._do, name="background-job").start()
         except RuntimeError:
             self._do()
 
