@@ -128,6 +128,7 @@ def read_checkpoint(
     filesystem: StoreFilesystem,
     run: str,
     iteration: int,
+    section: str | None = None,
     *,
     verify: bool,
     device: torch.device | None = None,
@@ -135,65 +136,36 @@ def read_checkpoint(
     """Map a checkpoint's state into memory.
 
     Args:
-        device: read model and optimizer straight there, if the checkpoint is one of ours.
+        section: at least this one (``"model"``). Of a checkpoint that DaCapo did not write, no
+            other is read, fetched or verified.
+        verify: compare what is read with its digests or checksums.
+        device: read model and optimizer straight there, unless DaCapo wrote the checkpoint; for
+            the whole state only.
 
     Raises:
         MissingCheckpointError: no such run or iteration.
         DamagedCheckpointError: its bytes are not those that were written.
         UnsafeCheckpointError: it asks for code to be run.
     """
+    if section is not None and not filesystem.is_local:
+        with (
+            _located(filesystem, run, iteration) as (remote, checkpoint),
+            filesystem.sparse_copy(remote) as copy,
+        ):
+            state = map_checkpoint(copy.path, checkpoint, section, verify=verify, fetch=copy.fetch)
+            if state is not None and copy.is_of_one_version():
+                return state
     with _opened(filesystem, run, iteration) as (path, checkpoint):
         if device is None:
-            state = map_checkpoint(path, checkpoint, verify=verify)
+            state = map_checkpoint(path, checkpoint, section, verify=verify)
         else:
             state = load_to_device(path, checkpoint, device, verify=verify)
-        return _loaded(path, checkpoint, verify=verify) if state is None else state
-
-
-def read_model(
-    filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
-) -> dict[str, Any]:
-    """Map a checkpoint's model alone; verify exactly what is read.
-
-    Raises:
-        MissingCheckpointError: no such run or iteration.
-        DamagedCheckpointError: its bytes are not those that were written.
-        UnsafeCheckpointError: it asks for code to be run.
-    """
-    state = _fetched_model(filesystem, run, iteration, verify=verify)
-    if state is None:
-        with _opened(filesystem, run, iteration) as (path, checkpoint):
-            state = map_checkpoint(path, checkpoint, "model", verify=verify)
-            if state is None:
-                state = _loaded(path, checkpoint, "model", verify=verify)
-    model: dict[str, Any] = state["model"]
-    return model
-
-
-def _fetched_model(
-    filesystem: StoreFilesystem, run: str, iteration: int, *, verify: bool
-) -> dict[str, Any] | None:
-    """The state with its model, of a checkpoint on an object store; fetches no other bytes.
-
-    None on a local store, of a checkpoint that DaCapo wrote, or one that was replaced meanwhile.
-    """
-    if filesystem.is_local:
-        return None
-    with (
-        _located(filesystem, run, iteration) as (path, checkpoint),
-        filesystem.sparse_copy(path) as copy,
-    ):
-        state = map_checkpoint(copy.path, checkpoint, "model", verify=verify, fetch=copy.fetch)
-        return state if copy.is_of_one_version() else None
-
-
-def _loaded(
-    path: str, checkpoint: CheckpointId, section: str | None = None, *, verify: bool
-) -> dict[str, Any]:
-    loaded = load_checkpoint(path, checkpoint)
-    if verify:
-        verify_loaded(path, checkpoint, loaded, section)
-    return loaded.state
+        if state is not None:
+            return state
+        loaded = load_checkpoint(path, checkpoint)
+        if verify:
+            verify_loaded(path, checkpoint, loaded, section)
+        return loaded.state
 
 
 def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> Verification:

@@ -18,7 +18,6 @@ from dacapo_core.store.checkpoint_commit import CheckpointCommits
 from dacapo_core.store.checkpoint_files import (
     Verification,
     read_checkpoint,
-    read_model,
     verify_checkpoint,
 )
 from dacapo_core.store.errors import (
@@ -248,7 +247,9 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         """
         run, iteration = self._ready_to_read(run, iteration)
         self._commits.remember_read(run, iteration)
-        return read_model(self.filesystem, run, iteration, verify=verify)
+        state = read_checkpoint(self.filesystem, run, iteration, "model", verify=verify)
+        model: dict[str, torch.Tensor] = state["model"]
+        return model
 
     def _ready_to_read(self, run: str, iteration: int) -> tuple[str, int]:
         """The name and iteration, checked, once all that was accepted is durable."""

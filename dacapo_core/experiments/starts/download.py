@@ -1,8 +1,8 @@
-"""Fetching one file over fsspec: whole and checked, resumed where it stopped, or an error.
+"""Downloading one file over fsspec: resumed where it stopped, whole and checked, or an error.
 
-The file grows under a name of its own with a note of what it is a part of beside it. Killed at
-any point, the next call goes on from there if the source is still the same and can (HTTP Range,
-or any file system that seeks), else begins again.
+fsspec and pooch begin an interrupted file again. Here it grows under a name of its own, beside a
+note of its source's size and version. Killed at any point, the next call goes on from there if the
+source is unchanged and can (HTTP Range, or any file system that seeks), else begins again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,13 +29,13 @@ from dacapo_core.experiments.starts.download_source import (
 
 logger = logging.getLogger(__name__)
 
-# a try that brings fewer bytes counts as failed
+# an attempt that brings fewer bytes counts as failed
 PROGRESS = 1 << 20
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a source. A try that brings the file forward starts the count anew."""
+    """How long to bear with a source. Attempts count from the last that brought bytes."""
 
     attempts: int = 6
     stall_seconds: float = 60.0
@@ -44,7 +45,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A file that is whole."""
+    """A file that was downloaded whole."""
 
     path: Path
     url: str
@@ -65,10 +66,9 @@ def download(
 
     Args:
         url: any fsspec URL.
-        target: a local path; its folder is made. Beside it a ``.json`` says what it is a part of.
+        target: a local path; its folder is made. Beside it a ``.json`` names its source.
         sha256: the expected digest, where known.
         check: looks into the whole file; raises DownloadError if it is not what was wanted.
-        patience: how often to try again, and how long to wait.
 
     Raises:
         DownloadError: not there, refused, not the right length or content, or too often
@@ -91,9 +91,9 @@ def download(
             furthest = 0
             logger.warning("%s: %s; begun again", url, error)
             continue
+        except DownloadError:
+            raise
         except Exception as error:
-            if isinstance(error, DownloadError):
-                raise
             if not is_transient(error):
                 raise DownloadError(f"{url} could not be fetched: {describe(error)}") from error
             problem = error
@@ -113,7 +113,7 @@ def download(
         time.sleep(wait)
 
 
-class _DamagedError(Exception):
+class _DamagedError(DownloadError):
     """The bytes are all there and are not the right ones."""
 
 
@@ -130,12 +130,13 @@ def _fetch(source: Source, remote: RemoteFile, target: Path) -> None:
         return
     if remote.size is None or offset > remote.size:
         offset = 0
-    with source.open(offset, remote) as stream, target.open("r+b" if offset else "wb") as file:
+    stream, start = source.open(offset, remote)
+    with closing(stream), target.open("r+b" if offset else "wb") as file:
         # a server that knows no ranges begins again
-        file.seek(stream.offset)
+        file.seek(start)
         file.truncate()
-        with download_progress(source.url, remote.size, stream.offset) as advance:
-            while chunk := stream.read():
+        with download_progress(source.url, remote.size, start) as advance:
+            while chunk := stream.read(source.read_size):
                 if file.tell() == 0 and _looks_like_html(chunk):
                     raise DownloadError(
                         f"{source.url} is a web page, not a checkpoint: {chunk[:60]!r}. A log-in "
@@ -162,15 +163,12 @@ def _checked(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         if sha256 is not None and digest != sha256:
-            raise _DamagedError(f"its SHA-256 is {digest}, expected {sha256}")
+            raise DownloadError(f"its SHA-256 is {digest}, expected {sha256}")
         if check is not None:
-            try:
-                check(target)
-            except DownloadError as error:
-                raise _DamagedError(str(error)) from error
-    except _DamagedError:
+            check(target)
+    except DownloadError as error:
         discard(target)
-        raise
+        raise _DamagedError(str(error)) from error
     return Downloaded(target, remote.url, os.path.getsize(target), digest, remote.etag)
 
 

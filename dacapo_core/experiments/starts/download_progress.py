@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def download_progress(url: str, size: int | None, done: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with each number of bytes that arrived."""
+    """A function to call with the count of bytes of each piece that arrived."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""The far end of a download, over fsspec."""
+"""The source of a download, over fsspec: its version, its bytes, and which errors pass."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import fsspec
@@ -30,7 +29,7 @@ class DownloadError(OSError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What the source says of the file. `etag` tells whether it is still the same."""
+    """A file at its source. `etag` is what changes with its content; `size` is in bytes."""
 
     url: str
     size: int | None
@@ -38,7 +37,11 @@ class RemoteFile:
 
 
 class Source:
-    """A URL to read from. A source that sends nothing for `stall_seconds` has failed."""
+    """A URL to read from. A source that sends nothing for `stall_seconds` has failed.
+
+    Attributes:
+        read_size: bytes to read at once.
+    """
 
     def __init__(self, url: str, stall_seconds: float) -> None:
         self.url = url
@@ -57,6 +60,7 @@ class Source:
         elif protocol == "s3":
             options |= get_settings().options_for(url)
         self._http = protocol in HTTP
+        self.read_size = PIECE if self._http else REQUEST
         self._fs, self._path = fsspec.core.url_to_fs(url, **options)
 
     def info(self) -> RemoteFile:
@@ -77,12 +81,15 @@ class Source:
         version += [info["mtime"]] if "mtime" in info else []
         return RemoteFile(self.url, info.get("size"), str(version[0]) if version else None)
 
-    def open(self, offset: int, remote: RemoteFile) -> Stream:
-        """The bytes from `offset`, or from the start if the source cannot begin elsewhere."""
+    def open(self, offset: int, remote: RemoteFile) -> tuple[Any, int]:
+        """A file object, to be closed, and the offset that it reads from.
+
+        That is `offset`, or 0 if the source cannot begin elsewhere.
+        """
         if not self._http:
             file = self._fs.open(self._path, "rb", cache_type="none")
             file.seek(offset)
-            return Stream(file, offset, REQUEST)
+            return file, offset
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -98,31 +105,7 @@ class Source:
                 f"{self.url} was announced with {remote.size:,} bytes and is sent with "
                 f"{offset + length:,}"
             )
-        return Stream(file, offset, PIECE)
-
-
-class Stream:
-    """A file-like object, where in the file it began, and how much to read of it at once."""
-
-    def __init__(self, file: Any, offset: int, size: int) -> None:
-        self._file = file
-        self._size = size
-        self.offset = offset
-
-    def read(self) -> bytes:
-        """The next bytes; none at the end."""
-        return self._file.read(self._size)
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+        return file, offset
 
 
 def is_transient(error: BaseException) -> bool:
@@ -145,7 +128,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """What went wrong, as the source said it."""
+    """An error in words, by the source's own answer where it gave one."""
     for each in _causes(error):
         if (status := _http_status(each)) is not None:
             return f"answered with {status} {getattr(each, 'message', '')}".rstrip()
