@@ -79,8 +79,8 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
             run: any object with ``name``, ``model`` and ``optimizer``; what its ``extra_state()``
                 returns, where it has one, is stored too.
             wait: return when the checkpoint is durable. False: return when the state is copied
-                to host memory, or from a GPU, when the copy is queued there before whatever
-                changes it; it is made durable in the background. One is in the making at a
+                to host memory (on a GPU: when the copy is queued, ahead of whatever changes the
+                state), and make it durable in the background. Only one is being written at a
                 time: the next call waits for it, and raises its error.
 
         Raises:
@@ -110,18 +110,18 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
                 self._writer.submit(commit)
 
     def wait(self) -> None:
-        """Wait until all that was accepted is durable.
+        """Wait until everything that was stored with ``wait=False`` is durable.
 
         Raises:
-            StoreError: what went wrong with it.
+            StoreError: it could not be stored, and why.
         """
         self._writer.wait()
 
     def close(self) -> None:
-        """Wait, end the background thread and give its memory back; the store stays usable.
+        """Wait as `wait`, end the background thread and free its memory; the store stays usable.
 
         Raises:
-            StoreError: what went wrong with what was accepted.
+            StoreError: as `wait`.
         """
         with self._storing:
             try:
@@ -137,7 +137,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         time_to_live: timedelta = TIME_TO_LIVE,
         patience: timedelta = timedelta(0),
     ) -> Lease:
-        """The right to train a run; enter it with ``with``. Checked at each commit of the run.
+        """The right to train a run, for a ``with`` block; checked at each commit of the run.
 
         Entering raises LeaseHeldError when another process trains the run, after `patience`.
         """
@@ -146,7 +146,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         return lease
 
     def _checked_lease(self, run: str) -> Callable[[], None]:
-        """Make sure that no other process trains the run; how to do so again at the commit."""
+        """Make sure that no other process trains the run; returns the check for the commit."""
         lease = self._leases.get(run)
         if lease is not None and lease.epoch is not None:
             lease.check()
@@ -171,7 +171,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         """The latest iteration with a checkpoint; None without any, or without the run.
 
         Args:
-            verified: of those that verify; damaged ones are passed over with a warning.
+            verified: of those that verify; damaged ones are skipped with a warning.
 
         Raises:
             InvalidNameError: no run can have this name.
@@ -218,13 +218,13 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
     ) -> Weights:
         """The weights of a run at an iteration, on the CPU.
 
-        On a local store the tensors are mapped from the file: what is not used is not read.
-        Changing them changes no file.
+        On a local store the tensors are mapped from the file, and read when they are first used.
+        Changing them does not change the file.
 
         Args:
             verify: compare with the digests; False for a caller that has just verified.
-            device: read the model's and the optimizer's tensors straight there. Those of a
-                checkpoint that DaCapo wrote, and of one for which it has no room, stay on the CPU.
+            device: read the model's and the optimizer's tensors straight there. They stay on the
+                CPU if DaCapo wrote the checkpoint, or the device has no room for them.
 
         Raises:
             FileNotFoundError: no such run or iteration.
@@ -252,7 +252,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         return model
 
     def _ready_to_read(self, run: str, iteration: int) -> tuple[str, int]:
-        """The name and iteration, checked, once all that was accepted is durable."""
+        """The checked name and iteration, once everything stored is durable."""
         checked = layout.check_run_name(run), layout.check_iteration(iteration)
         self._writer.wait()
         return checked
@@ -274,13 +274,13 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         """Delete a checkpoint.
 
         Args:
-            force: also when it is the latest, a best, pinned or waiting for its validation; what
-                names it goes with it.
-            by: who removes it, for the record; default the user and the host.
+            force: even when it is the latest, a best, pinned or waiting for its validation;
+                records that name it are removed too.
+            by: who removes it, for the history; default the user and the host.
 
         Raises:
             FileNotFoundError: no such run or iteration.
-            ProtectedCheckpointError: something points to it; says what.
+            ProtectedCheckpointError: something needs it; says what.
         """
         self._writer.wait()
         remove_checkpoint(self.filesystem, run, iteration, force=force, by=by)
@@ -288,19 +288,20 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
     def prune(
         self, run: str, policy: RetentionPolicy, dry_run: bool = False, *, by: str | None = None
     ) -> PrunePlan:
-        """Prune a run by a policy; what became of each checkpoint, and why.
+        """Delete a run's checkpoints that a policy does not keep.
 
         The newest checkpoint is verified first, unless it is local and this store has just
-        written it. The dry run decides the same and writes nothing. What must not go is looked
-        at again at the act. With a grace period checkpoints are only marked; `restore` brings
-        them back and `sweep` deletes them when it is over.
+        written it. What is protected is read again just before deleting. With a grace period
+        checkpoints are only marked; `restore` brings them back, and `sweep` deletes them when it
+        is over.
 
         Args:
-            by: who prunes, for the record; default the user and the host.
+            dry_run: decide the same, and write nothing.
+            by: who prunes, for the history; default the user and the host.
 
         Returns:
-            the plan, with ``kept`` and ``pruned``, iteration → reasons; deletions that failed
-            are in ``failed``.
+            the plan: ``kept`` and ``pruned``, iteration → reasons; ``failed``, iteration → why it
+            could not be deleted.
 
         Raises:
             FileNotFoundError: no such run.

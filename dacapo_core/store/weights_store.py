@@ -1,4 +1,4 @@
-"""What a weights store is (``dacapo.store.weights_store``)."""
+"""The interface of a weights store, and of what it stores (``dacapo.store.weights_store``)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 
 class TrainedRun(Protocol):
-    """What a store takes as a run: DaCapo's ``Run`` and main's ``RunConfig`` are such.
+    """What a store takes as a run, such as DaCapo's ``Run`` and ``RunConfig``.
 
-    It may offer ``extra_state() -> dict`` (scheduler, scaler, EMA, random states); what that
-    returns is stored too and comes back as ``Weights.extra``. And a ``state_fence``, a promise to
-    wait there before it changes its state, so that a GPU goes on while a checkpoint leaves it.
-    And ``gather_state() -> dict | None``, where several processes have shares of the state: all of
-    it, in host memory that stays as it is until the next call.
+    It may also have:
+
+    - ``extra_state() -> dict``: scheduler, scaler, EMA, random states; stored too, and given back
+      as ``Weights.extra``.
+    - ``state_fence``: a `StateFence`, on which the run promises to wait before it changes its
+      state, so that a GPU computes on while a checkpoint is copied from it.
+    - ``gather_state() -> dict | None``: for a state that is spread over several processes, all of
+      it, in host memory that stays unchanged until the next call.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Bringing a published checkpoint into a store: once, whole, and with its digest on record."""
+"""Downloading a published checkpoint into a store: once, whole, and with its digest on record."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def fetch_checkpoint(
     damaged: bool = False,
     patience: Patience | None = None,
 ) -> None:
-    """See that ``<setup>/checkpoints/iterations/<iteration>`` is in the store.
+    """Make sure that ``<setup>/checkpoints/iterations/<iteration>`` is in the store.
 
-    Fetched from the settings' `cosem_url` if it is not. Of several callers, in one process or on
-    several machines, one fetches and the others wait for it; if it dies, another goes on.
+    If it is not, it is downloaded from the settings' `cosem_url`. Of several callers, in one
+    process or on several machines, one downloads and the others wait; if it dies, another goes on.
 
     Args:
-        sha256: the file's digest, where known; else the one of an earlier download, if any.
-        damaged: the one in the store is damaged: put another in its place.
-        patience: with the mirror.
+        sha256: the file's digest, where known; default that of an earlier download, if any.
+        damaged: the one in the store is damaged: replace it.
+        patience: with the source.
 
     Raises:
         DownloadError: it could not be fetched or is not what it should be; nothing is stored.
@@ -102,7 +102,7 @@ def fetch_checkpoint(
 def _alone(
     store: LocalWeightsStore, setup: str, iteration: int, there: Callable[[], bool]
 ) -> Iterator[None]:
-    """Wait until no one else fetches for this setup, or the checkpoint is there."""
+    """Wait until no one else downloads for this setup, or the checkpoint is there."""
     lease = Lease(store.filesystem, setup, owner=f"download of {setup}/{iteration}")
     waiting = False
     while True:

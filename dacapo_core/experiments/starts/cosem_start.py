@@ -45,10 +45,10 @@ class CosemStart(Start):
         """See `pin`."""
 
     def check(self) -> None:
-        """See that the checkpoint is in the store; fetch it if it is not.
+        """Make sure that the checkpoint is in the store; download it if it is not.
 
-        It is fetched from the settings' `cosem_url` once, whoever asks at the same time, and is
-        in the store whole or not at all.
+        It comes from the settings' `cosem_url`, once for all who ask at the same time, and is in
+        the store whole or not at all.
 
         Raises:
             DownloadError: it could not be fetched, or is not what it should be.

@@ -1,4 +1,4 @@
-"""Whether a file that was fetched is a checkpoint, whole and safe to load."""
+"""Checking that a downloaded file is a checkpoint, whole and safe to load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dacapo_core.experiments.starts.download_source import DownloadError
 
 
 def check_checkpoint(path: Path) -> None:
-    """Read all of a torch file against the checksums of its zip, and look for its model.
+    """Compare all of a torch file with the checksums of its zip, and look for its model.
 
     Raises:
         DownloadError: not a torch file, damaged, or without a model.
@@ -68,7 +68,7 @@ def state_of(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def storable(path: Path) -> Iterator[Path]:
-    """A checkpoint as a store has it: with an optimizer, empty if it came with none."""
+    """The checkpoint as a store holds it: with an optimizer's state, empty if it came with none."""
     state = state_of(path)
     if "optimizer" in state:
         yield path

@@ -1,4 +1,4 @@
-"""Which row of the old head goes into which row of the new one: by label, never by position."""
+"""Matching the rows of two heads, the output channels: by label, never by position."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def match_rows(
     labels: Sequence[str] | None,
     rows: int,
 ) -> list[HeadRow]:
-    """One entry a row of the new head, in its order; without a source it keeps its initialisation.
+    """For each row of the new head, in its order, the row of the old head that it is copied from.
 
     Without labels on either side a head of the same number of rows is taken as it is; with labels
     on one side only, or of other lengths, nothing is matched.

@@ -1,4 +1,4 @@
-"""The one side effect of a start: copying what was matched into the model, all of it or nothing."""
+"""Loading what was matched into a model, all of it or nothing: a start's one side effect."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dacapo_core.experiments.starts.key_mapping import canonical_keys
 from dacapo_core.experiments.starts.loading_report import LoadingReport
 from dacapo_core.experiments.starts.model_head import head_prefix, unwrap
 from dacapo_core.experiments.starts.start_error import StartError
-from dacapo_core.experiments.starts.tensor_matching import judge, match
+from dacapo_core.experiments.starts.tensor_matching import check_report, match
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 class Loading(NamedTuple):
-    """What is about to be loaded: the report, and (from, to) of each copy."""
+    """What will be loaded: its report, and (from, to) of each copy."""
 
     report: LoadingReport
     copies: list[tuple[Tensor, Tensor]]
@@ -32,7 +32,7 @@ class Loading(NamedTuple):
 
 
 def load_matching(model: nn.Module, state: Mapping[str, Tensor], **choices: Any) -> LoadingReport:
-    """Load from `state` what fits `model`, and say what that is; see `prepare_loading`."""
+    """Load from `state` what fits `model`; arguments as `prepare_loading`."""
     return prepare_loading(model, state, **choices).carry_out()
 
 
@@ -47,9 +47,9 @@ def prepare_loading(
     run: str = "",
     criterion: str = "",
 ) -> Loading:
-    """What can be loaded from `state`, a state dict in any known layout, into `model`.
+    """Plan what is loaded from `state`, a state dict in any known layout, into `model`.
 
-    Nothing is changed yet, and carrying it out cannot fail half-way.
+    Nothing is changed yet, and carrying the plan out cannot fail half-way.
 
     Args:
         source_labels: labels of the checkpoint's head; None if unknown.
@@ -74,7 +74,7 @@ def prepare_loading(
     )
     report.run, report.criterion = run, criterion
     report.policy, report.floor = policy, floor
-    judge(report)
+    check_report(report)
     _check_copies_agree(tensors, prefixes)
     return Loading(report, _plan_copies(tensors, target, report))
 

@@ -1,4 +1,4 @@
-"""Which part of a model is its head, and which parameters are whose."""
+"""A model's head and its backbone: which parameters belong to which."""
 
 from __future__ import annotations
 

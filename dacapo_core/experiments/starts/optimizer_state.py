@@ -1,4 +1,4 @@
-"""Taking over the state of the optimizer that a checkpoint was trained with."""
+"""Carrying over the state of the optimizer that a checkpoint was trained with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dacapo_core.experiments.starts.start_error import StartError
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-# what tells the Adams from SGD: their states cannot be exchanged
+# tells Adam and its kin from SGD: their states cannot be exchanged
 MOMENTS = ("betas", "momentum")
 
 

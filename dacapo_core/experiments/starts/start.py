@@ -30,7 +30,7 @@ class Start:
     nothing is an error.
 
     Attributes:
-        config: the configuration, whatever it was given as.
+        config: the configuration.
         run: the run to start from.
         criterion: which of its checkpoints.
         name: ``<run>/<criterion>``.

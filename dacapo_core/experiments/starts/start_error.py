@@ -1,7 +1,7 @@
-"""The error of a start that does not do what it says."""
+"""The error of a start that cannot initialise its model."""
 
 from __future__ import annotations
 
 
 class StartError(ValueError):
-    """A start cannot initialise this model; the model is untouched. The message says why."""
+    """A start cannot initialise a model, which is untouched. The message says why."""

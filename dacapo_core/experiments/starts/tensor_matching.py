@@ -1,4 +1,4 @@
-"""What a checkpoint can give a model: decided from names, shapes and labels alone."""
+"""Matching the tensors of a checkpoint with a model's, by names, shapes and labels alone."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def match(
     return report
 
 
-def judge(report: LoadingReport) -> None:
-    """Refuse what is no start: below the floor, or not everything where everything is asked for.
+def check_report(report: LoadingReport) -> None:
+    """Refuse a start that loads less of the body than the floor, or not all under "strict".
 
     Raises:
         StartError: says what is missing, and what to do.
@@ -117,7 +117,7 @@ def judge(report: LoadingReport) -> None:
 
 
 def check_copies(name: str, keys: Sequence[str], values: Sequence[object]) -> None:
-    """Refuse several copies of one tensor that are not one."""
+    """Refuse several copies of one tensor that differ."""
     for key, value in zip(keys[1:], values[1:], strict=True):
         if value != values[0]:
             raise StartError(

@@ -1,4 +1,4 @@
-"""What some file systems cannot do and a store can go without: said once, and no error."""
+"""What some file systems cannot do and a store can do without: a warning, once, and no error."""
 
 from __future__ import annotations
 

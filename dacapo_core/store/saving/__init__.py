@@ -1,1 +1,1 @@
-"""From the device to pinned host memory beside the next step."""
+"""Saving in the background: device → pinned host memory, beside the next step → writer."""

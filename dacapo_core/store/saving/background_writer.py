@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundWriter:
-    """Runs one job at a time; its error is raised by the next call, once.
+    """Runs one job at a time; its error is raised once, by the next call.
 
-    At the interpreter's exit, and when the writer is forgotten, the job in hand is finished; an
-    error that nobody asked for is logged. A forked child begins without a job.
+    The current job is finished at the interpreter's exit and when the writer is garbage-collected; an error
+    that was not raised by then is logged. A forked child begins without a job.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class BackgroundWriter:
         _writers.add(self)
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run a job in the background, once the one in hand is done.
+        """Run a job in the background, once the current one is done.
 
         It is run at once where no thread can be started, as in a function that runs at exit.
 
@@ -42,14 +42,14 @@ class BackgroundWriter:
         try:
             future = self._executor.submit(job)
         except RuntimeError:
-            # it may have queued the job all the same, for a thread to come
+            # the executor may have queued the job: drop it, so that the job is not run twice
             self._executor = None
             job()
         else:
             self._pending.append(future)
 
     def wait(self) -> None:
-        """Wait for the job in hand.
+        """Wait for the current job.
 
         Raises:
             Exception: what went wrong in it.
@@ -69,7 +69,7 @@ class BackgroundWriter:
                 future.result()
 
     def close(self) -> None:
-        """Wait for the job in hand and end the thread.
+        """Wait for the current job and end the thread.
 
         Raises:
             Exception: what went wrong in the job.
@@ -82,11 +82,11 @@ class BackgroundWriter:
                 self._executor = None
 
     def finish(self) -> None:
-        """Wait for the job in hand; its error is raised by the next call all the same."""
+        """Wait for the current job; leaves its error to the next call."""
         futures.wait(list(self._pending))
 
     def forget(self) -> None:
-        """The job in hand, and the thread, are another process's."""
+        """Drop the current job and the thread, which belong to the parent process."""
         self._pending.clear()
         self._executor = None
         self._taking = threading.Lock()

@@ -1,4 +1,4 @@
-"""Copies from a device into host memory: few and large, on a stream of their own."""
+"""Copying tensors from a device into host memory: in few large copies, on a stream of their own."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ class _Pack:
 
 @dataclass(frozen=True)
 class Copying:
-    """Copies that are under way from one device.
+    """Copies from one device that have been started.
 
     Attributes:
-        copied: an event on the device; None on a CPU, where nothing is under way.
+        copied: an event on the device, behind the copies; None on a CPU, which copies at once.
     """
 
     device: torch.device
     copied: Any
 
     def hold_device(self) -> None:
-        """Let what is queued from now on, on the device's current stream, wait for them."""
+        """Make what is queued on the device's current stream from now on wait for the copies."""
         torch.get_device_module(self.device).current_stream(self.device).wait_event(self.copied)
 
     def settle(self) -> None:
-        """Wait until they have arrived."""
+        """Wait until the copies are done."""
         if self.copied is not None:
             self.copied.synchronize()
 
 
 class DeviceCopies:
-    """Where tensors of one device go, and in which packs; made once for tensors that stay.
+    """The plan of copies from one device: where tensors go, in which packs; kept for later saves.
 
     Tensors below 4 MiB are gathered on the device, one kernel for many of them, in packs of at
     most 32 MiB; the memory for one pack is kept there.
@@ -84,14 +84,14 @@ class DeviceCopies:
         }
 
     def start(self, sources: Sequence[torch.Tensor], early: int) -> tuple[Copying, Copying]:
-        """Queue the copies, behind what is queued on the device's current stream by now.
+        """Queue the copies, behind what is already queued on the device's current stream.
 
         Args:
             sources: laid out as the targets are.
-            early: so many, from the first, are to be copied before the others.
+            early: how many, from the first, are copied before the others.
 
         Returns:
-            the early ones, and all.
+            the copies of the early ones, and all copies.
         """
         stream = self._stream
         stream.wait_stream(self._module.current_stream(self._device))
@@ -144,7 +144,7 @@ def _span(target: torch.Tensor, arena: torch.Tensor) -> tuple[int, int]:
 
 
 def _groups(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(first, behind the last) of each run of two or more small neighbours that fit one pack."""
+    """(first, last + 1) of each row of two or more small neighbours that fit one pack."""
     groups: list[tuple[int, int]] = []
     first = 0
     for number in range(1, len(spans) + 1):

@@ -1,8 +1,8 @@
-"""Copying a state into host memory that is kept from save to save.
+"""Host memory for the copy of a state, kept from save to save.
 
 Fresh memory costs a page fault every 4 KiB, several times the copy itself; kept buffers cost
-the copy alone. When the state is on CUDA they are pinned, and filled on a side stream while the
-device goes on.
+the copy alone. For a state on CUDA they are pinned, and filled on a side stream while the device
+computes on.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from dacapo_core.store.saving.storage_spans import (
 
 @dataclass
 class Snapshot:
-    """A state of CPU tensors that nobody changes any more.
+    """A copy of a state, in CPU tensors that nobody changes.
 
     Attributes:
-        state: as it was given, tensors replaced.
+        state: as it was given, with its tensors replaced by copies.
     """
 
     state: dict[str, Any]
     _copying: list[Copying] = field(default_factory=list)
-    # memory that is freed could be given to another tensor while it is still being copied
+    # kept alive: freed memory could go to another tensor while it is still being copied
     _sources: list[torch.Tensor] = field(default_factory=list)
 
     def settle(self) -> None:
-        """Wait until the bytes have arrived from the devices."""
+        """Wait until the copies from devices are done."""
         for each in self._copying:
             each.settle()
         self._copying, self._sources = [], []
 
 
 class HostBuffers:
-    """One snapshot's worth of host memory, made at the first save and grown when needed.
+    """Host memory for one snapshot, allocated at the first save and grown when needed.
 
     A snapshot is valid until the next is taken.
     """
@@ -56,7 +56,7 @@ class HostBuffers:
     def __init__(self, beside: Collection[str] = ("cuda",)) -> None:
         """
         Args:
-            beside: types of the devices whose copies run beside their other work.
+            beside: types of the devices that copy on a side stream.
         """
         self._beside = beside
         self._arena = torch.empty(0, dtype=torch.uint8, device="cpu")
@@ -74,14 +74,14 @@ class HostBuffers:
     ) -> Snapshot:
         """Copy a state; training may change it at once.
 
-        On CUDA this only queues the copy, and what is queued there later waits for it: all of it,
-        or without a delay worth naming all but what waits at the `fence`.
+        On CUDA this only queues the copy. Without a `fence`, everything that is queued there later
+        waits for all of it; with one, only what waits at the fence does.
 
         Args:
             borrow: do not copy what is in host memory already: for a caller that changes
                 nothing until the snapshot has been written.
-            early: addresses of the storages that change without waiting at the fence. Their copy
-                comes first, and what is queued later waits for it.
+            early: addresses of the storages that change without waiting at the fence. They are
+                copied first, and everything that is queued later waits for these copies.
 
         Raises:
             UnsavableStateError: a value that would not load back, named by its key.
@@ -126,10 +126,10 @@ class HostBuffers:
     def _snapshot_as_before(
         self, state: dict[str, Any], fence: StateFence | None, early: frozenset[int]
     ) -> Snapshot:
-        """One pass over a state whose tensors are where they were at the last snapshot.
+        """Copy, in one pass, a state whose tensors are where they were at the last snapshot.
 
         Raises:
-            _OtherState: they are not, or are of types that torch cannot copy.
+            _OtherState: they are not there, or are of types that torch cannot copy.
         """
         if early != self._early:
             raise _OtherState
@@ -164,7 +164,7 @@ class HostBuffers:
         return Snapshot(snapshot, copying, [of for _, of in sources])
 
     def release(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._targets = []
         self._copies = {}
         self._arena = torch.empty(0, dtype=torch.uint8, device="cpu")
@@ -227,7 +227,7 @@ class HostBuffers:
 
 
 def _held(started: tuple[Copying, Copying], fence: StateFence | None) -> Copying:
-    """Let what may be changed soonest wait for its copy; all copies that were started."""
+    """Make later work of the device wait for the copies as far as it must; returns all copies."""
     early, whole = started
     if fence is None:
         whole.hold_device()
@@ -255,10 +255,10 @@ class _Target:
 
 
 def _borrowed(state: dict[str, Any]) -> Snapshot:
-    """The state itself, if each of its tensors has a storage to itself in host memory.
+    """The state itself, if each of its tensors has a storage of its own in host memory.
 
     Raises:
-        _OtherState: one has not.
+        _OtherState: a tensor has none.
     """
     seen: set[int] = set()
 

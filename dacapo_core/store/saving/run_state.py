@@ -1,4 +1,4 @@
-"""The state of a run that a checkpoint holds."""
+"""The state of a run, as a checkpoint holds it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def state_of(run: TrainedRun) -> dict[str, Any]:
         UnsavableStateError: one of them is no dict, so it could not be loaded back.
     """
     state = {
-        "model": plain_state(run.model, _said(run.model, "state_dict", "the run's model")),
-        "optimizer": _said(run.optimizer, "state_dict", "the run's optimizer"),
+        "model": plain_state(run.model, _part(run.model, "state_dict", "the run's model")),
+        "optimizer": _part(run.optimizer, "state_dict", "the run's optimizer"),
     }
     if getattr(run, "extra_state", None) is not None:
-        state["extra"] = _said(run, "extra_state", "the run", or_none=True)
+        state["extra"] = _part(run, "extra_state", "the run", or_none=True)
     return state
 
 
 def host_state_of(run: TrainedRun) -> dict[str, Any] | None:
-    """As `state_of`, in host memory that stays as it is until the next call.
+    """As `state_of`, gathered from several processes, in host memory that the run keeps.
 
-    None where the run offers none, or has its state in this process whole.
+    It stays unchanged until the next call. None where this process has the whole state.
     """
     gather = getattr(run, "gather_state", None)
     state: dict[str, Any] | None = None if gather is None else gather()
@@ -40,20 +40,20 @@ def host_state_of(run: TrainedRun) -> dict[str, Any] | None:
 
 
 def buffers_of(model: Any) -> frozenset[int]:
-    """Addresses of the storages that a forward pass may change: running statistics and the like."""
+    """Addresses of the storages that a forward pass may change, such as running statistics."""
     buffers = model.buffers() if isinstance(model, torch.nn.Module) else ()
     return frozenset(buffer.untyped_storage().data_ptr() for buffer in buffers)
 
 
 def device_of(model: Any) -> torch.device | None:
-    """The device that a model's state is to be read straight to; None for the CPU, or several."""
+    """The CUDA device that holds all of a model, to read its state to; else None."""
     parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
     devices = {parameter.device for parameter in parameters}
     device = devices.pop() if len(devices) == 1 else None
     return device if device is not None and device.type == "cuda" else None
 
 
-def _said(owner: Any, method: str, name: str, *, or_none: bool = False) -> Any:
+def _part(owner: Any, method: str, name: str, *, or_none: bool = False) -> Any:
     ask = getattr(owner, method, None)
     if not callable(ask):
         raise UnsavableStateError(f"{name} has no method {method}(): it is {owner!r:.80}")

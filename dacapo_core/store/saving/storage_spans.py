@@ -1,4 +1,4 @@
-"""The parts of storages that the tensors of a state use, and their copies."""
+"""The spans of bytes of storages that a state's tensors use, and their copies."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Span:
 
     @property
     def bytes(self) -> int:
-        """How many."""
+        """Its length in bytes."""
         return self.stop - self.start
 
     @property
     def source(self) -> torch.Tensor:
-        """They themselves."""
+        """Its bytes, as a tensor."""
         return as_bytes(self.storage, self.start, self.bytes)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the storage itself can be written in place of a copy."""
+        """Whether the storage itself can be written to a file in place of a copy."""
         return (
             self.storage.device.type == "cpu"
             and self.bytes == self.storage.nbytes()
