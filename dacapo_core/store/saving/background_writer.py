@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 class BackgroundWriter:
     """Runs one job at a time; its error is raised once, by the next call.
 
-    The current job is finished at the interpreter's exit and when the writer is garbage-collected; an error
-    that was not raised by then is logged. A forked child begins without a job.
+    The current job is finished at the interpreter's exit, and when the writer is garbage-collected;
+    an error that was not raised by then is logged. A forked child begins without a job.
     """
 
     def __init__(self) -> None:

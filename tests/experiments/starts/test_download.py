@@ -21,7 +21,8 @@ from dacapo_core.experiments.starts.download import Patience, download
 from dacapo_core.experiments.starts.download_source import DownloadError
 
 CHUNK = 4 << 20
-CONTENT = os.urandom(3 * CHUNK + 12345)
+# its ends are fixed: a "<" at the start would be taken for a web page's, forwards or backwards
+CONTENT = b"PK" + os.urandom(3 * CHUNK + 12345) + b"PK"
 FETCH = (
     "import sys; from pathlib import Path;"
     "from dacapo_core.experiments.starts.download import download;"
