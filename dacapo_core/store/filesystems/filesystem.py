@@ -9,29 +9,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fsspec.implementations.local import LocalFileSystem
-
-from dacapo_core.store.errors import InvalidPlaceError, NotAFileError, StoreUnreachableError
+from dacapo_core.store.errors import NotAFileError, StoreUnreachableError
 from dacapo_core.store.filesystems import local_listing
 from dacapo_core.store.filesystems.capabilities import limits
 from dacapo_core.store.filesystems.deletion import delete_local, delete_objects
 from dacapo_core.store.filesystems.file_cache import FileCache
 from dacapo_core.store.filesystems.file_info import FileInfo, info_of_file
 from dacapo_core.store.filesystems.listing import Listing
-from dacapo_core.store.filesystems.location import place_of
 from dacapo_core.store.filesystems.object_writing import (
     abort_stale_uploads,
     creates_exclusively,
     is_s3,
-    names_no_bucket,
     put_object,
     require_bucket,
 )
-from dacapo_core.store.filesystems.open_filesystem import open_filesystem
 from dacapo_core.store.filesystems.partial_files import PartialFile, replace_link, sweep
 from dacapo_core.store.filesystems.regular_files import open_to_read, read
 from dacapo_core.store.filesystems.temporary_file import SparseCopy, TemporaryFile
@@ -50,41 +44,19 @@ class StoreFilesystem(Listing):
     All paths are relative to ``basedir`` and joined with ``/``.
 
     Attributes:
-        basedir: absolute path, or URL.
-        is_local: files of this machine's file system; they can be mapped into memory.
         exclusive_create: whether ``create_bytes`` is safe in a race on this backend.
     """
 
     def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
-        """
-        Raises:
-            InvalidPlaceError: it is neither a path nor a URL, or names no bucket.
-            ValueError: the package of the file system is not installed.
-            StorageOptionsError: the file system does not know one of the options.
-        """
-        place = place_of(basedir)
-        self._open = partial(open_filesystem, place, storage_options or {})
-        self._opened, root = self._open()
-        self._process = os.getpid()
-        self.is_local: bool = isinstance(self._fs, LocalFileSystem)
-        self._root = root if self.is_local else str(root).rstrip("/")
-        self.basedir: str = self._root if self.is_local else place.address.rstrip("/")
+        super().__init__(basedir, storage_options)
         self.exclusive_create: bool = creates_exclusively(self._fs)
         # else s3fs asks for the size first, to read large objects in parts
         self._in_one_request = {"max_concurrency": 1} if is_s3(self._fs) else {}
-        if names_no_bucket(self._fs, self._root):
-            raise InvalidPlaceError(
-                f"store {place.address!r} names no bucket: give s3://bucket/folder or so"
-            )
         self._bucket_was_seen = False
         self._file_cache = FileCache()
 
     def __repr__(self) -> str:
         return f"StoreFilesystem({self.basedir!r})"
-
-    def url(self, path: str) -> str:
-        """The path as a person would type it."""
-        return f"{self.basedir}/{path}" if path else self.basedir
 
     def local_path(self, path: str) -> str:
         """The absolute path of a local store's file."""
@@ -338,16 +310,6 @@ class StoreFilesystem(Listing):
                 return [f"{folder}/{name}" for name in sweep(self._full(folder))]
             parent = self._full(folder).rpartition("/")[0]
             return abort_stale_uploads(self._fs, parent)
-
-    @property
-    def _fs(self) -> Any:
-        if self._process != os.getpid():
-            # a forked child: an object store's thread and connections are its parent's
-            self._opened, self._process = self._open()[0], os.getpid()
-        return self._opened
-
-    def _full(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
 
     def _partial_folder(self, path: str) -> str:
         return self._full(partial_folder(path.partition("/")[0]))

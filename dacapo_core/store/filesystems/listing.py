@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
+
+from dacapo_core.store.errors import InvalidPlaceError
 from dacapo_core.store.filesystems import local_listing
 from dacapo_core.store.filesystems.file_info import FileInfo
+from dacapo_core.store.filesystems.location import place_of
 from dacapo_core.store.filesystems.object_listing import (
     find_objects,
     is_something,
     list_object_folders,
     list_objects,
 )
+from dacapo_core.store.filesystems.object_writing import names_no_bucket
+from dacapo_core.store.filesystems.open_filesystem import open_filesystem
 from dacapo_core.store.filesystems.translated_errors import reading
 
 
-class Listing(ABC):
-    """The listings of the folders below one base directory; never stale, names never globbed."""
+class Listing:
+    """The folder of a store on an opened file system, and listings of what is in it.
 
-    basedir: str
-    is_local: bool
-    _root: str
+    Listings are never stale, and names are never globbed.
 
-    @property
-    @abstractmethod
-    def _fs(self) -> Any: ...
+    Attributes:
+        basedir: absolute path, or URL.
+        is_local: files of this machine's file system; they can be mapped into memory.
+    """
 
-    @abstractmethod
-    def _full(self, path: str) -> str: ...
+    def __init__(self, basedir: str | Path, storage_options: dict[str, Any] | None = None) -> None:
+        """
+        Raises:
+            InvalidPlaceError: it is neither a path nor a URL, or names no bucket.
+            ValueError: the package of the file system is not installed.
+            StorageOptionsError: the file system does not know one of the options.
+        """
+        place = place_of(basedir)
+        self._open = partial(open_filesystem, place, storage_options or {})
+        self._opened, root = self._open()
+        self._process = os.getpid()
+        self.is_local: bool = isinstance(self._fs, LocalFileSystem)
+        self._root = root if self.is_local else str(root).rstrip("/")
+        self.basedir: str = self._root if self.is_local else place.address.rstrip("/")
+        if names_no_bucket(self._fs, self._root):
+            raise InvalidPlaceError(
+                f"store {place.address!r} names no bucket: give s3://bucket/folder or so"
+            )
 
-    @abstractmethod
     def url(self, path: str) -> str:
         """The path as a person would type it."""
+        return f"{self.basedir}/{path}" if path else self.basedir
+
+    @property
+    def _fs(self) -> Any:
+        if self._process != os.getpid():
+            # a forked child: an object store's thread and connections are its parent's
+            self._opened, self._process = self._open()[0], os.getpid()
+        return self._opened
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
 
     def is_there(self) -> bool:
         """Whether there is anything at the base directory: a folder, a bucket, some object."""
