@@ -6,14 +6,15 @@ On the Prefect server that ``PREFECT_API_URL`` names, else on a private one in `
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from dacapo_core.training.launch import started_by_launcher
-from flows.group_ranks import take_part
-from flows.run_at_terminal import INTERRUPTED, run_in_foreground
+from dacapo_core.training.launch import NOT_AGAIN, started_by_launcher
+from flows.group_ranks import take_part_at_terminal
+from flows.run_at_terminal import INTERRUPTED, run_flow, run_in_foreground
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig
@@ -39,7 +40,7 @@ def finetune(file: ConfigFile, store: StoreUrl = None) -> None:
     """Fine-tune the run in FILE from its start_config, or continue it."""
     config = _read(file)
     if config.start_config is None:
-        raise SystemExit(
+        _refuse(
             f"{file}: no start_config: say where the run starts, or use `python -m flows train`"
         )
     _run("finetune", config, store)
@@ -51,24 +52,34 @@ def _read(file: Path) -> RunConfig:
     try:
         return RunConfig.from_file(file)
     except ValueError as error:
-        raise SystemExit(f"{file}: {error}") from None
+        _refuse(f"{file}: {error}")
+
+
+def _refuse(message: str) -> NoReturn:
+    if not started_by_launcher():
+        raise SystemExit(message)
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(NOT_AGAIN)
 
 
 def _run(flow: str, config: RunConfig, store: str | None) -> None:
     if started_by_launcher():
-        take_part(
-            {"flow": flow, **config.model_dump(mode="json")}, lambda: _lead(flow, config, store)
-        )
+        told = {"flow": flow, **config.model_dump(mode="json")}
+        take_part_at_terminal(told, lambda: _lead(flow, config, store))
     else:
         print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
 
 
 def _lead(flow: str, config: RunConfig, store: str | None) -> None:
-    """As rank 0 of the processes that torchrun started, on this machine and others."""
+    """As rank 0 of the processes that torchrun started, on this machine and others.
+
+    Stopped or cancelled, it ends well: torchrun would else start it again.
+    """
     try:
-        print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
+        print(f"\n{run_flow(flow, None, run=config, store=store)}")
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues from the last checkpoint.")
     except SystemExit as ended:
-        # else torchrun would start again what was cancelled
         if ended.code != INTERRUPTED:
             raise
 

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from prefect.context import hydrated_context
 from prefect.exceptions import Abort, Pause, TerminationSignal
 
 from dacapo_core.training.errors import ProcessDiedError
+from dacapo_core.training.launch import NOT_AGAIN
 from flows.group import CALL, Outcome
 from flows.group_ranks import take_part
 
@@ -22,12 +24,19 @@ def main(folder: Path) -> None:
     content = (folder / CALL).read_bytes()
     told = {"call": hashlib.sha256(content).hexdigest()}
     try:
-        take_part(told, lambda: _lead(pickle.loads(content), folder))
+        take_part(told, lambda: _lead(pickle.loads(content), folder), _exit_code)
     except ProcessDiedError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
     except Exception as error:
         Outcome(error=error).write(folder)
-        raise
+        traceback.print_exc()
+        raise SystemExit(NOT_AGAIN) from None
+
+
+def _exit_code(error: BaseException) -> int:
+    """The flow run ends by an error, and whoever runs it decides what becomes of it."""
+    died = isinstance(error, ProcessDiedError) or not isinstance(error, Exception)
+    return 1 if died else NOT_AGAIN
 
 
 def _lead(call: dict[str, Any], folder: Path) -> None:

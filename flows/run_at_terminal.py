@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from dacapo_core.store.errors import StoreError
+from dacapo_core.store.errors import LeaseHeldError, StoreError
 from dacapo_core.training.errors import (
     OutOfMemoryError,
     ProcessDiedError,
@@ -27,6 +27,15 @@ EXPECTED = (
     OSError,
 )
 INTERRUPTED = 130
+# the same command would meet them again
+RECURRING = (
+    AlreadyRunningError,
+    LeaseHeldError,
+    TrainingDivergedError,
+    OutOfMemoryError,
+    ValueError,
+    FileNotFoundError,
+)
 
 
 def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
@@ -39,19 +48,29 @@ def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
         folder: of the private Prefect server; None uses the server of ``PREFECT_API_URL``, and
             a private one in ``.prefect`` where that is not set.
     """
-    prefect: AbstractContextManager[None]
-    if folder is None and os.environ.get("PREFECT_API_URL"):
-        prefect = nullcontext()
-    else:
-        prefect = private_prefect((folder or Path(".prefect")).resolve())
     try:
-        with prefect:
-            return _call(getattr(importlib.import_module(f"flows.{flow}"), flow), parameters)
+        return run_flow(flow, folder, **parameters)
     except EXPECTED as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
     except KeyboardInterrupt:
         print("\nStopped. The same command continues from the last checkpoint.")
         raise SystemExit(INTERRUPTED) from None
+
+
+def run_flow(flow: str, folder: Path | None, **parameters: Any) -> Any:
+    """As `run_in_foreground`, with errors as they are raised.
+
+    Raises:
+        SystemExit: the flow run was cancelled or suspended.
+        Exception: what the flow raised.
+    """
+    prefect: AbstractContextManager[None]
+    if folder is None and os.environ.get("PREFECT_API_URL"):
+        prefect = nullcontext()
+    else:
+        prefect = private_prefect((folder or Path(".prefect")).resolve())
+    with prefect:
+        return _call(getattr(importlib.import_module(f"flows.{flow}"), flow), parameters)
 
 
 def _call(flow: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:

@@ -44,12 +44,15 @@ def follow(processes: Processes, device: torch.device) -> None:
 
     Raises:
         ProcessDiedError: another process is gone.
+        SystemExit: rank 0 ends by an error.
     """
     _defer_signals(processes)
     run: Run | None = None
     while (told := processes.hear()) is not None:
         what, value = told
         try:
+            if what == "exit":
+                raise SystemExit(value)
             if what == "build":
                 run = build_run(RunConfig.model_validate_json(value), device, processes)
             elif run is None:

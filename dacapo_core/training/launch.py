@@ -19,6 +19,9 @@ from dacapo_core.data.loader_workers import available_cores
 STOP_SECONDS = 40.0
 LOOK_EVERY_SECONDS = 0.1
 
+# how a process ends whose group is not to be started again: it would end the same way
+NOT_AGAIN = 65
+
 # tells the launcher that it is to end with the process that started it
 PARENT = "DACAPO_LAUNCHER_PARENT"
 

@@ -157,13 +157,17 @@ class Processes:
                 ) from error
             raise
 
-    def leave(self) -> None:
-        """End the group; as rank 0, let the others end with it."""
+    def leave(self, code: int = 0) -> None:
+        """End the group; as rank 0, let the others end with it.
+
+        Args:
+            code: how rank 0 is about to exit; with any but 0 the others raise SystemExit.
+        """
         if not self.several:
             return
         if self.rank == 0 and not self._broken:
             with suppress(ProcessDiedError):
-                self.tell(None)
+                self.tell(("exit", code) if code else None)
         if dist.is_initialized():
             with suppress(RuntimeError):
                 dist.destroy_process_group()

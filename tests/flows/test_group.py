@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from tests.conftest import free_ports
 from tests.flows.test_interrupted_training import start
+from tests.training.launcher import LAUNCHER, TWO_HERE, launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect]
 
@@ -100,3 +103,41 @@ def test_nothing_outlives_the_process_of_the_flow_run_or_the_launcher(
         said, _ = process.communicate(timeout=30)
         assert "ProcessDiedError" in said
     wait_until("all end", 20, lambda: not processes_in(tmp_path))
+
+
+@pytest.mark.parametrize(("error", "times"), [("ValueError", 1), ("OSError", 2)])
+def test_an_error_that_comes_back_ends_the_launchers_of_all_machines(
+    error: str, times: int
+) -> None:
+    """Two launchers stand for two machines; what cannot pass by itself is not tried again."""
+    (port,) = free_ports(1)
+    options = [
+        *("--nnodes=2", "--nproc-per-node=1", "--max-restarts=1", "--rdzv-backend=c10d"),
+        *(f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test"),
+    ]
+    machines = [launch("tests.flows.failing_process", error, *options, "-m") for _ in range(2)]
+    try:
+        said = [machine.communicate(timeout=120)[0] for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert [machine.returncode for machine in machines] == [1, 1], said
+    assert sum(each.count(f"{error}: it comes back") for each in said) == times, said
+    assert "Traceback" not in "".join(said)
+
+
+def test_a_configuration_that_cannot_be_read_is_not_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("name: small\nbatch_size: none")
+    process = subprocess.run(
+        [*LAUNCHER, *TWO_HERE, "--max-restarts=3", "-m", "flows", "train", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 1
+    # the other process may be ended before it says so too
+    assert process.stdout.count("batch_size") in (1, 2)
+    assert "Traceback" not in process.stdout

@@ -11,7 +11,7 @@ LAUNCHER = [sys.executable, "-m", "dacapo_core.training.launcher"]
 TWO_HERE = ("--standalone", "--nproc-per-node=2")
 
 
-def launch(program: Path, job: Path, *options: str) -> subprocess.Popen[str]:
+def launch(program: Path | str, job: Path | str, *options: str) -> subprocess.Popen[str]:
     """Start it in a session of its own; output of all processes comes together."""
     return subprocess.Popen(
         [*LAUNCHER, *options, str(program), str(job)],
