@@ -17,7 +17,7 @@ from tests.conftest import free_ports
 from tests.flows.test_interrupted_training import start
 from tests.training.launcher import LAUNCHER, TWO_HERE, launch
 
-pytestmark = [pytest.mark.slow, pytest.mark.prefect]
+pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def stored(folder: Path) -> int:
 
 def wait_for_a_checkpoint(folder: Path) -> None:
     before = stored(folder)
-    wait_until("a checkpoint", 120, lambda: stored(folder) > before)
+    wait_until("a checkpoint", 300, lambda: stored(folder) > before)
 
 
 def test_killed_processes_are_started_again_and_all_end_when_asked(
@@ -117,7 +117,7 @@ def test_an_error_that_comes_back_ends_the_launchers_of_all_machines(
     ]
     machines = [launch("tests.flows.failing_process", error, *options, "-m") for _ in range(2)]
     try:
-        said = [machine.communicate(timeout=120)[0] for machine in machines]
+        said = [machine.communicate(timeout=400)[0] for machine in machines]
     finally:
         for machine in machines:
             machine.kill()
@@ -134,7 +134,7 @@ def test_a_configuration_that_cannot_be_read_is_not_tried_again(tmp_path: Path) 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert process.returncode == 1

@@ -1,8 +1,9 @@
 """One of the processes of a group that dies: ``torchrun … dying_process.py job.json``.
 
 The job has a configuration, a store, and deaths: [what, rank, iteration], each died once, by
-SIGKILL: in a ``forward`` pass, while gradients are in the ``sum``, in a ``save``, when it is to
-``predict``. ``log`` gets a line with the time from each process that starts or dies.
+SIGKILL: in a ``forward`` pass, while gradients are in the ``sum``, while shares ``gather``, in a
+``save``, when it is to ``predict``. ``log`` gets a line with the time from each process that
+starts or dies.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.train import train_until
 from dacapo_core.training import follower_ranks as following
+from dacapo_core.training import sharding
 from dacapo_core.training.checks import check_run
 from dacapo_core.training.launch import end_with_the_parent
 from dacapo_core.training.process_group import device_of_process, join
@@ -50,19 +52,40 @@ class Deaths:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(self, run: Run) -> Run:
+        self._hook(run)
+        if run.is_to_be_sharded:
+            become, whole = run.become_shares, sharding.whole
+            gathered: list[int] = []
+
+            def become_and_hook(shard: Any) -> None:
+                become(shard)
+                self._hook(run)
+
+            def gather_one(tensor: torch.Tensor) -> torch.Tensor:
+                gathered.append(run.iteration)
+                if gathered.count(run.iteration) == 3:
+                    self.at("gather", run.iteration)
+                return whole(tensor)
+
+            run.become_shares = become_and_hook  # type: ignore[method-assign]
+            sharding.whole = gather_one
+        return run
+
+    def _hook(self, run: Run) -> None:
         run.model.register_forward_pre_hook(
             lambda model, _: self.at("forward" if model.training else "predict", run.iteration)
         )
         first = next(iter(run.model.parameters()))
         # its gradient is the last: those of the other process are in the sum by then
         first.register_hook(lambda _: self.at("sum", run.iteration))
-        return run
 
 
 def lead(processes: Processes, job: dict[str, Any], deaths: Deaths) -> None:
     run = following.build_run(RunConfig.model_validate(job["config"]), "cpu", processes)
     store = LocalWeightsStore(job["store"])
     with store.lease(run.name):
+        for iteration in store.iterations(run.name):
+            store.verify(run.name, iteration)
         deaths.log(f"resumed {resume(run, store).iteration} restarts {processes.restarts}")
         check_run(run, store)
         for until in run.config.validation_iterations():

@@ -23,7 +23,7 @@ def launch(program: Path | str, job: Path | str, *options: str) -> subprocess.Po
     )
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 150) -> str:
+def finish(process: subprocess.Popen[str], seconds: float = 600) -> str:
     """What they said, when all have ended well."""
     try:
         said, _ = process.communicate(timeout=seconds)

@@ -44,9 +44,9 @@ def lead(processes: Processes, job: Path) -> None:
         prediction = predict(run, run.validation_datasets[0])
         store.wait()
         said = {"losses": run.training_stats.losses, "prediction": prediction}
-        if run.name == "averaged":
+        if run.name == "averaged" and run.is_sharded:
             said |= {"guard": poisoned(run), "refused": refusals(run, store)}
-        torch.save(said, job.with_name(f"{run.name}.pt"))
+        torch.save(said, job.with_name(f"{run.name}-{iterations}.pt"))
 
 
 def refusals(run: Run, store: LocalWeightsStore) -> list[str]:

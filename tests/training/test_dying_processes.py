@@ -22,10 +22,12 @@ from tests.conftest import free_ports
 from tests.training.launcher import TWO_HERE, finish, launch
 from tests.training.test_processes import configuration
 
-pytestmark = pytest.mark.slow
+# a start of two processes takes half a minute where others use the cores
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROGRAM = Path(__file__).with_name("dying_process.py")
 DEATHS = [("forward", 1, 5), ("sum", 0, 6), ("save", 0, 8), ("predict", 1, 12)]
+SHARDED_DEATHS = [("forward", 1, 5), ("gather", 1, 8), ("save", 0, 8)]
 
 
 def write_job(folder: Path, config: RunConfig, deaths: list[tuple[str, int, int]]) -> Path:
@@ -41,18 +43,27 @@ def lines(folder: Path) -> list[tuple[float, list[str]]]:
     return [(float(words[0]), words[1:]) for words in said]
 
 
-def test_a_death_anywhere_costs_an_interval_at_most(tmp_path: Path, small_config: Any) -> None:
+@pytest.mark.parametrize(
+    ("sharded", "deaths"), [(False, DEATHS), (True, SHARDED_DEATHS)], ids=["whole", "sharded"]
+)
+def test_a_death_anywhere_costs_an_interval_at_most(
+    tmp_path: Path, small_config: Any, sharded: bool, deaths: list[tuple[str, int, int]]
+) -> None:
     # valid padding has several tiles to share out
-    config = configuration(small_config, {"padding": "valid", "input_shape": (24, 24, 24)})
-    job = write_job(tmp_path, config, DEATHS)
-    finish(launch(PROGRAM, job, *TWO_HERE, f"--max-restarts={len(DEATHS)}"))
+    config = configuration(
+        small_config,
+        {"padding": "valid", "input_shape": (24, 24, 24)},
+        trainer={"sharded": sharded},
+    )
+    job = write_job(tmp_path, config, deaths)
+    finish(launch(PROGRAM, job, *TWO_HERE, f"--max-restarts={len(deaths)}"))
 
     said = lines(tmp_path)
     assert [words[1:] for _, words in said if words[0] == "died"] == [
-        [what, str(rank), str(at)] for what, rank, at in DEATHS
+        [what, str(rank), str(at)] for what, rank, at in deaths
     ]
     resumed = [words for _, words in said if words[0] == "resumed"]
-    assert [int(words[3]) for words in resumed] == [0, 1, 2, 3, 4]
+    assert [int(words[3]) for words in resumed] == list(range(len(deaths) + 1))
     assert [int(words[1]) for words in resumed[:3]] == [0, 4, 4]
     # a save that was cut off may have been whole already
     assert int(resumed[3][1]) in (4, 8)
