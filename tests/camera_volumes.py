@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dacapo_core.experiments.datasplits.synthetic_datasplit import CHANNELS, generate
+from dacapo_core.experiments.datasplits.synthetic_tissue import CHANNELS, generate
 
 Make = Callable[[np.ndarray], np.ndarray]
 """From raw data in -1…1 to what is stored."""

@@ -1,19 +1,16 @@
-"""Looking at as little of raw data as tells what its values are."""
+"""The range of raw data's values, from a sample that is read within a time and a size."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_core.data.boxes import Box, Voxels, as_voxels
 from dacapo_core.data.bytes_read import bytes_read
 from dacapo_core.data.intensity_range import (
     Intensities,
@@ -21,94 +18,24 @@ from dacapo_core.data.intensity_range import (
     range_of_sample,
     shared_or_own,
 )
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError
+from dacapo_core.data.sample_blocks import SampleBlock, SampledVolume
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayError
 from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
 
 MOST_BYTES = 10**9
 MOST_SECONDS = 40.0
 
-# of all volumes together, those that are padding not counted
+# read of all volumes together, those that are padding not counted
 BLOCKS = 64
-# of one volume
+# read of each volume
 FEWEST_BLOCKS = 4
-# looked at before a volume is taken to be constant
-MOST_LOOKS = 2048
+# read of all volumes together before they are taken to be constant
+MOST_BLOCKS = 2048
 
-_BLOCK_VOXELS = 2**18
-# of all blocks together
+# kept of all blocks together
 _VOXELS = 2**21
 _READERS = 16
 _LISTING_SECONDS = 5.0
-# steps along the axes that fill a box evenly, wherever they end (the plastic number's powers)
-_STEPS = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
-
-
-@dataclass
-class _Look:
-    """A block that is looked at: some of its voxels, and whether they are all the same."""
-
-    box: Box
-    cost: int
-    future: Future[tuple[NDArray[Any], bool]] | None = None
-
-
-@dataclass
-class _Volume:
-    """The part of a volume whose labels are used.
-
-    Attributes:
-        wanted, most: blocks to look at, and where those show only padding.
-        voxels: of a block that are kept.
-    """
-
-    dataset: RawGTDataset
-    index: int
-    box: Box
-    wanted: int
-    most: int
-    voxels: int
-    looks: list[_Look] = field(default_factory=list)
-    seen: set[Voxels] = field(default_factory=set)
-    places: Iterator[Box] | None = None
-
-    @property
-    def raw(self) -> Array:
-        return self.dataset.raw
-
-    @property
-    def done(self) -> list[tuple[NDArray[Any], bool]]:
-        """What was seen, in the order in which it was asked for.
-
-        Raises:
-            ArrayError: a block cannot be read.
-        """
-        futures = [look.future for look in self.looks if look.future is not None]
-        return [each.result() for each in futures if each.done() and not each.cancelled()]
-
-    def next_looks(self, count: int) -> list[_Look]:
-        """Up to `count` more blocks, each in one chunk, spread like those before."""
-        if self.places is None:
-            self.places = _places(self)
-        chunks = self.raw.chunks
-        found = []
-        for _, box in zip(range(count), self.places, strict=False):
-            chunk = chunks.index(box[0])
-            found.append(_Look(box, 0 if chunk in self.seen else chunks.nbytes))
-            self.seen.add(chunk)
-        self.looks += found
-        return found
-
-    def written(self, seconds: float) -> list[_Look]:
-        """Blocks of chunks that are there, where so few are that none was met by chance."""
-        inside = [
-            voxel for voxel in self.raw.stored_voxels(max(0.0, seconds)) if self.box.contains(voxel)
-        ]
-        order = np.random.default_rng(self.index).permutation(len(inside))[: self.wanted]
-        known = {look.box for look in self.looks}
-        boxes = [_block_around(sorted(inside)[place], self) for place in order]
-        found = [_Look(box, self.raw.chunks.nbytes) for box in boxes if box not in known]
-        self.looks += found
-        return found
 
 
 def find_intensities(
@@ -127,21 +54,21 @@ def find_intensities(
     """
     asked = [dataset for dataset in datasets if dataset.given_range is None]
     wanted = max(FEWEST_BLOCKS, BLOCKS // max(1, len(asked)))
-    most = max(wanted, MOST_LOOKS // max(1, len(asked)))
+    most = max(wanted, MOST_BLOCKS // max(1, len(asked)))
     voxels = _VOXELS // (wanted * max(1, len(asked)))
     volumes = [
-        _Volume(dataset, index, dataset.raw_box, wanted, most, max(1, voxels))
+        SampledVolume(dataset, index, dataset.raw_box, wanted, most, max(1, voxels))
         for index, dataset in enumerate(asked)
     ]
     if volumes:
-        _look(volumes, most_bytes, time.monotonic() + most_seconds)
-    by_array: dict[str, list[_Volume]] = {}
+        _read_sample(volumes, most_bytes, time.monotonic() + most_seconds)
+    by_array: dict[str, list[SampledVolume]] = {}
     for volume in volumes:
         by_array.setdefault(volume.raw.name, []).append(volume)
     return Intensities(shared_or_own({name: _range(each) for name, each in by_array.items()}))
 
 
-def _range(volumes: Sequence[_Volume]) -> Range:
+def _range(volumes: Sequence[SampledVolume]) -> Range:
     """The range of the array that all of `volumes` are parts of."""
     blocks: list[NDArray[Any]] = []
     padding: list[float] = []
@@ -174,7 +101,7 @@ def _range(volumes: Sequence[_Volume]) -> Range:
     return found
 
 
-def _look(volumes: Sequence[_Volume], most_bytes: int, deadline: float) -> None:
+def _read_sample(volumes: Sequence[SampledVolume], most_bytes: int, deadline: float) -> None:
     """Read blocks: a few of every volume, and more of those that show only padding."""
     meter = _Meter(most_bytes)
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="intensities")
@@ -182,59 +109,60 @@ def _look(volumes: Sequence[_Volume], most_bytes: int, deadline: float) -> None:
         searching = list(volumes)
         while searching:
             asked = [
-                volume.next_looks(
-                    min(max(volume.wanted, len(volume.looks)), volume.most - len(volume.looks))
+                volume.next_blocks(
+                    min(max(volume.wanted, len(volume.blocks)), volume.most - len(volume.blocks))
                 )
                 for volume in searching
             ]
             # each volume's first before any volume's second
             turns = [
-                (volume, looks[turn])
+                (volume, blocks[turn])
                 for turn in range(max(map(len, asked)))
-                for volume, looks in zip(searching, asked, strict=True)
-                if turn < len(looks)
+                for volume, blocks in zip(searching, asked, strict=True)
+                if turn < len(blocks)
             ]
-            if not _read(turns, pool, meter, deadline):
+            if not _read_blocks(turns, pool, meter, deadline):
                 return
             searching = [
                 volume
-                for volume, looks in zip(searching, asked, strict=True)
-                if looks
-                and len(volume.looks) < volume.most
+                for volume, blocks in zip(searching, asked, strict=True)
+                if blocks
+                and len(volume.blocks) < volume.most
                 and sum(not constant for _, constant in volume.done) < volume.wanted / 4
             ]
         for volume in volumes:
             if all(constant for _, constant in volume.done):
                 left = min(_LISTING_SECONDS, deadline - time.monotonic())
-                _read([(volume, look) for look in volume.written(left)], pool, meter, deadline)
+                written = [(volume, block) for block in volume.written(left)]
+                _read_blocks(written, pool, meter, deadline)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(
-    turns: Sequence[tuple[_Volume, _Look]],
+def _read_blocks(
+    turns: Sequence[tuple[SampledVolume, SampleBlock]],
     pool: ThreadPoolExecutor,
     meter: _Meter,
     deadline: float,
 ) -> bool:
-    """Read blocks; False where time or bytes ran out before the last."""
+    """Read blocks, in this order; False where time or bytes ran out before the last."""
     running: dict[Future[tuple[NDArray[Any], bool]], int] = {}
 
     def has_room(cost: int) -> bool:
         return len(running) < _READERS and meter.allows(cost + sum(running.values()))
 
-    for volume, look in turns:
-        while running and not has_room(look.cost):
+    for volume, block in turns:
+        while running and not has_room(block.cost):
             left = deadline - time.monotonic()
             done = wait(running, max(0.0, left), return_when="FIRST_COMPLETED").done
             if not done:
                 return False
             for each in done:
                 del running[each]
-        if look is not volume.looks[0] and not has_room(look.cost):
+        if block is not volume.blocks[0] and not has_room(block.cost):
             return False
-        look.future = pool.submit(_seen, volume, look, meter)
-        running[look.future] = look.cost
+        block.future = pool.submit(_read_block, volume, block, meter)
+        running[block.future] = block.cost
     return not wait(running, max(0.0, deadline - time.monotonic())).not_done
 
 
@@ -255,47 +183,17 @@ class _Meter:
             self._uncounted += uncounted
 
 
-def _seen(volume: _Volume, look: _Look, meter: _Meter) -> tuple[NDArray[Any], bool]:
-    """Some voxels of a block, and whether all of them are the same."""
-    values = volume.raw.read(*look.box).ravel()
+def _read_block(
+    volume: SampledVolume, block: SampleBlock, meter: _Meter
+) -> tuple[NDArray[Any], bool]:
+    """Some voxels of a block, and whether all of its voxels are equal."""
+    values = volume.raw.read(*block.box).ravel()
     if not volume.raw.chunks.counted:
-        meter.add(look.cost)
-    # what the network, which is given float32, could tell none from another
+        meter.add(block.cost)
+    # as float32, which is what the network sees
     if (values.astype(np.float32) == np.float32(values[0])).all():
         return values[:1].copy(), True
     if values.size > volume.voxels:
-        chance = np.random.default_rng([volume.index, *look.box[0]])
+        chance = np.random.default_rng([volume.index, *block.box[0]])
         values = values[chance.integers(values.size, size=volume.voxels)]
     return values, False
-
-
-def _places(volume: _Volume) -> Iterator[Box]:
-    """Blocks of the volume's box, each within a chunk, none twice."""
-    begin, extent = volume.box.begin, volume.box.shape
-    at = np.random.default_rng(volume.index).random(3)
-    known: set[Box] = set()
-    misses = 0
-    while misses < 4 * volume.wanted:
-        at = (at + _STEPS) % 1
-        point = [b + int(share * n) for b, share, n in zip(begin, at, extent, strict=True)]
-        box = _block_around(point, volume)
-        if box in known:
-            misses += 1
-            continue
-        misses = 0
-        known.add(box)
-        yield box
-
-
-def _block_around(point: Sequence[int], volume: _Volume) -> Box:
-    """The chunk around a point, as far as it is in the volume; a part of it if it is large."""
-    chunk = volume.raw.chunks.box(as_voxels(point)).intersection(volume.box)
-    assert chunk is not None
-    size = list(chunk.shape)
-    while math.prod(size) > _BLOCK_VOXELS:
-        longest = size.index(max(size))
-        size[longest] = -(-size[longest] // 2)
-    # parts of a chunk begin at whole parts, so that near points are not looked at twice
-    begin = [a + (p - a) // n * n for a, p, n in zip(chunk.begin, point, size, strict=True)]
-    end = [min(b + n, e) for b, n, e in zip(begin, size, chunk.end, strict=True)]
-    return Box.of(begin, end)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dacapo_core.data.batch_source import Batch, BatchSource
-from dacapo_core.data.loader_workers import WorkTimes
+from dacapo_core.data.loading_bottleneck import WorkTimes
 
 # batches that are ready or in the making while the device trains on another
 AHEAD = 2

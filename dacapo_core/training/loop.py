@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from time import perf_counter
 
 from dacapo_core.data.loader import Loaded, load_batches
-from dacapo_core.data.loader_workers import (
+from dacapo_core.data.loader_workers import available_cores
+from dacapo_core.data.loading_bottleneck import (
     WORTH_SAYING,
     WorkTimes,
-    available_cores,
     waiting_advice,
     waiting_cause,
 )

@@ -10,7 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from dacapo_core.data.boxes import Voxels
-from dacapo_core.data.loader_workers import WaitingCause, WorkTimes, waiting_advice, waiting_cause
+from dacapo_core.data.loading_bottleneck import (
+    WaitingCause,
+    WorkTimes,
+    waiting_advice,
+    waiting_cause,
+)
 from dacapo_core.data.volume_placement import Place
 from dacapo_core.experiments.datasplits.datasets.arrays.array import NumpyArray
 from dacapo_core.experiments.datasplits.datasets.labels import ChannelLabels
@@ -50,10 +55,18 @@ def test_each_cause_has_its_way_out() -> None:
 
 
 class SlowArray(NumpyArray):
-    """Storage that takes its time."""
+    """Storage of which a batch takes longer to read than a step takes, on any machine."""
+
+    run: Run
+    reads = 0
 
     def read(self, begin: Voxels, end: Voxels) -> NDArray[Any]:
-        time.sleep(0.04)
+        began = time.monotonic()
+        batch = self.reads // self.run.config.batch_size
+        while self.run.iteration < batch and time.monotonic() < began + 60:
+            time.sleep(0.005)
+        self.reads += 1
+        time.sleep(max(0.04, time.monotonic() - began))
         return super().read(begin, end)
 
 
@@ -63,6 +76,7 @@ def test_slow_storage_is_named_counted_and_kept_with_the_statistics(
     run = Run(small_config(num_iterations=6, num_workers=1))
     shape, size = (60, 60, 60), (8.0,) * 3
     raw = SlowArray("slow", np.zeros(shape, np.uint8), size)
+    raw.run = run
     labels = ChannelLabels(
         NumpyArray("truth", np.ones((2, *shape), np.uint8), size), ["mito", "pm"]
     )

@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from dacapo_core.experiments.datasplits import SyntheticDataSplitConfig
-from dacapo_core.experiments.datasplits.synthetic_datasplit import CHANNELS, generate
+from dacapo_core.experiments.datasplits.synthetic_tissue import CHANNELS, generate
 
 
 def test_the_same_seed_is_the_same_volume_in_another_process() -> None:
