@@ -53,18 +53,18 @@ class CheckpointCommits:
         """
         replaced = self._checkpoint_to_replace(run, iteration)
         path = layout.checkpoint_path(run, iteration)
-        may_go = replaced is not None or iteration < self._newest_known.get(run, iteration)
+        # by a pruner that meant the replaced one; nobody prunes the newest
+        may_be_pruned = replaced is not None or iteration < self._newest_known.get(run, iteration)
         is_stored = False
         while not is_stored:
             record, file = commit_checkpoint(self._filesystem, run, iteration, state, check_lease)
             if file is not None:
                 self._last_written[run] = iteration, file
                 self._seen[run, iteration] = identity_of(file, record.nonce)
-            waited = wait_for_pruners(self._filesystem, run, iteration)
-            # a pruner that meant the replaced one may have deleted this file or its record, and
-            # may have ended before the record was written
-            is_stored = not (waited or may_go) or self._filesystem.exists(path)
-            if is_stored and waited:
+            may_be_pruned |= wait_for_pruners(self._filesystem, run, iteration)
+            is_stored = not may_be_pruned or self._filesystem.exists(path)
+            if is_stored and may_be_pruned:
+                # again: a pruner that has ended by now may have deleted or replaced it
                 write_record(self._filesystem, run, record)
         # a mark for pruning was for the replaced one
         void_notes(self._filesystem, run, iteration)
