@@ -49,7 +49,7 @@ def begin(run: RunConfig) -> Beginning:
         RunConfigChangedError: see ``check_unchanged``.
         FileNotFoundError: the checkpoint that it starts from is not there.
         MissingStoreBlockError: nor is the block that names that checkpoint's store.
-        StoreError: the store cannot be written.
+        StoreError: the store cannot be written, or the newest checkpoint cannot be loaded safely.
         ValueError: the configuration or its data contradict themselves; the message names where.
     """
     from dacapo_core.data.intensity_range import described

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dacapo_core.command_line.arguments import RunName
-from dacapo_core.command_line.exit_codes import DAMAGED, exit_codes
+from dacapo_core.command_line.exit_codes import DAMAGED, REFUSED, exit_codes
 from dacapo_core.command_line.output import show_json
 from dacapo_core.command_line.store_option import Where
 
@@ -26,7 +26,8 @@ def verify(
 ) -> None:
     """Read checkpoints and compare them with their digests; exits with 4 when one is damaged.
 
-    What was found is noted where the store can be written, and `ls` shows it.
+    What was found is noted where the store can be written, and `ls` shows it. One that asks for
+    code to be run is not read: it is not known to be damaged, and exits with 5.
     """
     where: Where = context.obj
     with exit_codes():
@@ -45,17 +46,20 @@ def verify(
             raise MissingCheckpointError(f"run {run!r} has no checkpoints in {store.basedir}")
         listed = {file.name: file for file in files if file.problem is None}
         found: dict[int, str | None] = {}
+        unsafe: dict[int, str] = {}
         notes: list[str] = []
         for iteration in wanted:
             try:
                 compared = store.verify(run, iteration)
-            except (DamagedCheckpointError, UnsafeCheckpointError) as error:
+            except UnsafeCheckpointError as error:
+                unsafe[iteration] = said = str(error)
+            except DamagedCheckpointError as error:
                 found[iteration] = said = str(error)
             else:
                 found[iteration], said = None, f"whole, by its {compared.against}"
                 if compared.damaged_record is not None:
                     notes.append(compared.damaged_record)
-            if str(iteration) in listed:
+            if iteration in found and str(iteration) in listed:
                 _note(store, run, iteration, listed[str(iteration)], found[iteration])
             if not where.json:
                 typer.echo(f"{run}/{iteration}: {said}")
@@ -65,6 +69,7 @@ def verify(
                 {
                     "run": run,
                     "damaged": {i: what for i, what in found.items() if what},
+                    "unsafe": unsafe,
                     "whole": [i for i, what in found.items() if not what],
                     "notes": notes,
                 }
@@ -74,6 +79,8 @@ def verify(
                 typer.echo(f"Note: {note}")
         if any(found.values()):
             raise typer.Exit(DAMAGED)
+        if unsafe:
+            raise typer.Exit(REFUSED)
 
 
 def _note(

@@ -23,7 +23,6 @@ from dacapo_core.store.checkpoint_files import (
 from dacapo_core.store.errors import (
     DamagedCheckpointError,
     StoreUnreachableError,
-    UnsafeCheckpointError,
 )
 from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.pruning.plan import PrunePlan
@@ -175,6 +174,8 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
 
         Raises:
             InvalidNameError: no run can have this name.
+            UnsafeCheckpointError, NewerFormatError: with `verified`, that of a checkpoint that
+                cannot be verified here, and is not known to be damaged.
         """
         layout.check_run_name(run)
         self._writer.wait()
@@ -183,7 +184,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         for iteration in reversed(self.iterations(run)):
             try:
                 self.verify(run, iteration)
-            except (DamagedCheckpointError, UnsafeCheckpointError) as error:
+            except DamagedCheckpointError as error:
                 logger.warning("passed over: %s", error)
             except FileNotFoundError:
                 continue

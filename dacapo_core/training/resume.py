@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.experiments.starts.key_mapping import named_as_in
 from dacapo_core.store.checkpoint_format.load_into_model import load_state
+from dacapo_core.store.errors import UnsafeCheckpointError
 from dacapo_core.store.saving.run_state import device_of
 from dacapo_core.training.schedule import Extension, extension_notice
 from dacapo_core.training.training_stats import TrainingStats
@@ -39,9 +40,18 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     Raises:
         ValueError: the checkpoint does not fit the configuration (WeightsDoNotFitError), or lacks
             part of the state. The run is as it was.
+        UnsafeCheckpointError: the newest that is not damaged asks for code to be run; nothing was
+            touched.
     """
     stored = store.iterations(run.name)
-    newest = store.latest_iteration(run.name, verified=True)
+    try:
+        newest = store.latest_iteration(run.name, verified=True)
+    except UnsafeCheckpointError as error:
+        raise UnsafeCheckpointError(
+            f"run {run.name!r} cannot go on from its newest checkpoint: {error}, and put that in "
+            f"its place; or `dacapo-store remove` it with --force, to go on from the one before",
+            error.globals,
+        ) from None
     if newest is None:
         store.withdraw_after(run.name, 0)
         return Resumption(0, _nothing_to_resume(stored))

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from tests.command_line.tiny_run import TinyRun
 
@@ -30,6 +32,18 @@ def test_verify_names_what_is_damaged_and_the_list_remembers(
     assert (code, "on record as damaged" in err) == (4, True)
     file.write_bytes(whole)
     assert dacapo_store("verify", "run", "3000")[0] == 0
+    assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
+
+
+def test_one_that_asks_for_code_is_refused_and_not_remembered_as_damaged(
+    dacapo_store: Command, store: LocalWeightsStore
+) -> None:
+    file = Path(store.basedir, "run/checkpoints/iterations/3000")
+    torch.save({"model": {"w": torch.ones(2)}, "optimizer": {"x": print}}, file)
+    code, out, _ = dacapo_store("verify", "run")
+    assert (code, "asks to run" in out) == (5, True)
+    said = json.loads(dacapo_store("verify", "run", "--json")[1])
+    assert (said["damaged"], list(said["unsafe"]), 3000 in said["whole"]) == ({}, ["3000"], False)
     assert not json.loads(dacapo_store("ls", "run", "--json")[1])["checkpoints"][2]["damaged"]
 
 

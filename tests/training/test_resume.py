@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from dacapo_core.store.errors import UnsafeCheckpointError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
 from dacapo_core.train import train_until
@@ -245,3 +246,24 @@ def test_a_checkpoint_that_does_not_say_its_length_takes_it_from_the_stored_conf
     store.store_run_config("small", config.model_dump(mode="json"))
     assert "extended" not in resume(Run(config, "cpu"), store).reason
     assert "from 4 to 8" in resume(Run(small_config(num_iterations=8), "cpu"), store).reason
+
+
+class OfTheLab:
+    """A class that a checkpoint of DaCapo's may hold."""
+
+
+def test_a_newest_checkpoint_that_asks_for_code_is_refused_and_not_trained_over(
+    small_config: Any, store: LocalWeightsStore
+) -> None:
+    run = Run(small_config(), "cpu")
+    folder = Path(store.basedir, run.name, "checkpoints/iterations")
+    folder.mkdir(parents=True)
+    state = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict()}
+    torch.save(state, folder / "5")
+    torch.save({**state, "of the lab": OfTheLab()}, folder / "10")
+    store_scores(store, 10, 0.5)
+    with pytest.raises(UnsafeCheckpointError, match=r"checkpoint 10 .*OfTheLab.*--force"):
+        resume(run, store)
+    assert [record.iteration for record in store.scores(run.name)] == [10]
+    (folder / "10").write_bytes(b"damaged")
+    assert resume(run, store).iteration == 5

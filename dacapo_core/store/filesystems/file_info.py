@@ -43,6 +43,11 @@ def info_from_listing(entry: Mapping[str, Any], name: str | None = None) -> File
     return FileInfo(name, int(entry.get("size") or 0), _modified(entry), version)
 
 
+def version_of(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What is another once the object of an fsspec entry was replaced: size, ETag and times."""
+    return tuple(entry.get(key) for key in ("size", "ETag", "etag", *_TIME_KEYS))
+
+
 def info_of_file(entry: Mapping[str, Any]) -> FileInfo:
     """
     Raises:

@@ -17,7 +17,7 @@ from dacapo_core.store.filesystems import local_listing
 from dacapo_core.store.filesystems.capabilities import limits
 from dacapo_core.store.filesystems.deletion import delete_local, delete_objects
 from dacapo_core.store.filesystems.file_cache import FileCache
-from dacapo_core.store.filesystems.file_info import FileInfo, info_of_file
+from dacapo_core.store.filesystems.file_info import FileInfo, info_of_file, version_of
 from dacapo_core.store.filesystems.listing import Listing
 from dacapo_core.store.filesystems.object_writing import (
     abort_stale_uploads,
@@ -36,6 +36,9 @@ from dacapo_core.store.filesystems.translated_errors import (
 )
 from dacapo_core.store.filesystems.unbuffered_files import write_all
 from dacapo_core.store.layout import partial_folder
+
+FETCHES = 3
+"""How often an object is fetched that is replaced meanwhile, or that did not come whole."""
 
 
 class StoreFilesystem(Listing):
@@ -159,6 +162,7 @@ class StoreFilesystem(Listing):
         Raises:
             FileNotFoundError: no such file.
             NotAFileError: what is there is no file of the store that can be read.
+            StoreUnreachableError: it cannot be read, or was replaced at each try.
             StoreNotWritableError: no temporary file for an object's bytes can be had.
         """
         if self.is_local:
@@ -170,9 +174,26 @@ class StoreFilesystem(Listing):
                 os.close(descriptor)
             return
         with TemporaryFile() as temporary:
-            with reading(self.url(path)):
-                self._fs.get_file(self._full(path), temporary.path)
+            self._fetch(path, temporary.path)
             yield temporary.path
+
+    def _fetch(self, path: str, to: str) -> None:
+        """Bring all bytes of one version of an object here.
+
+        Some file systems fetch a large object in parts, which may be of two versions of it.
+        """
+        full = self._full(path)
+        for _ in range(FETCHES):
+            with reading(self.url(path)):
+                before = self._fs.info(full)
+                self._fs.get_file(full, to)
+                fetched, after = os.stat(to).st_size, self._fs.info(full)
+            if version_of(before) == version_of(after) and after["size"] in (fetched, None):
+                return
+        raise StoreUnreachableError(
+            f"cannot read {self.url(path)}: {fetched} bytes came of {after['size']}, or it was "
+            f"replaced meanwhile, {FETCHES} times: try again"
+        )
 
     @contextmanager
     def sparse_copy(self, path: str) -> Iterator[SparseCopy]:

@@ -32,10 +32,13 @@ from dacapo_core.store.records.checkpoint_record import CheckpointRecord, read_r
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.scores import ScoresRecord
 from dacapo_core.store.records.scores_records import read_scores
-from dacapo_core.store.records.verification_records import note_damage
+from dacapo_core.store.records.verification_records import note_verification
 
 Verify = Callable[[int], object]
 """Raises DamagedCheckpointError when the checkpoint of an iteration is not whole."""
+
+VERIFICATIONS = 3
+"""How often a checkpoint is verified that is stored again meanwhile."""
 
 
 def prune(
@@ -50,7 +53,8 @@ def prune(
     """Prune a run by a policy and return what became of each checkpoint, and why.
 
     Before anything goes, the newest checkpoint is verified; a damaged one counts toward
-    nothing, and the newest that verifies is kept.
+    nothing, and the newest that verifies is kept. One that asks for code to be run cannot be
+    verified; it is not known to be damaged, and is kept.
 
     Args:
         verify: raises where a checkpoint is damaged.
@@ -108,6 +112,8 @@ def _decide(
         records, unreadable, _ = read_scores(filesystem, run, checkpoints, checkpoints)
         for iteration, what in unreadable.items():
             protected.setdefault(iteration, []).append(f"its scores cannot be read: {what}")
+    unsafe: set[int] = set()
+    verified: int | None = None
     while True:
         decided = plan(
             policy,
@@ -117,34 +123,58 @@ def _decide(
             protected=protected,
             now=now,
         )
-        if not decided.doomed:
+        if not decided.doomed or verified is not None:
             break
-        whole = [i for i, c in checkpoints.items() if c.damaged is None]
+        whole = [i for i, c in checkpoints.items() if c.damaged is None and i not in unsafe]
         if not whole:
             raise RetentionError(
                 f"no checkpoint of run {run!r} verifies; `dacapo-store verify` says what is wrong"
             )
         newest = max([i for i in whole if checkpoints[i].marked is None] or whole)
-        damaged = _damage(filesystem, run, newest, verify, dry_run)
-        if damaged is None:
+        try:
+            damaged = _damage(filesystem, run, newest, verify, dry_run)
+        except UnsafeCheckpointError as error:
+            unsafe.add(newest)
+            protected.setdefault(newest, []).append(f"not known to be damaged: {error}")
+            continue
+        if damaged is not None:
+            checkpoints[newest] = checkpoints[newest]._replace(damaged=damaged)
+            continue
+        verified = newest
+        if not unsafe:
             break
-        checkpoints[newest] = checkpoints[newest]._replace(damaged=damaged)
+        protected.setdefault(newest, []).append("the newest that verifies")
     return replace(decided, run=run, dry_run=dry_run)
 
 
 def _damage(
     filesystem: StoreFilesystem, run: str, iteration: int, verify: Verify, dry_run: bool
 ) -> str | None:
+    path = layout.checkpoint_path(run, iteration)
+    for _ in range(VERIFICATIONS):
+        try:
+            file = filesystem.file_info(path)
+            damage = _found_by(verify, filesystem, run, iteration)
+            if damage is None:
+                return None
+            # stored again meanwhile: what was found is of the file before
+            if filesystem.file_info(path) != file:
+                continue
+        except FileNotFoundError:
+            return "it is gone"
+        if not dry_run:
+            note_verification(filesystem, run, iteration, file, damage)
+        return damage
+    raise RetentionError(
+        f"checkpoint {iteration} of run {run!r} was stored again each time that it was verified"
+    )
+
+
+def _found_by(verify: Verify, filesystem: StoreFilesystem, run: str, iteration: int) -> str | None:
     try:
         verify(iteration)
-    except (DamagedCheckpointError, UnsafeCheckpointError) as error:
-        if _is_of_another_kind(filesystem, run, iteration):
-            return None
-        if not dry_run:
-            note_damage(filesystem, run, iteration, str(error))
-        return str(error)
-    except FileNotFoundError:
-        return "it is gone"
+    except DamagedCheckpointError as error:
+        return None if _is_of_another_kind(filesystem, run, iteration) else str(error)
     return None
 
 

@@ -40,12 +40,6 @@ class Verified(_Finding):
     """A verification found the file whole."""
 
 
-def note_damage(filesystem: StoreFilesystem, run: str, iteration: int, what: str) -> None:
-    """Remember what a verification found wrong with the file as it is now."""
-    file = filesystem.file_info(layout.checkpoint_path(run, iteration))
-    note_verification(filesystem, run, iteration, file, what)
-
-
 def note_verification(
     filesystem: StoreFilesystem,
     run: str,
@@ -58,7 +52,7 @@ def note_verification(
     """Remember what a verification found, in place of what an earlier one did.
 
     Args:
-        file: as it was listed before it was verified.
+        file: as it was before it was verified; the note is about this file and no later one.
         damage: what is wrong with it; None: it is whole.
     """
     damaged, verified = layout.damaged_path(run, iteration), layout.verified_path(run, iteration)

@@ -287,7 +287,8 @@ class TestSafety:
             with pytest.raises(UnsafeCheckpointError, match=r"(posix|os|nt)\.system") as caught:
                 method("run", 7)
             assert len(caught.value.globals) == 1
-        assert store.latest_iteration("run", verified=True) is None
+        with pytest.raises(UnsafeCheckpointError):
+            store.latest_iteration("run", verified=True)
         assert not trace.exists()
 
     def test_the_environment_cannot_switch_it_off(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import torch
 
 from dacapo_core.store.errors import (
     DamagedRecordError,
@@ -63,6 +65,52 @@ def test_a_damaged_checkpoint_makes_no_best(store: LocalWeightsStore, fill: Fill
     fill(100, 200, dice={100: 0.5, 200: 0.9})
     store.filesystem.write_bytes("run/checkpoints/iterations/200", b"")
     assert store.derive_best("run")["val_dice", "dice"].iteration == 100
+
+
+def test_stored_again_while_it_was_verified_is_no_damage(
+    store: LocalWeightsStore, fill: Fill, open_store: Any, run: Any, monkeypatch: Any
+) -> None:
+    fill(100, 200, 300)
+    path = "run/checkpoints/iterations/300"
+    store.filesystem.write_bytes(path, store.filesystem.read_bytes(path)[:-100])
+    pruner: LocalWeightsStore = open_store()
+    verify, stored = pruner.verify, list[int]()
+
+    def slowly(name: str, iteration: int) -> None:
+        try:
+            verify(name, iteration)
+        finally:
+            if not stored:
+                stored.append(iteration)
+                store.store_weights(run, iteration)
+
+    monkeypatch.setattr(pruner, "verify", slowly)
+    assert list(pruner.prune("run", LAST).kept) == stored == [300]
+    assert store.history("run").checkpoints[300].damaged is None
+    fill(400)
+    assert list(open_store().prune("run", RetentionPolicy(keep_last=2)).kept) == [300, 400]
+
+
+def test_a_checkpoint_that_asks_for_code_is_not_known_to_be_damaged(
+    store: LocalWeightsStore, fill: Fill
+) -> None:
+    def save(iteration: int) -> None:
+        buffer = io.BytesIO()
+        torch.save({"model": {"w": torch.ones(2)}, "optimizer": {"x": print}}, buffer)
+        store.filesystem.write_bytes(f"run/checkpoints/iterations/{iteration}", buffer.getvalue())
+
+    save(100)
+    save(200)
+    assert list(store.prune("run", LAST).kept) == [100, 200]
+    fill(150)
+    for dry_run in (True, False):
+        plan = store.prune("run", LAST, dry_run=dry_run)
+        assert list(plan.pruned) == [100]
+        assert plan.kept[150] == ["the newest that verifies"]
+        assert "not known to be damaged: checkpoint 200" in plan.kept[200][1]
+    assert store.history("run").checkpoints[200].damaged is None
+    fill(300)
+    assert list(store.prune("run", RetentionPolicy(keep_last=9)).kept) == [150, 200, 300]
 
 
 def test_nothing_is_pruned_when_nothing_verifies(store: LocalWeightsStore, fill: Fill) -> None:

@@ -405,11 +405,12 @@ def test_dacapos_best_is_of_the_checkpoint_that_it_named(tmp_path: Path, run: An
 def test_a_mark_and_a_finding_are_of_their_file(
     store: LocalWeightsStore, fill: Fill, run: Any, open_store: Any
 ) -> None:
-    from dacapo_core.store.records.verification_records import note_damage
+    from dacapo_core.store.records.verification_records import note_verification
 
     fill(100, 200, 300)
     store.prune("run", RetentionPolicy(keep_last=1, grace="7d"))
-    note_damage(store.filesystem, "run", 200, "said for the test")
+    file = store.filesystem.file_info("run/checkpoints/iterations/200")
+    note_verification(store.filesystem, "run", 200, file, "said for the test")
     marks = {i: store.filesystem.read_bytes(f"run/records/marked/{i}.json") for i in (100, 200)}
     damage = store.filesystem.read_bytes("run/records/damaged/200.json")
     for iteration in (100, 200):
