@@ -169,12 +169,9 @@ def read_checkpoint(
 
 
 def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> Verification:
-    """Read a whole checkpoint and compare it with its digests, its record or its zip's checksums.
+    """Compare a whole checkpoint with its digests and record, or with its zip's checksums.
 
-    Raises:
-        MissingCheckpointError: no such run or iteration.
-        DamagedCheckpointError: its bytes are not those that were written.
-        UnsafeCheckpointError: it asks for code to be run.
+    Raises as `read_checkpoint`.
     """
     with _opened(filesystem, run, iteration) as (path, checkpoint):
         return _verification(filesystem, path, checkpoint)
@@ -182,7 +179,7 @@ def verify_checkpoint(filesystem: StoreFilesystem, run: str, iteration: int) -> 
 
 @contextmanager
 def verified_copy(filesystem: StoreFilesystem, run: str, iteration: int) -> Iterator[str]:
-    """A local path of a checkpoint that verifies; raises as `verify_checkpoint` does."""
+    """A local path of a checkpoint that verifies; raises as `read_checkpoint`."""
     with _opened(filesystem, run, iteration) as (path, checkpoint):
         _verification(filesystem, path, checkpoint)
         yield path

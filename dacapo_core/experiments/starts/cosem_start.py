@@ -44,18 +44,18 @@ class CosemStart(Start):
     def unpin(self, child: str) -> None:
         """See `pin`."""
 
-    def check(self) -> None:
+    def check(self, *, damaged: bool = False) -> None:
         """Make sure that the checkpoint is in the store; download it if it is not.
 
         It comes from the settings' `cosem_url`, once for all who ask at the same time, and is in
         the store whole or not at all.
 
-        Raises:
-            DownloadError: it could not be fetched, or is not what it should be.
-        """
-        self._fetch()
+        Args:
+            damaged: the one in the store is damaged: replace it.
 
-    def _fetch(self, damaged: bool = False) -> None:
+        Raises:
+            DownloadError: it could not be downloaded, or is not what it should be.
+        """
         from dacapo_core.experiments.starts.cosem_download import fetch_checkpoint
 
         fetch_checkpoint(
@@ -96,7 +96,7 @@ class CosemStart(Start):
         except DamagedCheckpointError as error:
             # DaCapo keeps what it got of a broken download
             logger.warning("%s; fetching it again", error)
-            self._fetch(damaged=True)
+            self.check(damaged=True)
             return super().initialize_weights(model, new_head, optimizer=optimizer)
 
     def _digest(self, store: LocalWeightsStore, iteration: int) -> str | None:

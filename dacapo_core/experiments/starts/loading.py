@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dacapo_core.experiments.starts.key_mapping import canonical_keys
 from dacapo_core.experiments.starts.loading_report import LoadingReport
@@ -29,11 +29,6 @@ class Loading(NamedTuple):
             for source, to in self.copies:
                 to.copy_(source)
         return self.report
-
-
-def load_matching(model: nn.Module, state: Mapping[str, Tensor], **choices: Any) -> LoadingReport:
-    """Load from `state` what fits `model`; arguments as `prepare_loading`."""
-    return prepare_loading(model, state, **choices).carry_out()
 
 
 def prepare_loading(

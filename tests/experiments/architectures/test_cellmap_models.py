@@ -15,7 +15,7 @@ import torch
 from dacapo_core.experiments.architectures import CNNectomeUNetConfig
 from dacapo_core.experiments.model import Model
 from dacapo_core.experiments.starts.cosem_catalogue import CATALOGUE, cosem_architecture
-from dacapo_core.experiments.starts.loading import load_matching
+from dacapo_core.experiments.starts.loading import prepare_loading
 
 cellmap = pytest.importorskip(
     "cellmap_models.pytorch.cosem.load_model",
@@ -71,7 +71,9 @@ def test_equal_weights_give_equal_outputs(setup: str) -> None:
     known = CATALOGUE[setup]
     config = cosem_architecture(setup, (198, 216, 198), num_fmaps=1)
     model = ours(config, known.channels).eval()
-    report = load_matching(model, peer.state_dict(), source_labels=known.channels, policy="strict")
+    report = prepare_loading(
+        model, peer.state_dict(), source_labels=known.channels, policy="strict"
+    ).carry_out()
     assert report.share_loaded == 1
 
     assert tuple(peer.min_input_shape) == config.minimal_input_shape
@@ -90,7 +92,9 @@ def test_the_activation_after_upsampling_makes_the_difference() -> None:
     peer = theirs("setup28", num_fmaps=1)
     config = cosem_architecture("setup28", (198, 198, 198), num_fmaps=1)
     model = Model(config.build(), torch.nn.Conv3d(6, 2, 1), ["er", "er_mem"]).eval()
-    load_matching(model, peer.state_dict(), source_labels=["er", "er_mem"], policy="strict")
+    prepare_loading(
+        model, peer.state_dict(), source_labels=["er", "er_mem"], policy="strict"
+    ).carry_out()
     volume = torch.randn(1, 1, 198, 198, 198)
     with torch.no_grad():
         assert not torch.allclose(peer(volume), model(volume), atol=1e-3)

@@ -12,7 +12,7 @@ import torch
 
 from dacapo_core.experiments.architectures import CNNectomeUNetConfig
 from dacapo_core.experiments.model import Model
-from dacapo_core.experiments.starts.loading import load_matching
+from dacapo_core.experiments.starts.loading import prepare_loading
 
 pytestmark = [pytest.mark.slow, pytest.mark.dacapo]
 
@@ -82,7 +82,7 @@ def test_equal_weights_give_equal_outputs(case: str, theirs: dict[str, dict[str,
     config = CNNectomeUNetConfig(**CASES[case])
     convolution = {2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[config.dims]
     model = Model(config.build(), convolution(config.fmaps_out, 2, 1)).eval()
-    report = load_matching(model, theirs[case]["model"], policy="strict")
+    report = prepare_loading(model, theirs[case]["model"], policy="strict").carry_out()
     assert report.share_loaded == 1
     assert not report.renamed
 

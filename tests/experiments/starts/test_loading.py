@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dacapo_core.experiments.starts import LoadingReport, StartError
-from dacapo_core.experiments.starts.loading import load_matching
+from dacapo_core.experiments.starts.loading import prepare_loading
 
 State = dict[str, Tensor]
 LAYOUTS = (
@@ -50,7 +50,7 @@ def test_every_layout_loads_into_every_other(
 ) -> None:
     source = layouts[of](make_model(seed=1).state_dict())
     model = InLayout(layouts[into](make_model(seed=2).state_dict()))
-    report = load_matching(model, source, policy="strict")
+    report = prepare_loading(model, source, policy="strict").carry_out()
     expected = layouts[into](make_model(seed=1).state_dict())
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
     assert report.share_loaded == 1
@@ -64,7 +64,7 @@ def test_convolutions_find_each_other_past_normalisation(
     normalisation: dict[str, Any], make_model: Any
 ) -> None:
     source, model = make_model(seed=1), make_model(seed=2, **normalisation)
-    report = load_matching(model, source.state_dict(), source_labels=["mito", "er"])
+    report = prepare_loading(model, source.state_dict(), source_labels=["mito", "er"]).carry_out()
     assert report.body_share_loaded > 0.9
     assert {kept.reason for kept in report.reinitialised.values()} == {"not in the checkpoint"}
     assert not report.left_over
@@ -73,7 +73,7 @@ def test_convolutions_find_each_other_past_normalisation(
     assert torch.equal(first[3].weight, again[2].weight)
     assert torch.equal(first[4].weight, torch.ones(2))
     back = make_model(seed=3)
-    assert load_matching(back, model.state_dict()).body_share_loaded == 1
+    assert prepare_loading(back, model.state_dict()).carry_out().body_share_loaded == 1
     assert torch.equal(
         back.state_dict()["architecture.unet.0.l_conv.0.conv_pass.2.weight"], again[2].weight
     )
@@ -81,7 +81,9 @@ def test_convolutions_find_each_other_past_normalisation(
 
 def test_a_unet_with_upsampling_gives_to_one_without(make_model: Any) -> None:
     model = make_model(seed=2, upsample_factors=[])
-    report = load_matching(model, make_model(seed=1).state_dict(), source_labels=["mito", "er"])
+    report = prepare_loading(
+        model, make_model(seed=1).state_dict(), source_labels=["mito", "er"]
+    ).carry_out()
     assert report.body_share_loaded == 1
     assert {key.split(".")[2] for key in report.left_over} == {"1", "2"}
 
@@ -90,7 +92,9 @@ def test_rows_are_matched_by_label_whatever_their_order(make_model: Any) -> None
     source = make_model(["ecs", "pm", "mito", "er"], seed=1)
     model = make_model(["ves", "er", "pm"], seed=2)
     before = model.prediction_head.weight.detach().clone()
-    report = load_matching(model, source.state_dict(), source_labels=["ecs", "pm", "mito", "er"])
+    report = prepare_loading(
+        model, source.state_dict(), source_labels=["ecs", "pm", "mito", "er"]
+    ).carry_out()
     theirs, ours = source.prediction_head, model.prediction_head
     for row, old in ((1, 3), (2, 1)):
         assert torch.equal(ours.weight[row], theirs.weight[old])
@@ -112,7 +116,9 @@ def test_rows_are_matched_by_label_whatever_their_order(make_model: Any) -> None
 
 def test_labels_given_win_over_the_models(make_model: Any) -> None:
     source, model = make_model(["a", "b"], seed=1), make_model(["x", "y"], seed=2)
-    report = load_matching(model, source.state_dict(), source_labels=["a", "b"], labels=["b", "a"])
+    report = prepare_loading(
+        model, source.state_dict(), source_labels=["a", "b"], labels=["b", "a"]
+    ).carry_out()
     assert report.matched_labels == ["b", "a"]
     assert torch.equal(model.prediction_head.weight[0], source.prediction_head.weight[1])
 
@@ -120,7 +126,7 @@ def test_labels_given_win_over_the_models(make_model: Any) -> None:
 def test_a_head_without_labels_on_either_side_is_taken_whole(make_model: Any) -> None:
     source, model = make_model(seed=1), make_model(seed=2)
     model.channels = []
-    report = load_matching(model, source.state_dict())
+    report = prepare_loading(model, source.state_dict()).carry_out()
     assert torch.equal(model.prediction_head.weight, source.prediction_head.weight)
     assert [row.label for row in report.head_rows] == [None, None]
     assert "without labels" in report.summary()
@@ -130,12 +136,12 @@ def test_labels_on_one_side_only_are_no_match(make_model: Any) -> None:
     source, model = make_model(seed=1), make_model(seed=2)
     before = model.prediction_head.weight.detach().clone()
     for labels in (None, []):
-        report = load_matching(model, source.state_dict(), source_labels=labels)
+        report = prepare_loading(model, source.state_dict(), source_labels=labels).carry_out()
         assert torch.equal(model.prediction_head.weight, before)
         assert report.new_labels == ["mito", "er"]
         assert set(report.reinitialised) == {"prediction_head.weight", "prediction_head.bias"}
     model.channels = []
-    report = load_matching(model, source.state_dict(), source_labels=["mito", "er"])
+    report = prepare_loading(model, source.state_dict(), source_labels=["mito", "er"]).carry_out()
     assert torch.equal(model.prediction_head.weight, before)
     assert report.unused_labels == ["mito", "er"]
 
@@ -147,7 +153,7 @@ def test_a_head_may_have_no_bias(bias: str, make_model: Any) -> None:
         source.prediction_head.bias = None
     if bias != "model":
         model.prediction_head.bias = None
-    report = load_matching(model, source.state_dict(), source_labels=["mito", "er"])
+    report = prepare_loading(model, source.state_dict(), source_labels=["mito", "er"]).carry_out()
     assert torch.equal(model.prediction_head.weight, source.prediction_head.weight)
     assert report.matched_labels == ["mito", "er"]
     assert set(report.reinitialised) == ({"prediction_head.bias"} if bias == "model" else set())
@@ -163,13 +169,15 @@ def test_a_head_of_several_layers(make_model: Any) -> None:
         return model
 
     source, model = with_deep_head(1, ["a", "b", "c"]), with_deep_head(2, ["c", "d"])
-    report = load_matching(model, source.state_dict(), source_labels=["a", "b", "c"])
+    report = prepare_loading(model, source.state_dict(), source_labels=["a", "b", "c"]).carry_out()
     assert torch.equal(model.prediction_head[0].weight, source.prediction_head[0].weight)
     assert torch.equal(model.prediction_head[2].weight[0], source.prediction_head[2].weight[2])
     assert report.matched_labels == ["c"]
     plain = make_model(["a", "b"], 3)
     assert (
-        load_matching(plain, source.state_dict(), source_labels=["a", "b", "c"]).matched_labels
+        prepare_loading(plain, source.state_dict(), source_labels=["a", "b", "c"])
+        .carry_out()
+        .matched_labels
         == []
     )
 
@@ -179,9 +187,9 @@ def test_a_model_of_another_kind_has_its_last_layer_as_head() -> None:
         return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, rows, 1, bias=False))
 
     source, model = network(3), network(2)
-    report = load_matching(
+    report = prepare_loading(
         model, source.state_dict(), source_labels=["a", "b", "c"], labels=["c", "a"]
-    )
+    ).carry_out()
     assert torch.equal(model[0].weight, source[0].weight)
     assert torch.equal(model[2].weight, source[2].weight[[2, 0]])
     assert report.share_loaded == 1
@@ -194,7 +202,7 @@ def test_two_dimensions(make_model: Any) -> None:
         "upsample_factors": [(2, 2)],
     }
     source, model = make_model(["a", "b"], 1, **flat), make_model(["b"], 2, **flat)
-    report = load_matching(model, source.state_dict(), source_labels=["a", "b"])
+    report = prepare_loading(model, source.state_dict(), source_labels=["a", "b"]).carry_out()
     assert torch.equal(model.prediction_head.weight[0], source.prediction_head.weight[1])
     assert report.body_share_loaded == 1
 
@@ -206,7 +214,7 @@ def test_the_callers_dict_is_untouched_and_the_optimizer_keeps_its_parameters(
     state = source.state_dict()
     before = {key: value.clone() for key, value in state.items()}
     parameters = list(model.parameters())
-    load_matching(model, state)
+    prepare_loading(model, state).carry_out()
     assert list(state) == list(before)
     assert all(torch.equal(state[key], value) for key, value in before.items())
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
@@ -215,7 +223,9 @@ def test_the_callers_dict_is_untouched_and_the_optimizer_keeps_its_parameters(
 
 def test_half_precision_loads_into_single(make_model: Any) -> None:
     source, model = make_model(seed=1), make_model(seed=2)
-    load_matching(model, {key: value.half() for key, value in source.state_dict().items()})
+    prepare_loading(
+        model, {key: value.half() for key, value in source.state_dict().items()}
+    ).carry_out()
     assert model.prediction_head.weight.dtype == torch.float32
     torch.testing.assert_close(
         model.architecture.unet[1].up[1].weight,
@@ -296,7 +306,9 @@ def test_what_is_no_start_is_refused_and_the_model_untouched(
     model = make_model(seed=2)
     still_the_same = unchanged(model)
     with pytest.raises(StartError) as error:
-        load_matching(model, change(state), run="source", criterion="latest", **options)
+        prepare_loading(
+            model, change(state), run="source", criterion="latest", **options
+        ).carry_out()
     for word in words:
         assert word in str(error.value)
     assert still_the_same()
@@ -307,7 +319,7 @@ def test_a_head_on_other_feature_maps_is_said_with_both_shapes(make_model: Any) 
     state["prediction_head.weight"] = torch.ones(2, 7, 1, 1, 1)
     model = make_model(seed=2)
     before = model.prediction_head.bias.detach().clone()
-    report = load_matching(model, state, source_labels=["mito", "er"])
+    report = prepare_loading(model, state, source_labels=["mito", "er"]).carry_out()
     kept = report.reinitialised["prediction_head.weight"]
     assert (kept.reason, kept.shape, kept.source_shape) == (
         "shape differs",
@@ -321,12 +333,12 @@ def test_a_head_on_other_feature_maps_is_said_with_both_shapes(make_model: Any) 
 def test_a_model_without_values_is_refused(make_model: Any) -> None:
     state = make_model(seed=1).state_dict()
     with pytest.raises(StartError, match="meta"):
-        load_matching(make_model(seed=2).to("meta"), state)
+        prepare_loading(make_model(seed=2).to("meta"), state).carry_out()
 
 
 def test_below_one_a_floor_can_be_lowered(make_model: Any) -> None:
     state = {k: v for k, v in make_model(seed=1).state_dict().items() if "r_conv" not in k}
-    report = load_matching(make_model(seed=2), state, floor=0.1)
+    report = prepare_loading(make_model(seed=2), state, floor=0.1).carry_out()
     assert 0.1 < report.body_share_loaded < 0.9
     assert all("r_conv" in key for key, kept in report.reinitialised.items() if not kept.head)
 
@@ -343,9 +355,9 @@ def test_the_report_survives_json_and_reads_in_a_few_lines(make_model: Any) -> N
     }
     state["extra.weight"] = torch.ones(3)
     model = make_model(["er", "mito"], seed=2)
-    report = load_matching(
+    report = prepare_loading(
         model, state, source_labels=["mito", "pm"], run="setup04", criterion="1820500"
-    )
+    ).carry_out()
     assert LoadingReport.model_validate_json(report.model_dump_json()) == report
     summary = report.summary()
     assert len(summary.splitlines()) <= 4
