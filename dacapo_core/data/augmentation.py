@@ -30,13 +30,13 @@ class Turn:
         shapes: Sequence[Sequence[int]],
         voxel_size: Sequence[float],
     ) -> Self:
-        """A turn that keeps arrays of each of `shapes` in shape, and sections sections."""
+        """A random turn that changes none of `shapes` and exchanges only axes of one voxel size."""
         flips = tuple(axis for axis in range(3) if config.mirror and rng.random() < 0.5)
         orders = _orders(config, shapes, voxel_size)
         return cls(flips, orders[rng.integers(len(orders))])
 
     def __call__(self, patch: Tensor) -> Tensor:
-        """`patch` ``([channels,] z, y, x)``, turned; it may share memory."""
+        """`patch` ``([channels,] z, y, x)``, turned; the result may share its memory."""
         leading = patch.ndim - 3
         turned = patch.flip([leading + axis for axis in self.flips]) if self.flips else patch
         return turned.permute(*range(leading), *(leading + axis for axis in self.order))
@@ -47,8 +47,8 @@ class Intensity:
     """Contrast, brightness and noise of raw data in -1…1.
 
     Attributes:
-        sections: shift of each section, with the brightness of all.
-        noise: standard deviation.
+        sections: what is added to each section, ``(z,)``: brightness and the section's own shift.
+        noise: its standard deviation.
         seed: of the noise.
     """
 
@@ -59,7 +59,7 @@ class Intensity:
 
     @classmethod
     def draw(cls, config: AugmentationConfig, rng: np.random.Generator, depth: int) -> Self:
-        """For a patch of `depth` sections."""
+        """A random variation of a patch of `depth` sections."""
         contrast = rng.uniform(1 - config.contrast, 1 + config.contrast)
         brightness = rng.uniform(-config.brightness, config.brightness)
         sections = rng.normal(0, config.section_brightness, depth)

@@ -19,7 +19,8 @@ class Batch:
     Attributes:
         raw: ``(n, channels, *shape)`` float32.
         target, weight: of the output's shape, float32 or bool.
-        fault: whether it was made from values that cannot be used, a bool; None if none can be.
+        fault: whether it holds values that cannot be used (NaN, unknown labels), a bool; None where
+            there can be none.
     """
 
     raw: Tensor
@@ -29,7 +30,7 @@ class Batch:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that it holds."""
+        """Its tensors, without those that are None."""
         return [
             each for each in (self.raw, self.target, self.weight, self.fault) if each is not None
         ]
@@ -44,8 +45,8 @@ class BatchSource(Generic[Crops]):
     threads prepare batches, or into how many parts and processes a batch is split.
 
     Attributes:
-        read: what a patch is made from, drawn by its generator and read on the host.
-        make: part of a batch of what was read; only queues work on a device.
+        read: draws a patch by a generator and reads what it is made from, on the host.
+        make: makes part of a batch of what was read; only queues work on a device.
     """
 
     read: Callable[[np.random.Generator], Crops]
@@ -57,7 +58,7 @@ class BatchSource(Generic[Crops]):
     processes: int = 1
 
     def generators(self, iteration: int) -> list[np.random.Generator]:
-        """Those of this process's patches of the batch of `iteration` (from 0)."""
+        """The generators of this process's patches in the batch of `iteration` (from 0)."""
         generators = np.random.default_rng([self.seed, iteration]).spawn(self.batch_size)
         share = self.batch_size // self.processes
         return generators[self.rank * share : (self.rank + 1) * share]

@@ -1,4 +1,4 @@
-"""How much this process has read through tensorstore."""
+"""How many bytes this process has read through tensorstore."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SHARE = 1 / 8
 """Of the machine's memory that the cache takes unless it is told otherwise."""
 
-# about 25 s until a server that is gone, or too busy, is given up
+# a server that is gone or too busy is given up after about 25 s
 _RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "8s"}
 
 _lock = threading.Lock()
@@ -23,7 +23,7 @@ _context: ts.Context | None = None
 
 
 def set_cache_bytes(size: int | None) -> None:
-    """Bound the cache to `size` bytes, None to `SHARE`; what it holds is given up. 0 keeps nothing.
+    """Empty the cache and limit it to `size` bytes; None is `SHARE` of the memory, 0 no cache.
 
     Raises:
         ValueError: `size` is negative.
@@ -36,7 +36,7 @@ def set_cache_bytes(size: int | None) -> None:
 
 
 def divide_cache(processes: int) -> None:
-    """Take no more than this process's part where `processes` on the machine read alike."""
+    """Limit the cache to this process's part, where `processes` on the machine have one each."""
     global _processes, _context
     with _lock:
         if _processes != processes:
@@ -44,12 +44,12 @@ def divide_cache(processes: int) -> None:
 
 
 def cache_bytes() -> int:
-    """The bound of the cache."""
+    """The cache's limit in bytes."""
     return int(memory_bytes() * SHARE / _processes) if _bytes is None else _bytes
 
 
 def chunk_cache() -> ts.Context:
-    """What arrays are opened with to share the cache; another after `set_cache_bytes`."""
+    """The context that arrays are opened with; a new one after the limit was changed."""
     import tensorstore as ts
 
     global _context

@@ -15,7 +15,7 @@ from torch.nn import functional
 from dacapo_core.data.boxes import Box, Voxels, as_voxels
 
 Take = Callable[[Tensor], Tensor]
-"""Values at positions ``(3, z, y, x)``, in voxels."""
+"""Gives the values at positions ``(3, z, y, x)``, in voxels."""
 
 # positions are made for so many voxels at a time: they take three times the memory of the patch
 MOST_VOXELS = 2**19
@@ -56,14 +56,14 @@ class ElasticField:
         return cls(tuple(first.tolist()), spacing, points)
 
     def margin(self, voxel_size: Sequence[float]) -> Voxels:
-        """Voxels by which a box must be larger, on each side, to hold what is moved into it."""
+        """Voxels, z y x, by which values may move: as much is read around a box on each side."""
         furthest = np.abs(self.points).max(axis=(1, 2, 3))
         return as_voxels(
             [np.ceil(each / size) for each, size in zip(furthest, voxel_size, strict=True)]
         )
 
     def tensors(self, box: Box, voxel_size: Sequence[float]) -> list[NDArray[np.float32]]:
-        """What `sources` needs of this field for a box of voxels of `voxel_size`.
+        """What `deform` needs of this field for a box of voxels of `voxel_size` nm.
 
         Displacements of the control points in voxels, ``(3, z, y, x)``, and along each axis the
         weight of each point at each voxel, ``(voxels, points)``.
@@ -81,7 +81,7 @@ class ElasticField:
 
 
 def deform(field: Sequence[Tensor], outputs: Sequence[tuple[Take, Tensor]], margin: Voxels) -> None:
-    """Fill tensors ``([channels,] z, y, x)`` with what the field moves into each voxel.
+    """Fill tensors ``([channels,] z, y, x)`` with what the field moves to each voxel.
 
     Args:
         field: `ElasticField.tensors` of the box of the outputs, on their device.

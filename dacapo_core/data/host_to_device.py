@@ -1,8 +1,8 @@
-"""Values brought to a device in copies that nobody waits for."""
+"""Copies of values to a device that the host does not wait for."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """`values` on a device, to which they travel while the host goes on."""
+    """`values` on a device; on CUDA they are copied from pinned memory while the host goes on."""
     if values.device == device:
         return values
     if values.device.type == "cpu" and device.type == "cuda":
@@ -19,22 +19,10 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=True)
 
 
-class Upload:
-    """Float32 arrays for a device; on CUDA they travel together, from pinned memory."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._arrays: list[NDArray[Any]] = []
-
-    def add(self, array: NDArray[np.float32]) -> None:
-        """Take an array along."""
-        self._arrays.append(array)
-
-    def send(self) -> list[Tensor]:
-        """All arrays on the device, in the order in which they were added."""
-        if not self._arrays:
-            return []
-        flat = torch.from_numpy(np.concatenate([array.ravel() for array in self._arrays]))
-        flat = to_device(flat, self._device)
-        parts = flat.split([array.size for array in self._arrays])
-        return [part.view(a.shape) for part, a in zip(parts, self._arrays, strict=True)]
+def upload_together(arrays: Sequence[NDArray[np.float32]], device: torch.device) -> list[Tensor]:
+    """Float32 arrays on a device, in one copy."""
+    if not arrays:
+        return []
+    flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
+    parts = to_device(flat, device).split([array.size for array in arrays])
+    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]

@@ -43,12 +43,12 @@ class Intensities:
         return self.ranges.get(array) or type_range(dtype)
 
     def to_json(self) -> dict[str, Any]:
-        """As it is kept."""
+        """As JSON, for the run's record."""
         return {"ranges": {array: list(found) for array, found in self.ranges.items()}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Intensities:
-        """What `to_json` gave.
+        """From what `to_json` returned.
 
         Raises:
             ValueError: it is something else.

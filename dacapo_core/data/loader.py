@@ -24,7 +24,7 @@ class Loaded:
     """A batch on its way through a training step.
 
     Attributes:
-        parts: the batch; what is queued on the device from now on finds it made.
+        parts: the batch; work that is queued on the device from now on may use it.
         waited: seconds that the host waited for it, where batches are made on the host.
         marks: on CUDA, events between which the device did nothing but wait for it.
     """
@@ -43,7 +43,7 @@ class Loaded:
         self._on_release = on_release
 
     def release(self) -> None:
-        """The device has done with it: its memory may hold another."""
+        """Say that the device has finished with it, so that its memory can be used again."""
         self.parts = []
         if self._on_release is not None:
             self._on_release()
@@ -69,7 +69,7 @@ def load_batches(
             its own.
         workers: threads that read, and on a CPU make, batches; 0 prepares each when it is
             asked for.
-        times: is told what it cost.
+        times: counts what it cost.
     """
     times = times or WorkTimes()
     with (
@@ -160,7 +160,7 @@ def _on_cuda(
 def _ahead(
     threads: ThreadPoolExecutor, job: Callable[[int], Any], start: int, stop: int, depth: int
 ) -> Generator[Future[Any]]:
-    """`job` of each number in order, `depth` more of them begun when one is given out."""
+    """Futures of `job` for each number in order; as one is given out, `depth` more are begun."""
     pending: deque[Future[Any]] = deque()
     numbers = iter(range(start, stop))
     try:

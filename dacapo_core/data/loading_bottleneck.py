@@ -1,4 +1,4 @@
-"""What it costs to prepare batches, and what is wrong where training waits for them."""
+"""What preparing batches costs, and why training waits for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
-# waiting for less of the time than this is no matter
+# the share of time below which waiting is not reported
 WORTH_SAYING = 0.1
 _ALL_BUSY = 0.85
 _MOSTLY = 0.5
@@ -30,12 +30,12 @@ class WaitingCause(Enum):
 
 @dataclass
 class WorkTimes:
-    """What the preparing of batches cost, in seconds.
+    """What preparing batches cost, in seconds.
 
     Attributes:
-        at_work, at_work_cpu: of the workers, summed over them: by the clock, and of their CPU.
-        waited, waited_cpu: that the host had no batch: by the clock, and of the CPU of all
-            threads meanwhile.
+        at_work, at_work_cpu: time that the workers worked, and their CPU time, summed over them.
+        waited, waited_cpu: time that training waited for a batch, and the CPU time of all threads
+            meanwhile.
     """
 
     at_work: float = 0.0
@@ -45,7 +45,7 @@ class WorkTimes:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def working(self, job: Callable[[Given], Made]) -> Callable[[Given], Made]:
-        """`job`, counted as work."""
+        """`job`, its time counted as work."""
 
         def counted(given: Given) -> Made:
             began, began_cpu = perf_counter(), thread_time()
@@ -60,7 +60,7 @@ class WorkTimes:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Within, the host has no batch."""
+        """Counts the time in which training waits for a batch."""
         began, began_cpu = perf_counter(), process_time()
         try:
             yield
@@ -91,7 +91,7 @@ def waiting_cause(times: WorkTimes, seconds: float, workers: int, cores: int) ->
 def waiting_advice(
     cause: WaitingCause, workers: int, cores: int, streamed: bool, augmented: bool
 ) -> str:
-    """What to change.
+    """What to change, for the log.
 
     Args:
         streamed: whether any volume is read from where it is stored.

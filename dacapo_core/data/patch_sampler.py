@@ -1,4 +1,4 @@
-"""Which patch of which volume is drawn, and how it is varied."""
+"""Which patch of which volume is drawn, and with which augmentation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRIES = 10
 
 @dataclass(frozen=True)
 class Patch:
-    """All that chance decides of one training patch.
+    """All that is random about one training patch.
 
     Attributes:
         volume: which of the sampler's volumes.
@@ -41,7 +41,7 @@ class Patch:
 
 
 class PatchSampler:
-    """Draws patches; all chance is the generator's that is passed in.
+    """Draws random patches with the generator that it is given, and nothing else.
 
     Half of the patches are drawn around foreground, each channel as often as any other; half
     anywhere that is labelled. A patch of a two-dimensional network is one section.
@@ -89,7 +89,7 @@ class PatchSampler:
 
     @cached_property
     def foreground(self) -> list[Foreground]:
-        """What there is to learn in each volume; found once, before the first batch.
+        """Where there is something to learn in each volume; found once, before the first batch.
 
         Raises:
             ArrayError: a volume has no labelled voxel, or no volume any voxel of a channel.
@@ -113,7 +113,7 @@ class PatchSampler:
         return found
 
     def draw(self, rng: np.random.Generator) -> Patch:
-        """The patch of this generator: the same state gives the same patch."""
+        """A patch; the same state of the generator gives the same one."""
         volume = int(rng.choice(len(self.datasets), p=self.shares))
         begin = self._position(rng, volume)
         config = self.augmentation

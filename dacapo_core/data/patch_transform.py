@@ -1,4 +1,4 @@
-"""From crops in their stored types to the patches that a network is trained on, on any device."""
+"""From crops in their stored types to the tensors that a network is trained on, on any device."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dacapo_core.data.boxes import Box, Voxels
 from dacapo_core.data.dtype_conversion import as_float32
 from dacapo_core.data.elastic_deformation import deform, interpolated, nearest
-from dacapo_core.data.host_to_device import Upload, to_device
+from dacapo_core.data.host_to_device import to_device, upload_together
 from dacapo_core.data.intensity_range import AS_IT_IS
 from dacapo_core.data.patch_crops import Crop, PatchCrops
 from dacapo_core.data.patch_sampler import PatchSampler
@@ -20,7 +21,7 @@ from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTData
 
 
 class Labelled(NamedTuple):
-    """Ground truth of patches, on the maker's device.
+    """Ground truth of patches.
 
     Attributes:
         labels: ``(n, channels, *output_shape)`` bool.
@@ -34,14 +35,14 @@ class Labelled(NamedTuple):
 
 
 class PatchTransform:
-    """Makes what the network sees, and what it is to learn, of patches.
+    """Turns crops into raw data and labels: scales, deforms, mirrors, transposes, varies.
 
-    The same crops give the same patches, wherever they were kept. All that is asked of a device
-    is queued there: nothing waits for it.
+    The same crops give the same patches, wherever they were kept. Work is only queued on the
+    device; the host does not wait for it.
 
     Args:
         sampler: drew the patches.
-        device: where they are made.
+        device: where the tensors are made.
     """
 
     def __init__(self, sampler: PatchSampler, device: torch.device) -> None:
@@ -50,22 +51,23 @@ class PatchTransform:
         self._generator = torch.Generator(device)
 
     def raw(self, crops: Sequence[PatchCrops]) -> tuple[Tensor, Tensor | None]:
-        """The input ``(n, 1, *input_shape)``, float32, raw data in -1…1 before its variation.
+        """The network's input ``(n, 1, *input_shape)``, float32, in -1…1 before its variation.
 
-        Beyond the volume it is mirrored. The second value is whether any is not finite, a bool;
-        None if none can be.
+        Beyond the volume it is mirrored. The second value says whether any value is not finite, a
+        bool on the device; None if none can be.
         """
         shape = self._sampler.grid.input_shape
         made = torch.empty((len(crops), 1, *shape), device=self._device)
         faults = []
-        upload = Upload(self._device)
+        arrays: list[NDArray[np.float32]] = []
         for crop in crops:
             inner = self._sampler.grid.input_box(crop.patch.begin)
             size = self._sampler.datasets[crop.patch.volume].raw.voxel_size
-            _add_field(upload, crop, inner, size)
+            if crop.patch.field is not None:
+                arrays += crop.patch.field.tensors(inner, size)
             if crop.patch.intensity is not None:
-                upload.add(crop.patch.intensity.sections)
-        parameters = iter(upload.send())
+                arrays.append(crop.patch.intensity.sections)
+        parameters = iter(upload_together(arrays, self._device))
         for place, crop in zip(made, crops, strict=True):
             patch = crop.patch
             dataset = self._sampler.datasets[patch.volume]
@@ -88,18 +90,19 @@ class PatchTransform:
         return self._of_dims(made), _any(faults)
 
     def labelled(self, crops: Sequence[PatchCrops]) -> Labelled:
-        """What is to be learnt."""
+        """The ground truth of the network's output."""
         channels = self._sampler.channels
         shape = (len(crops), len(channels), *self._sampler.grid.output_shape)
         labels = torch.zeros(shape, dtype=torch.bool, device=self._device)
         mask = torch.zeros(shape, dtype=torch.bool, device=self._device)
         faults = []
-        upload = Upload(self._device)
+        arrays: list[NDArray[np.float32]] = []
         for crop in crops:
             inner = self._sampler.grid.output_box(crop.patch.begin)
             size = self._sampler.datasets[crop.patch.volume].label_voxel_size
-            _add_field(upload, crop, inner, size)
-        parameters = iter(upload.send())
+            if crop.patch.field is not None:
+                arrays += crop.patch.field.tensors(inner, size)
+        parameters = iter(upload_together(arrays, self._device))
         for index, crop in enumerate(crops):
             patch = crop.patch
             field = None if patch.field is None else [next(parameters) for _ in range(4)]
@@ -125,38 +128,27 @@ class PatchTransform:
         dataset = self._sampler.datasets[patch.volume]
         box = self._sampler.label_box(patch)
         shape = self._sampler.grid.output_shape
-        wanted = [*crop.labels, *([] if crop.mask is None else [crop.mask])]
-        wanted = [each._replace(values=self._here(each.values)) for each in wanted]
-        whole = wanted[0].box.holds(box)
+        layers = [*crop.labels, *([] if crop.mask is None else [crop.mask])]
+        layers = [each._replace(values=self._here(each.values)) for each in layers]
+        whole = layers[0].box.holds(box)
         if not whole:
             # ones where the volume is labelled, moved as the labels are
-            extent = wanted[0].values.shape[-3:]
-            ones = torch.ones(extent, dtype=torch.bool, device=self._device)
-            wanted.append(Crop(ones, wanted[0].first))
+            values = layers[0].values
+            ones = values.new_ones(values.shape[-3:], dtype=torch.bool)
+            layers.append(Crop(ones, layers[0].first))
         if field is None or patch.field is None:
-            taken = [_placed(each, box) for each in wanted]
+            taken = [_placed(each, box) for each in layers]
         else:
-            taken = [
-                torch.empty(
-                    (*each.values.shape[:-3], *shape),
-                    dtype=each.values.dtype,
-                    device=self._device,
-                )
-                for each in wanted
-            ]
+            taken = [each.values.new_empty((*each.values.shape[:-3], *shape)) for each in layers]
             takes = [
-                nearest(
-                    each.values,
-                    each.box.seen_from(box.begin).begin,
-                    each.box.holds(box),
-                )
-                for each in wanted
+                nearest(each.values, each.box.seen_from(box.begin).begin, each.box.holds(box))
+                for each in layers
             ]
             margin = patch.field.margin(dataset.label_voxel_size)
             deform(field, list(zip(takes, taken, strict=True)), margin)
         count = len(crop.labels)
         found, known = dataset.labels.to_channels(taken[:count])
-        fault = dataset.labels.faults([each.values for each in wanted[:count]])
+        fault = dataset.labels.faults([each.values for each in layers[:count]])
         if crop.mask is not None:
             masked = taken[count]
             known = known & ((masked[0] if masked.ndim == 4 else masked) != 0)
@@ -169,12 +161,6 @@ class PatchTransform:
 
     def _of_dims(self, made: Tensor) -> Tensor:
         return made[:, :, 0] if self._sampler.dims == 2 else made
-
-
-def _add_field(upload: Upload, crop: PatchCrops, box: Box, voxel_size: Sequence[float]) -> None:
-    if crop.patch.field is not None:
-        for array in crop.patch.field.tensors(box, voxel_size):
-            upload.add(array)
 
 
 def _scaled(values: Tensor, dataset: RawGTDataset) -> Tensor:

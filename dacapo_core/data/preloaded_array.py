@@ -16,7 +16,7 @@ from dacapo_core.data.boxes import Box, Voxels
 from dacapo_core.data.dtype_conversion import stored_tensor
 from dacapo_core.experiments.datasplits.datasets.arrays.array import Array
 
-# read at once when a volume is brought into memory
+# read at a time when a volume is brought into memory
 _SLAB_BYTES = 64 * 2**20
 _READERS = 4
 
@@ -43,7 +43,7 @@ class PreloadedArray(Array):
         self.box = Box((0, 0, 0), (0, 0, 0))
 
     def bytes_of(self, begin: Voxels, end: Voxels) -> int:
-        """Memory that keeping a box takes."""
+        """Bytes that keeping a box takes."""
         return prod(Box(begin, end).shape) * (self.num_channels or 1) * self.dtype.itemsize
 
     def keep(self, begin: Voxels, end: Voxels, device: torch.device) -> None:
@@ -70,12 +70,12 @@ class PreloadedArray(Array):
         self.kept, self.box = kept, Box(begin, end)
 
     def move_to(self, device: torch.device) -> None:
-        """Bring what is kept to a device."""
+        """Move what is kept to another device."""
         if self.kept is not None:
             self.kept = self.kept.to(device)
 
     def release(self) -> None:
-        """Keep nothing."""
+        """Give up what is kept; `array` is read again."""
         self.kept = None
 
     def start_crop(self, begin: Voxels, end: Voxels) -> Callable[[], Tensor]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         ZarrArrayConfig,
     )
 
-# a read is given up when it is slower than this, or nothing came for so long
+# a read is given up after so long, and what it takes at this rate
 _SECONDS = 300.0
 _BYTES_PER_SECOND = 100e3
 

@@ -1,4 +1,4 @@
-"""What a run trains on: patches as its network and its task want them."""
+"""The batches that a run trains on, made of patches for its network and its task."""
 
 from __future__ import annotations
 
@@ -26,29 +26,26 @@ class ReadPatch:
 
     Attributes:
         crops: what it is made from.
-        target, weight: made already, where the task makes them on the host.
-        fault: whether they were made from label values that mean nothing.
+        made: target and weight, of a task that makes them on the host.
+        fault: whether `made` comes from label values that mean nothing, a bool.
     """
 
     crops: PatchCrops
-    target: Tensor | None = None
-    weight: Tensor | None = None
+    made: tuple[Tensor, Tensor] | None = None
     fault: Tensor | None = None
 
     def pinned(self) -> ReadPatch:
-        """The same in pinned memory, from which a device reads without the host waiting."""
-        if self.target is None or self.weight is None:
-            return ReadPatch(self.crops.pinned())
-        return ReadPatch(
-            self.crops.pinned(), self.target.pin_memory(), self.weight.pin_memory(), self.fault
-        )
+        """The same in pinned memory, from which CUDA copies while the host goes on."""
+        made = self.made and (self.made[0].pin_memory(), self.made[1].pin_memory())
+        return ReadPatch(self.crops.pinned(), made, self.fault)
 
 
 class TrainingBatches:
     """Makes parts of batches of a sampler's patches for a task.
 
-    Raw data is always made on the device. So is what is to be learnt, unless the task measures
-    distances: no transform on a device is as exact as scipy's, so those are made while reading.
+    Raw data is always made on the device. So are target and weight, unless the task measures
+    distances: no distance transform on a device is as exact as scipy's, so those are made by the
+    threads that read.
 
     Args:
         device: of the network.
@@ -60,11 +57,11 @@ class TrainingBatches:
         self._device = device
 
     @cached_property
-    def _maker(self) -> PatchTransform:
+    def _transform(self) -> PatchTransform:
         return PatchTransform(self._sampler, self._device)
 
     def read(self, generator: np.random.Generator) -> ReadPatch:
-        """The patch of a generator, read.
+        """Draw a patch and read what it is made from.
 
         Raises:
             ArrayError: an array cannot be read.
@@ -78,34 +75,30 @@ class TrainingBatches:
         )
         return ReadPatch(
             PatchCrops(crops.patch, crops.raw),
-            torch.from_numpy(target),
-            torch.from_numpy(weight),
+            (torch.from_numpy(target), torch.from_numpy(weight)),
             fault,
         )
 
     def make(self, patches: Sequence[ReadPatch]) -> Batch:
         """Part of a batch, on the device."""
         crops = [patch.crops for patch in patches]
-        raw, raw_fault = self._maker.raw(crops)
-        targets = [patch.target for patch in patches if patch.target is not None]
-        weights = [patch.weight for patch in patches if patch.weight is not None]
-        if targets:
+        raw, raw_fault = self._transform.raw(crops)
+        made = [patch.made for patch in patches if patch.made is not None]
+        if made:
             target, weight = (
-                torch.stack([to_device(each, self._device) for each in made])
-                for made in (targets, weights)
+                torch.stack([to_device(each, self._device) for each in part])
+                for part in zip(*made, strict=True)
             )
-            faults = [patch.fault for patch in patches if patch.fault is not None]
+            faults = [patch.fault for patch in patches]
         else:
-            labels, mask, fault = self._maker.labelled(crops)
+            labels, mask, fault = self._transform.labelled(crops)
             target, weight = self._task.device_target(labels, mask)
-            faults = [] if fault is None else [fault]
-        faults = [to_device(each, self._device) for each in faults]
-        if raw_fault is not None:
-            faults.append(raw_fault)
-        return Batch(raw, target, weight, torch.stack(faults).any() if faults else None)
+            faults = [fault]
+        found = [to_device(each, self._device) for each in [*faults, raw_fault] if each is not None]
+        return Batch(raw, target, weight, torch.stack(found).any() if found else None)
 
     def explain(self, generator: np.random.Generator) -> None:
-        """Say what is wrong with the patch of a generator.
+        """Raise what is wrong with the patch that a generator draws, if anything is.
 
         Raises:
             ArrayError: it holds values that cannot be used; names array, place and value.

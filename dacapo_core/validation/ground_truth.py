@@ -1,4 +1,4 @@
-"""What a held-out volume says of each channel."""
+"""The ground truth of a held-out volume, channel by channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTData
 
 
 class ChannelTruth(NamedTuple):
-    """Of one channel: where it is, where that is known, and ids of instances if it has any."""
+    """Of one channel, each ``(z, y, x)``.
+
+    Attributes:
+        foreground: where the channel is.
+        known: where that is known.
+        instances: ids, 0 is background; None without instances.
+    """
 
     foreground: NDArray[np.bool_]
     known: NDArray[np.bool_]
@@ -20,7 +26,7 @@ class ChannelTruth(NamedTuple):
 
 
 def read_truth(dataset: RawGTDataset, channels: Sequence[str]) -> dict[str, ChannelTruth]:
-    """The labelled box of `dataset`, for each of `channels` that it labels.
+    """The ground truth of the volume's labelled box, for each of `channels` that it labels.
 
     Raises:
         ArrayError: its ground truth cannot be used.

@@ -22,7 +22,7 @@ UPLOADED = 2
 def prefetched(
     read: Callable[[Place], NDArray[Any]], places: Iterable[Place], device: torch.device
 ) -> Generator[Tensor]:
-    """What `read` gives for each of `places`, in order, on `device`.
+    """The blocks that `read` gives for each of `places`, in order, on `device`.
 
     Threads read ahead, and on a GPU two blocks are uploaded ahead, on a stream of their own. Close
     the iterator when leaving it early.

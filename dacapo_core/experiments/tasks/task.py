@@ -1,4 +1,4 @@
-"""What every task offers to training and to validation."""
+"""The interface of tasks to training and validation."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Task(ABC):
         """
 
     def device_target(self, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What `create_target` gives, of a batch and where its labels are; float32 or bool.
+        """Target and weight of a batch, on the device of its labels; float32 or bool.
 
-        Only of a task that does not measure distances.
+        Only for a task that does not measure distances.
 
         Args:
             labels, mask: bool, as `create_target` takes them.
