@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 
 from deployments.processes import marked
 from flows.embedded_server import wait_until_ready
+from tests.conftest import free_ports
 
 BUSY_SECONDS = 60.0
 
@@ -249,8 +249,8 @@ def running_site(
         server: what is typed after ``python -m`` for one at ``PREFECT_API_URL``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    # no other process takes it while the server starts
+    (port,) = free_ports(1)
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     url = f"http://127.0.0.1:{port}/api"
     site = Site(

@@ -149,10 +149,12 @@ def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
 def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     site: Site, workers: Workers, killed: KilledRun
 ) -> None:
-    name, iterations = "orphaned", 600
+    name, iterations = "orphaned", 160
     config = small_run(name, iterations, 20)
     first = site.deployment_run("train/default", run=config)
     orphan = begun(site, name)
+    # it must not be done before another one asks
+    os.kill(orphan, signal.SIGSTOP)
     device = environment(orphan)["CUDA_VISIBLE_DEVICES"]
     os.kill(workers[device].pid, signal.SIGKILL)
     workers[device].wait()
@@ -160,8 +162,6 @@ def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     before = store.latest_iteration(name)
     assert before is not None
     assert before < iterations
-    # it must not be done before another one asks
-    os.kill(orphan, signal.SIGSTOP)
     workers[device] = site.start("deployments", "worker", "--device", device)
     site.lasting.add(workers[device].pid)
 

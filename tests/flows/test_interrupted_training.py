@@ -108,11 +108,11 @@ def processes_of(folder: Path) -> list[str]:
 
 def wait_for_training(folder: Path, name: str = "tiny") -> None:
     """Until it is in its first stretch of training."""
-    checked = folder / "runs" / name / "records" / "run.json"
+    said = folder / "runs" / name / "records" / "overview.json"
     deadline = time.monotonic() + 120
-    while not checked.is_file() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
+    while not said.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_killed_anywhere_and_restarted_it_keeps_the_same_checkpoints(
 def test_asked_to_stop_it_stores_what_it_has_and_continues_from_there(
     tmp_path: Path, tiny: RunConfig
 ) -> None:
-    config = tiny.model_copy(update={"num_iterations": 4000, "validation_interval": 2000})
+    config = tiny.model_copy(update={"num_iterations": 100_000, "validation_interval": 50_000})
     process = start(tmp_path, config)
     wait_for_training(tmp_path)
     asked = time.monotonic()
@@ -157,7 +157,7 @@ def test_asked_to_stop_it_stores_what_it_has_and_continues_from_there(
     assert time.monotonic() - asked < 30
     assert process.returncode != 0
     (stored,) = LocalWeightsStore(tmp_path / "runs").iterations("tiny")
-    assert 0 < stored < 2000
+    assert 0 < stored < 50_000
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_it_looks_itself_whether_its_flow_run_is_to_end(
     """No worker tells it here, as none tells an orphan, or one does by a signal."""
     name = f"asked-{asked.name.lower()}-{told}"
     config = tiny.model_copy(
-        update={"name": name, "num_iterations": 4000, "validation_interval": 2000}
+        update={"name": name, "num_iterations": 100_000, "validation_interval": 50_000}
     )
     process = start(tmp_path, config, PREFECT_API_URL=prefect_server)
     wait_for_training(tmp_path, name)
@@ -197,7 +197,7 @@ def test_it_looks_itself_whether_its_flow_run_is_to_end(
     assert f"The flow run was {end.lower()}" in said
     store = LocalWeightsStore(tmp_path / "runs")
     (stored,) = store.iterations(name)
-    assert 0 < stored < 2000
+    assert 0 < stored < 50_000
     with store.lease(name, owner="the next one"):
         pass
 
