@@ -34,6 +34,7 @@ class Site:
     environment: dict[str, str]
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     lasting: set[int] = field(default_factory=set)
+    deployed: str = ""
 
     def run(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """Run ``python -m …`` to its end; its output is one text."""
@@ -275,6 +276,7 @@ def running_site(
         site.wait_for_server()
         deployed = site.run("deployments", "deploy")
         assert deployed.returncode == 0, deployed.stdout
+        site.deployed = deployed.stdout
         yield site
     finally:
         site.end()

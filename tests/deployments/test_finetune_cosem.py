@@ -69,7 +69,7 @@ def killed(site: Site, workers: Workers) -> KilledRun:
 @pytest.fixture(scope="module")
 def flow_run(site: Site, killed: KilledRun) -> str:
     """The flow run that the other worker has completed; its id."""
-    id = site.typed_deployment_run("finetune/cosem", run=finetuned(RUN, 2 * INTERVALS, 2))
+    id = site.deployment_run("finetune/cosem", run=finetuned(RUN, 2 * INTERVALS, 2))
     done = site.ended(id)
     assert done["state_type"] == "COMPLETED", done["state"]["message"]
     return id
