@@ -84,7 +84,7 @@ class Site:
         """A flow run as the server has it."""
         return self.get(f"flow_runs/{id}")
 
-    def ended(self, id: str, seconds: float = 180) -> Any:
+    def ended(self, id: str, seconds: float = 240) -> Any:
         """The flow run once it has come to an end."""
         ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
         wait_for(

@@ -18,6 +18,7 @@ import pytest
 
 from dacapo_core.experiments.starts import LoadingReport
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from tasks.runtime.flow_run_watch import LOOK_EVERY_SECONDS
 from tests.deployments.browser import Page, browser, chromium
 from tests.deployments.pages import PAGES, PRUNING_PAGES, look
 from tests.deployments.processes import begun, environment, running, trainer, trains
@@ -126,12 +127,16 @@ def test_a_flow_run_has_one_card_a_page_and_the_report_is_the_first(
 def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
     site: Site, killed: KilledRun
 ) -> None:
-    name, iterations = "suspended", 1500
+    name, iterations = "suspended", 1200
     id = site.deployment_run("train/default", run=small_run(name, iterations, iterations))
     first = trains(site, id, name)
     suspended = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
+    # it must not be done before it looks
+    os.kill(first, signal.SIGSTOP)
     site.post(f"flow_runs/{id}/set_state", {"state": suspended})
-    wait_for("the end of its process", 60, lambda: not running(first), site.log)
+    time.sleep(LOOK_EVERY_SECONDS)
+    os.kill(first, signal.SIGCONT)
+    wait_for("the end of its process", 120, lambda: not running(first), site.log)
     store = LocalWeightsStore(site.folder / "runs")
     stored = store.latest_iteration(name, verified=True)
     assert stored is not None
