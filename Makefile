@@ -79,12 +79,9 @@ fuse:
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends libfuse3-dev >/dev/null; } \
 	|| echo 'no FUSE here: the tests on poor file systems will be skipped'
 
-# a Prefect server, its workers and a browser want the machine to themselves
-WITH_SERVERS := tests/deployments tests/flows
-
-test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql fuse ## all tests (about half an hour on 2 cores)
-	$(BIN)/python -m pytest --durations=5 --numprocesses 2 --dist loadfile $(WITH_SERVERS:%=--ignore=%)
-	$(BIN)/python -m pytest --durations=5 $(WITH_SERVERS)
+# one process for the deployments, one for the flows, which wait much, and one for the rest
+test: $(VENV)/.installed-$(EXTRAS) $(VENV)/.peers browser postgresql fuse ## all tests (about twenty minutes on 2 cores)
+	$(BIN)/python -m pytest --durations=5 --numprocesses 3 --dist loadfile
 
 test-fast: $(VENV)/.installed-$(EXTRAS) ## the tests to run all the time (under 2 minutes)
 	$(BIN)/python -m pytest -m 'not slow and not campaign'

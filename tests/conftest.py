@@ -23,6 +23,7 @@ from tests.campaign_figures import (  # noqa: F401
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.one_server import pytest_xdist_make_scheduler  # noqa: F401
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

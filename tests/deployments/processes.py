@@ -45,7 +45,7 @@ def trains(site: Site, id: str, run: str) -> int:
     """The process that trains a run, once it is in the middle of an interval."""
     wait_for(
         f"training of {run}",
-        120,
+        240,
         lambda: any(
             task["name"].startswith(f"train {run} until") and task["state_type"] == "RUNNING"
             for task in site.task_runs(id)

@@ -37,7 +37,7 @@ def stored(site: Site, name: str) -> int:
 
 
 def ended(site: Site, *pids: int) -> None:
-    wait_for("the end of runs", 120, lambda: not any(map(running, pids)), site.log)
+    wait_for("the end of runs", 240, lambda: not any(map(running, pids)), site.log)
 
 
 def test_whoever_is_asked_to_stop_and_by_whatever_the_run_stores(site: Site) -> None:
@@ -88,8 +88,8 @@ def test_a_closed_terminal_costs_nothing(site: Site, tmp_path: Path, what: str) 
         preexec_fn=take_terminal,
     )
     os.close(inside)
-    pid = wait_for("the run", 120, lambda: trainer(site, name), site.log)
-    wait_for("its configuration", 60, (site.folder / f"runs/{name}/records/run.json").is_file)
+    pid = wait_for("the run", 240, lambda: trainer(site, name), site.log)
+    wait_for("its configuration", 240, (site.folder / f"runs/{name}/records/run.json").is_file)
     # before the first iteration there is nothing to store
     if what == "worker":
         trains(site, id, name)
@@ -102,7 +102,7 @@ def test_a_closed_terminal_costs_nothing(site: Site, tmp_path: Path, what: str) 
                 shown.extend(os.read(terminal, 2**16))
             return b"loss " in shown
 
-        wait_for("its first iterations", 60, iterates, lambda: repr(bytes(shown[-1500:])))
+        wait_for("its first iterations", 240, iterates, lambda: repr(bytes(shown[-1500:])))
     os.close(terminal)
     ended(site, pid)
     print("stored at", stored(site, name))
@@ -115,9 +115,9 @@ def take_terminal() -> None:
 
 def test_a_worker_for_a_device_that_is_served_takes_another_or_refuses(site: Site) -> None:
     first = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7")
-    wait_for("it", 60, lambda: served(first.pid) == ["", "7"], site.log)
+    wait_for("it", 240, lambda: served(first.pid) == ["", "7"], site.log)
     second = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7,8")
-    wait_for("the other", 60, lambda: served(second.pid) == ["8"], site.log)
+    wait_for("the other", 240, lambda: served(second.pid) == ["8"], site.log)
     host = os.uname().nodename
     said = f"there already: {host}-gpu7 (process {first.pid}), {host}-light (process {first.pid})"
     assert said in site.log()
@@ -128,4 +128,4 @@ def test_a_worker_for_a_device_that_is_served_takes_another_or_refuses(site: Sit
         kill(process)
     # nobody is left behind who would keep the device
     third = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="7")
-    wait_for("the next", 60, lambda: served(third.pid) == ["", "7"], site.log)
+    wait_for("the next", 240, lambda: served(third.pid) == ["", "7"], site.log)

@@ -88,7 +88,7 @@ def test_a_supervisor_that_is_asked_again_while_it_obeys_ends() -> None:
         stdin=subprocess.PIPE,
     ) as supervisor:
         try:
-            wait_for("its worker", 60, lambda: children(supervisor.pid))
+            wait_for("its worker", 240, lambda: children(supervisor.pid))
             supervisor.communicate(b"\n", timeout=60)
             assert supervisor.returncode == 0
         finally:
@@ -108,10 +108,10 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
         found = {name: trainer(site, name) for name in runs}
         return {name: pid for name, pid in found.items() if pid is not None}
 
-    wait_for("two runs", 120, lambda: len(training()) == 2, site.log)
+    wait_for("two runs", 240, lambda: len(training()) == 2, site.log)
     processes = training()
     store = LocalWeightsStore(site.folder / "runs")
-    wait_for("checkpoints", 120, lambda: all(map(store.latest_iteration, processes)), site.log)
+    wait_for("checkpoints", 240, lambda: all(map(store.latest_iteration, processes)), site.log)
     seen = [environment(pid)["CUDA_VISIBLE_DEVICES"] for pid in processes.values()]
     assert sorted(seen) == ["0", "1"]
     states = {name: site.flow_run(id)["state_type"] for name, id in zip(runs, ids, strict=True)}
@@ -140,10 +140,10 @@ def test_two_devices_train_two_runs_a_third_waits_and_all_store_when_asked_to_st
 def test_a_worker_that_dies_is_started_again(site: Site) -> None:
     before = site.log().count(STARTED)
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="")
-    wait_for("their start", 60, lambda: site.log().count(STARTED) == before + 2, site.log)
+    wait_for("their start", 240, lambda: site.log().count(STARTED) == before + 2, site.log)
     first = children(supervisor.pid)
     os.kill(first[0], signal.SIGKILL)
-    wait_for("its start", 60, lambda: site.log().count(STARTED) == before + 3, site.log)
+    wait_for("its start", 240, lambda: site.log().count(STARTED) == before + 3, site.log)
     (again,) = set(children(supervisor.pid)) - set(first)
     assert environment(again)["CUDA_VISIBLE_DEVICES"] == ""
     assert "no GPU here: runs train on the CPU" in site.log()
@@ -153,7 +153,7 @@ def test_a_worker_that_dies_is_started_again(site: Site) -> None:
     supervisor.wait()
     wait_for(
         "the workers to follow their supervisor",
-        60,
+        240,
         lambda: not [pid for pid in workers if running(pid)],
         site.log,
     )
@@ -173,7 +173,7 @@ def test_the_next_worker_of_a_gpu_waits_for_the_run_that_a_killed_one_left_behin
     os.kill(orphan, signal.SIGSTOP)
     os.kill(killed, signal.SIGKILL)
     said = f"ended with code -9; its run (process {orphan}) goes on"
-    wait_for("word of it", 60, lambda: said in site.log(), site.log)
+    wait_for("word of it", 240, lambda: said in site.log(), site.log)
     os.kill(orphan, signal.SIGCONT)
     ids.append(site.deployment_run("train/default", run=small_run(second, 100_000, 20)))
 
@@ -182,13 +182,13 @@ def test_the_next_worker_of_a_gpu_waits_for_the_run_that_a_killed_one_left_behin
         assert not (found and running(orphan))
         return found[0] if found else None
 
-    killed = wait_for("the next worker", 120, next_worker, site.log)
+    killed = wait_for("the next worker", 240, next_worker, site.log)
     assert site.ended(ids[0])["state_type"] == "COMPLETED"
 
     # a run that was left behind is asked to stop like any other
     orphan = begun(site, second)
     os.kill(killed, signal.SIGKILL)
-    wait_for("the orphan", 60, lambda: f"its run (process {orphan})" in site.log(), site.log)
+    wait_for("the orphan", 240, lambda: f"its run (process {orphan})" in site.log(), site.log)
     supervisor.send_signal(signal.SIGTERM)
     supervisor.wait(120)
     assert supervisor.returncode == 0
