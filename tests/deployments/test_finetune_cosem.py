@@ -154,7 +154,7 @@ def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
 def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     site: Site, workers: Workers, killed: KilledRun
 ) -> None:
-    name, iterations = "orphaned", 160
+    name, iterations = "orphaned", 240
     config = small_run(name, iterations, 20)
     first = site.deployment_run("train/default", run=config)
     orphan = begun(site, name)

@@ -166,7 +166,7 @@ def test_the_next_worker_of_a_gpu_waits_for_the_run_that_a_killed_one_left_behin
 ) -> None:
     supervisor = site.start("deployments", "worker", CUDA_VISIBLE_DEVICES="0")
     first, second = "left-behind", "left-behind-too"
-    ids = [site.deployment_run("train/default", run=small_run(first, 400, 20))]
+    ids = [site.deployment_run("train/default", run=small_run(first, 200, 20))]
     orphan = begun(site, first)
     (killed,) = trainers(supervisor.pid)
     # it must not be done before the supervisor looks
