@@ -45,16 +45,16 @@ def _list_runs(
     where: Where, store: MetadataStore, runs: Sequence[str], astray: Mapping[str, str]
 ) -> None:
     from dacapo_core.store.missing_store import why_no_runs
-    from dacapo_core.store.pruning.plan_inputs import list_entries
-    from dacapo_core.store.records.checkpoint_flags import IterationNotes
+    from dacapo_core.store.pruning.run_inventory import list_entries
+    from dacapo_core.store.records.checkpoint_flags import CheckpointFlags
     from dacapo_core.store.records.verification_records import read_damage
 
     say_astray(astray)
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = []
     for name in runs:
-        notes = IterationNotes(damaged=read_damage(store.filesystem, name))
-        found, damaged = list_entries(store.filesystem, name, notes)
+        flags = CheckpointFlags(damaged=read_damage(store.filesystem, name))
+        found, damaged = list_entries(store.filesystem, name, flags)
         whole = [iteration for iteration, checkpoint in found.items() if not checkpoint.damaged]
         latest = found[max(whole)] if whole else None
         rows.append(

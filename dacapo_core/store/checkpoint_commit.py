@@ -13,7 +13,7 @@ from dacapo_core.store.errors import StoreError, StoreUnreachableError
 from dacapo_core.store.filesystems.file_info import FileInfo
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import wait_for_pruners
-from dacapo_core.store.records.checkpoint_flags import void_notes
+from dacapo_core.store.records.checkpoint_flags import delete_stale_flags
 from dacapo_core.store.records.checkpoint_identity import UNKNOWN, CheckpointIdentity
 from dacapo_core.store.records.present_checkpoints import identity_of
 from dacapo_core.store.records.replaced_checkpoints import (
@@ -67,7 +67,7 @@ class CheckpointCommits:
                 # again: a pruner that has ended by now may have deleted or replaced it
                 write_record(self._filesystem, run, record)
         # a mark for pruning was for the replaced one
-        void_notes(self._filesystem, run, iteration)
+        delete_stale_flags(self._filesystem, run, iteration)
         if replaced is not None:
             try:
                 withdraw_facts(self._filesystem, run, iteration, replaced)

@@ -15,8 +15,8 @@ from dacapo_core.store.errors import (
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.filesystems.unbuffered_files import write_all
 from dacapo_core.store.metadata_store import MetadataStore
-from dacapo_core.store.pruning.plan_inputs import list_checkpoints
-from dacapo_core.store.records.checkpoint_flags import read_notes
+from dacapo_core.store.pruning.run_inventory import list_checkpoints
+from dacapo_core.store.records.checkpoint_flags import read_flags
 from dacapo_core.store.records.name_collisions import spelled
 
 _PIECE = 4 << 20
@@ -103,8 +103,8 @@ def copy_run(
 
 def marked_iterations(store: MetadataStore, run: str) -> set[int]:
     """Those that were pruned and are within their grace period."""
-    notes = read_notes(store.filesystem, run)
-    listed = list_checkpoints(store.filesystem, run, notes)
+    flags = read_flags(store.filesystem, run)
+    listed = list_checkpoints(store.filesystem, run, flags)
     return {iteration for iteration, each in listed.items() if each.marked is not None}
 
 

@@ -14,7 +14,7 @@ from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.store import layout, missing_store
 from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning import plan_inputs, trash
+from dacapo_core.store.pruning import run_inventory, trash
 from dacapo_core.store.pruning.trash import Sweep
 from dacapo_core.store.records import (
     checkpoint_flags,
@@ -225,13 +225,13 @@ class MetadataStore(ScoreStore):
         Raises:
             FileNotFoundError: no such run.
         """
-        notes = checkpoint_flags.read_notes(self.filesystem, layout.check_run_name(run))
-        if not notes.pins:
-            plan_inputs.require_run(self.filesystem, run)
-        elif any(pin is not None and pin.of for pins in notes.pins.values() for pin in pins):
-            there = plan_inputs.list_checkpoints(self.filesystem, run, notes)
-            notes, _ = plan_inputs.without_replaced_pins(self.filesystem, run, notes, there)
-        return {i: [pin or Pin() for pin in pins] for i, pins in sorted(notes.pins.items())}
+        flags = checkpoint_flags.read_flags(self.filesystem, layout.check_run_name(run))
+        if not flags.pins:
+            run_inventory.require_run(self.filesystem, run)
+        elif any(pin is not None and pin.of for pins in flags.pins.values() for pin in pins):
+            there = run_inventory.list_checkpoints(self.filesystem, run, flags)
+            flags, _ = run_inventory.without_replaced_pins(self.filesystem, run, flags, there)
+        return {i: [pin or Pin() for pin in pins] for i, pins in sorted(flags.pins.items())}
 
     def request_validation(
         self, run: str, iteration: int, *, within: timedelta, by: str | None = None
@@ -256,9 +256,9 @@ class MetadataStore(ScoreStore):
 
     def pending(self, run: str) -> list[int]:
         """Iterations that wait for a requested validation."""
-        notes = checkpoint_flags.read_notes(self.filesystem, layout.check_run_name(run))
+        flags = checkpoint_flags.read_flags(self.filesystem, layout.check_run_name(run))
         now = datetime.now(UTC)
-        return sorted(i for i, r in notes.pending.items() if r is None or now < r.expires)
+        return sorted(i for i, r in flags.pending.items() if r is None or now < r.expires)
 
     # what went, and back
 

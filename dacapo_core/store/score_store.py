@@ -6,7 +6,7 @@ from typing import Any
 
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning import plan_inputs
+from dacapo_core.store.pruning import run_inventory
 from dacapo_core.store.records import (
     best_lookup,
     best_records,
@@ -94,7 +94,7 @@ class ScoreStore:
         self._settle()
         found = best_lookup.read_all_best(self.filesystem, layout.check_run_name(run))
         if not found:
-            plan_inputs.require_run(self.filesystem, run)
+            run_inventory.require_run(self.filesystem, run)
         return found
 
     def store_scores(self, run: str, iteration: int, dataset: Any, scores: ScoresRecord) -> None:
@@ -148,7 +148,7 @@ class ScoreStore:
             InvalidNameError: neither is given, or no such name can be.
         """
         self._settle()
-        plan_inputs.require_run(self.filesystem, layout.check_run_name(run))
+        run_inventory.require_run(self.filesystem, layout.check_run_name(run))
         name = None if dataset is None else _name(dataset)
         forgotten = forget.forget(self.filesystem, run, name, criterion, by=by)
         if name is not None and criterion is None:

@@ -16,7 +16,6 @@ from typing import Any
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.plan import StoredCheckpoint
-from dacapo_core.store.pruning.plan_inputs import RunFacts, gather
 from dacapo_core.store.pruning.prune_intents import (
     PruneIntent,
     end_intent,
@@ -24,12 +23,13 @@ from dacapo_core.store.pruning.prune_intents import (
     renew_intent,
     write_intent,
 )
+from dacapo_core.store.pruning.run_inventory import RunInventory, take_inventory
 from dacapo_core.store.records.checkpoint_record import read_record_texts
 from dacapo_core.store.records.process_identity import ProcessIdentity
 from dacapo_core.store.records.prune_records import (
-    Departure,
     Kind,
     OperationRecord,
+    PrunedCheckpoint,
     new_operation,
 )
 from dacapo_core.store.records.replaced_checkpoints import withdraw_replaced
@@ -51,7 +51,7 @@ class Outcome:
         operation: the record's name; None when nothing went.
     """
 
-    gone: dict[int, Departure] = field(default_factory=dict)
+    gone: dict[int, PrunedCheckpoint] = field(default_factory=dict)
     spared: dict[int, list[str]] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     operation: str | None = None
@@ -114,12 +114,12 @@ def _pruned_checkpoints(
     reasons: Mapping[int, list[str]],
     seen: Mapping[int, StoredCheckpoint],
     records: Mapping[int, str],
-) -> dict[int, Departure]:
+) -> dict[int, PrunedCheckpoint]:
     """What the record of the operation will say of each, with its best scores."""
     scores = best_scores(read_scores(filesystem, run, seen, reasons).records)
     no_scores: dict[str, float] = {}
     return {
-        iteration: Departure(
+        iteration: PrunedCheckpoint(
             reasons=why,
             bytes=seen[iteration].freed,
             stored=seen[iteration].stored,
@@ -146,17 +146,17 @@ def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> O
         return done
     write_intent(filesystem, run, intent)
     listed = time.monotonic()
-    facts: RunFacts | None = None
+    inventory: RunInventory | None = None
     try:
         waiting = sorted(record.iterations)
         for start in range(0, len(waiting), BATCH):
             renew_intent(filesystem, run, intent)
             if time.monotonic() - listed > _LIST_AGAIN_AFTER:
-                facts, listed = None, time.monotonic()
-            known = None if facts is None else facts.checkpoints
-            facts = gather(filesystem, run, datetime.now(UTC), known)
+                inventory, listed = None, time.monotonic()
+            known = None if inventory is None else inventory.checkpoints
+            inventory = take_inventory(filesystem, run, datetime.now(UTC), known)
             batch = waiting[start : start + BATCH]
-            _delete_batch(filesystem, run, order, record.iterations, batch, facts, done)
+            _delete_batch(filesystem, run, order, record.iterations, batch, inventory, done)
     finally:
         finished = record.model_copy(update={"iterations": done.gone}) if done.gone else None
         end_intent(filesystem, run, record.operation, finished)
@@ -173,15 +173,15 @@ def _delete_batch(
     filesystem: StoreFilesystem,
     run: str,
     order: Order,
-    said: Mapping[int, Departure],
+    said: Mapping[int, PrunedCheckpoint],
     batch: Iterable[int],
-    facts: RunFacts,
+    inventory: RunInventory,
     done: Outcome,
 ) -> None:
-    firm = facts.protected_by_hand() if order.by_hand else facts.never_prunable()
+    firm = inventory.protected_by_hand() if order.by_hand else inventory.never_prunable()
     going: list[int] = []
     for iteration in batch:
-        now, then = facts.checkpoints.get(iteration), order.seen[iteration]
+        now, then = inventory.checkpoints.get(iteration), order.seen[iteration]
         if now is None:
             continue
         if order.forced:
@@ -190,12 +190,14 @@ def _delete_batch(
             done.spared[iteration] = firm[iteration]
         elif is_another(now, then):
             done.spared[iteration] = ["stored again since the plan was made"]
-        elif order.marked_only and iteration not in facts.notes.marks:
+        elif order.marked_only and iteration not in inventory.flags.marks:
             done.spared[iteration] = ["restored since the plan was made"]
         else:
             going.append(iteration)
-    replaced = facts.replaced_pins.keys() | {b.iteration for b in facts.replaced_best.values()}
-    withdraw_replaced(filesystem, run, facts.checkpoints, replaced.intersection(going))
+    replaced = inventory.replaced_pins.keys() | {
+        b.iteration for b in inventory.replaced_best.values()
+    }
+    withdraw_replaced(filesystem, run, inventory.checkpoints, replaced.intersection(going))
     records = {
         layout.checkpoint_record_path(run, i): i for i in going if said[i].record is not None
     }
@@ -209,8 +211,8 @@ def _delete_batch(
             put_back_record(filesystem, run, iteration, record)
     gone = [iteration for iteration in going if iteration not in done.failed]
     done.gone |= {iteration: said[iteration] for iteration in gone}
-    notes = [layout.marked_path(run, i) for i in gone if i in facts.notes.marks]
-    notes += [layout.damaged_path(run, i) for i in gone if i in facts.notes.damaged]
+    notes = [layout.marked_path(run, i) for i in gone if i in inventory.flags.marks]
+    notes += [layout.damaged_path(run, i) for i in gone if i in inventory.flags.damaged]
     verified = set(filesystem.file_names(layout.verified_folder(run)))
     notes += [layout.verified_path(run, i) for i in gone if f"{i}.json" in verified]
     filesystem.delete(notes)

@@ -24,9 +24,9 @@ from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.delete import Order, delete_checkpoints
 from dacapo_core.store.pruning.keep_rules import plan
 from dacapo_core.store.pruning.plan import PrunePlan
-from dacapo_core.store.pruning.plan_inputs import RunFacts, gather, require_run
 from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune_intents import finish_abandoned
+from dacapo_core.store.pruning.run_inventory import RunInventory, require_run, take_inventory
 from dacapo_core.store.pruning.trash import mark_checkpoints, restore
 from dacapo_core.store.records.checkpoint_record import CheckpointRecord, read_record_texts
 from dacapo_core.store.records.process_identity import this_person
@@ -71,16 +71,16 @@ def prune(
     if not dry_run:
         finish_abandoned(filesystem, run)
     now = datetime.now(UTC)
-    facts = gather(filesystem, run, now)
-    if not facts.checkpoints:
+    inventory = take_inventory(filesystem, run, now)
+    if not inventory.checkpoints:
         require_run(filesystem, run)
     try:
-        decided = _decide(filesystem, run, policy, facts, verify, now, dry_run)
+        decided = _decide(filesystem, run, policy, inventory, verify, now, dry_run)
     except RetentionError as error:
         raise RetentionError(f"{error}; nothing of run {run!r} was pruned") from None
     decided.notes.extend(
         f"checkpoint {iteration} is damaged: {what}. It counts for nothing and is left alone"
-        for iteration, what in facts.astray.items()
+        for iteration, what in inventory.astray.items()
     )
     records = None
     if filesystem.is_local:
@@ -100,13 +100,13 @@ def _decide(
     filesystem: StoreFilesystem,
     run: str,
     policy: RetentionPolicy,
-    facts: RunFacts,
+    inventory: RunInventory,
     verify: Verify,
     now: datetime,
     dry_run: bool,
 ) -> PrunePlan:
-    checkpoints = dict(facts.checkpoints)
-    protected = {iteration: list(reasons) for iteration, reasons in facts.protected.items()}
+    checkpoints = dict(inventory.checkpoints)
+    protected = {iteration: list(reasons) for iteration, reasons in inventory.protected.items()}
     records: list[ScoresRecord] = []
     if policy.keep_best is not None:
         records, unreadable, _ = read_scores(filesystem, run, checkpoints, checkpoints)
@@ -119,7 +119,7 @@ def _decide(
             policy,
             checkpoints.values(),
             scores=records,
-            best=facts.best,
+            best=inventory.best,
             protected=protected,
             now=now,
         )

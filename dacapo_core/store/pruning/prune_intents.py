@@ -109,16 +109,16 @@ def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
             continue
         names = filesystem.names(layout.iterations_folder(run))
         there = {layout.parse_iteration(name) for name in names}
-        for iteration, departure in intent.record.iterations.items():
-            if iteration in there and departure.record is not None:
-                put_back_record(filesystem, run, iteration, departure.record)
+        for iteration, entry in intent.record.iterations.items():
+            if iteration in there and entry.record is not None:
+                put_back_record(filesystem, run, iteration, entry.record)
         if intent.record.kind == "mark":
             done = _marked_by(filesystem, run, intent.record)
         else:
             done = intent.record.iterations.keys() - there
         if done and not filesystem.exists(layout.pruned_path(run, intent.record.operation)):
-            departures = {i: d for i, d in intent.record.iterations.items() if i in done}
-            changed = {"iterations": departures, "interrupted": True}
+            entries = {i: d for i, d in intent.record.iterations.items() if i in done}
+            changed = {"iterations": entries, "interrupted": True}
             write_operation(filesystem, run, intent.record.model_copy(update=changed))
         end_intent(filesystem, run, intent.record.operation)
 

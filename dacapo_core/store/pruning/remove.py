@@ -11,8 +11,8 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.delete import Order, delete_checkpoints
-from dacapo_core.store.pruning.plan_inputs import gather
 from dacapo_core.store.pruning.prune_intents import require_checkpoint
+from dacapo_core.store.pruning.run_inventory import take_inventory
 from dacapo_core.store.records.best_records import delete_best
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.score_names import reasons_in_words
@@ -40,8 +40,8 @@ def remove_checkpoint(
     layout.check_run_name(run)
     iteration = layout.check_iteration(iteration)
     require_checkpoint(filesystem, run, iteration)
-    facts = gather(filesystem, run, datetime.now(UTC))
-    reasons = facts.protected_by_hand().get(iteration, [])
+    inventory = take_inventory(filesystem, run, datetime.now(UTC))
+    reasons = inventory.protected_by_hand().get(iteration, [])
     if reasons and not force:
         what = ", ".join(reasons_in_words(reasons))
         raise ProtectedCheckpointError(
@@ -49,15 +49,15 @@ def remove_checkpoint(
             "By force it is, with what names it"
         )
     if force:
-        bests = [judged for judged, target in facts.best_targets.items() if target == iteration]
+        bests = [judged for judged, target in inventory.best_targets.items() if target == iteration]
         delete_best(filesystem, run, bests)
-        pins = [pin.child if pin else None for pin in facts.notes.pins.get(iteration, [])]
+        pins = [pin.child if pin else None for pin in inventory.flags.pins.get(iteration, [])]
         paths = [layout.pin_path(run, iteration, child) for child in pins]
         filesystem.delete([*paths, layout.pending_path(run, iteration)])
     order = Order(
         kind="remove",
         reasons={iteration: ["removed by hand", *reasons]},
-        seen=facts.checkpoints,
+        seen=inventory.checkpoints,
         by=by or this_person(),
         by_hand=True,
         forced=force,

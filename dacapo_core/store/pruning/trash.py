@@ -26,7 +26,6 @@ from dacapo_core.store.pruning.delete import (
     is_another,
     new_intent,
 )
-from dacapo_core.store.pruning.plan_inputs import gather, is_pinned_by_hand, require_run
 from dacapo_core.store.pruning.prune_intents import (
     end_intent,
     finish_abandoned,
@@ -34,12 +33,13 @@ from dacapo_core.store.pruning.prune_intents import (
     settle,
     write_intent,
 )
+from dacapo_core.store.pruning.run_inventory import is_pinned_by_hand, require_run, take_inventory
 from dacapo_core.store.records.checkpoint_flags import RESTORED, Mark, mark, pin, unmark
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.prune_records import (
     DELETING,
-    Departure,
     OperationRecord,
+    PrunedCheckpoint,
     new_operation,
     read_operations,
     write_operation,
@@ -120,10 +120,10 @@ def mark_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Out
 
 def _spare(filesystem: StoreFilesystem, run: str, order: Order, done: Outcome) -> None:
     """Take the marks back from those that are protected, gone or stored again by now."""
-    facts = gather(filesystem, run, datetime.now(UTC))
-    firm = facts.never_prunable()
+    inventory = take_inventory(filesystem, run, datetime.now(UTC))
+    firm = inventory.never_prunable()
     for iteration in list(done.gone):
-        now = facts.checkpoints.get(iteration)
+        now = inventory.checkpoints.get(iteration)
         if now is not None and iteration in firm:
             done.spared[iteration] = firm[iteration]
         elif now is not None and is_another(now, order.seen[iteration]):
@@ -176,7 +176,7 @@ def restore(
         kind="restore",
         time=datetime.now(UTC),
         by=by or this_person(),
-        iterations={iteration: Departure(reasons=list(reasons))},
+        iterations={iteration: PrunedCheckpoint(reasons=list(reasons))},
     )
     write_operation(filesystem, run, record)
     return True
@@ -186,11 +186,11 @@ def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheck
     operations, _ = read_operations(filesystem, run)
     for record in reversed(operations):
         if iteration in record.iterations and record.kind in DELETING:
-            departure = record.iterations[iteration]
+            entry = record.iterations[iteration]
             return RestoreError(
                 f"iteration {iteration} of run {run!r} cannot be brought back: it was deleted "
                 f"({record.kind}) on {record.time:%Y-%m-%d %H:%M:%S} UTC by {record.by}: "
-                f"{'; '.join(reasons_in_words(departure.reasons))}"
+                f"{'; '.join(reasons_in_words(entry.reasons))}"
             )
     if not operations:
         require_run(filesystem, run)
@@ -212,13 +212,13 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
     done = Sweep()
     finish_abandoned(filesystem, run)
     now = datetime.now(UTC)
-    facts = gather(filesystem, run, now)
-    if not facts.checkpoints:
+    inventory = take_inventory(filesystem, run, now)
+    if not inventory.checkpoints:
         require_run(filesystem, run)
-    firm = facts.never_prunable()
+    firm = inventory.never_prunable()
     due: dict[int, list[str]] = {}
-    for iteration, note in facts.notes.marks.items():
-        checkpoint = facts.checkpoints.get(iteration)
+    for iteration, note in inventory.flags.marks.items():
+        checkpoint = inventory.checkpoints.get(iteration)
         if note is None or checkpoint is None or checkpoint.marked is None:
             continue
         if now < note.reclaim_after:
@@ -230,13 +230,13 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
     order = Order(
         kind="reclaim",
         reasons=due,
-        seen=facts.checkpoints,
+        seen=inventory.checkpoints,
         by=by or this_person(),
         marked_only=True,
     )
     outcome = delete_checkpoints(filesystem, run, order)
-    done.reclaimed = {i: departure.reasons for i, departure in outcome.gone.items()}
-    done.bytes_freed = sum(departure.bytes or 0 for departure in outcome.gone.values())
+    done.reclaimed = {i: entry.reasons for i, entry in outcome.gone.items()}
+    done.bytes_freed = sum(entry.bytes or 0 for entry in outcome.gone.values())
     done.protected |= outcome.spared
     done.failed = outcome.failed
     done.left_overs = _sweep_left_overs(filesystem, run, now)
@@ -275,7 +275,7 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
         number = layout.parse_numbered_record(path.rpartition("/")[2])
         if number is not None and is_gone(number[0]):
             orphans.append(path)
-    pending = gather(filesystem, run, now).notes.pending
+    pending = take_inventory(filesystem, run, now).flags.pending
     orphans += [
         layout.pending_path(run, iteration)
         for iteration, request in pending.items()

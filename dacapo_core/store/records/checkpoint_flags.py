@@ -1,7 +1,7 @@
-"""Small facts about one checkpoint: pinned, waiting for its validation, marked, damaged.
+"""The flags on a run's checkpoints: pinned, waiting for a validation, marked as pruned, damaged.
 
-One object a fact. Whether a fact holds is in its name, so that a record whose content is
-damaged still protects what it is about.
+One object a flag. The iteration is in its name, so that a flag whose content is damaged still
+protects its checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle, wait_for_pruners
 from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
-from dacapo_core.store.records.flag import Note, parsed
+from dacapo_core.store.records.flag import Flag, parsed
 from dacapo_core.store.records.present_checkpoints import identify
 from dacapo_core.store.records.verification_records import Damage
 
@@ -23,7 +23,7 @@ RESTORED = "restored by hand"
 """Why a checkpoint is pinned that a person has brought back."""
 
 
-class Pin(Note, SaidOfBytes):
+class Pin(Flag, SaidOfBytes):
     """Kept by hand, or because ``child`` starts from it and has no checkpoint yet."""
 
     why: str | None = None
@@ -35,7 +35,7 @@ class Pin(Note, SaidOfBytes):
         return "pinned" + (f": {self.why}" if self.why else "")
 
 
-class PendingRequest(Note):
+class PendingRequest(Flag):
     """Waits for a requested validation, until ``expires``."""
 
     expires: datetime
@@ -44,7 +44,7 @@ class PendingRequest(Note):
         return f"waiting for its validation until {self.expires:%Y-%m-%d %H:%M} UTC"
 
 
-class Mark(Note):
+class Mark(Flag):
     """Pruned, and within its grace period: loadable until ``reclaim_after`` at least.
 
     Attributes:
@@ -66,8 +66,8 @@ class Mark(Note):
 
 
 @dataclass(frozen=True)
-class IterationNotes:
-    """All facts about a run's checkpoints; None stands for a record that cannot be read."""
+class CheckpointFlags:
+    """All flags of a run, by iteration; None stands for one that cannot be read."""
 
     pins: Mapping[int, list[Pin | None]] = field(default_factory=dict)
     pending: Mapping[int, PendingRequest | None] = field(default_factory=dict)
@@ -87,15 +87,15 @@ class IterationNotes:
         return found
 
 
-def read_notes(filesystem: StoreFilesystem, run: str) -> IterationNotes:
-    """One listing a kind, one concurrent read of all that there are."""
-    folders: dict[type[Note], str] = {
+def read_flags(filesystem: StoreFilesystem, run: str) -> CheckpointFlags:
+    """All flags of a run: one listing for each kind, one concurrent read of all."""
+    folders: dict[type[Flag], str] = {
         Pin: layout.pins_folder(run),
         PendingRequest: layout.pending_folder(run),
         Mark: layout.marked_folder(run),
         Damage: layout.damaged_folder(run),
     }
-    paths: dict[str, tuple[type[Note], int]] = {}
+    paths: dict[str, tuple[type[Flag], int]] = {}
     for kind, folder in folders.items():
         for name in filesystem.file_names(folder):
             number = layout.parse_numbered_record(name)
@@ -103,15 +103,15 @@ def read_notes(filesystem: StoreFilesystem, run: str) -> IterationNotes:
                 paths[f"{folder}/{name}"] = (kind, number[0])
     contents = filesystem.read_many(paths)
     pins: dict[int, list[Pin | None]] = {}
-    others: dict[type[Note], dict[int, Note | None]] = {kind: {} for kind in folders}
+    others: dict[type[Flag], dict[int, Flag | None]] = {kind: {} for kind in folders}
     for path, content in contents.items():
         kind, iteration = paths[path]
-        note = parsed(kind, content)
+        flag = parsed(kind, content)
         if kind is Pin:
-            pins.setdefault(iteration, []).append(note)  # type: ignore[arg-type]
+            pins.setdefault(iteration, []).append(flag)  # type: ignore[arg-type]
         else:
-            others[kind][iteration] = note
-    return IterationNotes(
+            others[kind][iteration] = flag
+    return CheckpointFlags(
         pins=pins,
         pending=others[PendingRequest],  # type: ignore[arg-type]
         marks=others[Mark],  # type: ignore[arg-type]
@@ -153,8 +153,8 @@ def pin(
         file = now
 
 
-def write_pin(filesystem: StoreFilesystem, path: str, note: Pin) -> None:
-    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+def write_pin(filesystem: StoreFilesystem, path: str, flag: Pin) -> None:
+    filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
 
 
 def unpin(
@@ -180,8 +180,8 @@ def request_validation(
     """
     path = layout.pending_path(layout.check_run_name(run), layout.check_iteration(iteration))
     require_checkpoint(filesystem, run, iteration)
-    note = PendingRequest(expires=expires, by=by)
-    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+    flag = PendingRequest(expires=expires, by=by)
+    filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
     try:
         settle(filesystem, run, iteration)
     except MissingCheckpointError:
@@ -194,14 +194,14 @@ def settle_validation(filesystem: StoreFilesystem, run: str, iteration: int) -> 
     _delete(filesystem, layout.pending_path(run, iteration))
 
 
-def mark(filesystem: StoreFilesystem, run: str, iteration: int, note: Mark) -> None:
+def mark(filesystem: StoreFilesystem, run: str, iteration: int, flag: Mark) -> None:
     """Say that a checkpoint was pruned and is within its grace period."""
     path = layout.marked_path(run, iteration)
-    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+    filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
 
 
-def void_notes(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
-    """Forget what was said of the file that a new one has replaced: marked, damaged, verified."""
+def delete_stale_flags(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
+    """Delete the flags of a file that a new one has replaced: marked, damaged, verified."""
     folders = (layout.marked_path, layout.damaged_path, layout.verified_path)
     filesystem.delete_all(path(run, iteration) for path in folders)
 

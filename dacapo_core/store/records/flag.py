@@ -1,4 +1,4 @@
-"""A small fact that one object says: when, by whom, and what a kind of its own adds."""
+"""A flag on one checkpoint, a small JSON object: when it was set, by whom, and more by its kind."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
-class Note(BaseModel):
-    """When it was said, and by whom."""
+class Flag(BaseModel):
+    """When it was set, and by whom."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -17,11 +17,11 @@ class Note(BaseModel):
     by: str | None = None
 
 
-Kind = TypeVar("Kind", bound=Note)
+Kind = TypeVar("Kind", bound=Flag)
 
 
 def parsed(kind: type[Kind], content: bytes) -> Kind | None:
-    """None for one that cannot be read."""
+    """The flag in a file; None where it cannot be read."""
     try:
         return kind.model_validate_json(content)
     except ValidationError:

@@ -14,8 +14,12 @@ from typing import Any, Literal
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.plan import StoredCheckpoint
-from dacapo_core.store.pruning.plan_inputs import RunFacts, gather_readable, require_run
 from dacapo_core.store.pruning.prune_intents import read_intents
+from dacapo_core.store.pruning.run_inventory import (
+    RunInventory,
+    require_run,
+    take_readable_inventory,
+)
 from dacapo_core.store.records.history_events import (
     Event,
     of_operations,
@@ -112,16 +116,18 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
         MissingCheckpointError: no such run.
     """
     layout.check_run_name(run)
-    facts = gather_readable(filesystem, run, datetime.now(UTC))
+    inventory = take_readable_inventory(filesystem, run, datetime.now(UTC))
     operations, damaged = read_operations(filesystem, run)
-    operations += [_interrupted(intent.record, facts) for intent in read_intents(filesystem, run)]
-    records, unreadable, replaced = read_scores(filesystem, run, facts.checkpoints)
+    operations += [
+        _interrupted(intent.record, inventory) for intent in read_intents(filesystem, run)
+    ]
+    records, unreadable, replaced = read_scores(filesystem, run, inventory.checkpoints)
     withdrawn, lost = read_withdrawn(filesystem, run)
-    if not (facts.checkpoints or operations or records):
+    if not (inventory.checkpoints or operations or records):
         require_run(filesystem, run)
     about = _by_iteration(operations)
     events = of_operations(operations)
-    for iteration in about.keys() & facts.checkpoints.keys():
+    for iteration in about.keys() & inventory.checkpoints.keys():
         events[iteration] = of_the_one_before(about[iteration], iteration, events[iteration])
     for iteration, told in of_withdrawn(withdrawn).items():
         events.setdefault(iteration, []).extend(told)
@@ -129,16 +135,16 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
         events.setdefault(record.iteration, []).append(scored(record))
     for record in replaced:
         events.setdefault(record.iteration, []).append(scored(record, earlier=True))
-    said = _stored_records(filesystem, run, facts)
+    said = _stored_records(filesystem, run, inventory)
     verified = read_verified(filesystem, run)
     scores = best_scores(records)
-    firm = facts.never_prunable()
+    firm = inventory.never_prunable()
     return RunHistory(
         run=run,
         checkpoints={
             iteration: _one(
                 iteration,
-                facts,
+                inventory,
                 firm.get(iteration, []),
                 about.get(iteration, []),
                 events.get(iteration, []),
@@ -146,11 +152,18 @@ def read_history(filesystem: StoreFilesystem, run: str) -> RunHistory:
                 said.get(iteration),
                 verified.get(iteration),
             )
-            for iteration in sorted(facts.checkpoints.keys() | about.keys() | facts.astray.keys())
+            for iteration in sorted(
+                inventory.checkpoints.keys() | about.keys() | inventory.astray.keys()
+            )
         },
         operations=operations,
         withdrawn=withdrawn,
-        damaged_records=[*damaged, *lost, *unreadable.values(), *map(str, facts.damaged.values())],
+        damaged_records=[
+            *damaged,
+            *lost,
+            *unreadable.values(),
+            *map(str, inventory.damaged.values()),
+        ],
     )
 
 
@@ -164,7 +177,7 @@ def _by_iteration(operations: Iterable[OperationRecord]) -> dict[int, list[Opera
 
 def _one(
     iteration: int,
-    facts: RunFacts,
+    inventory: RunInventory,
     firm: list[str],
     about: Sequence[OperationRecord],
     events: list[Event],
@@ -174,17 +187,17 @@ def _one(
 ) -> CheckpointHistory:
     best_for = [
         f"{dataset}/{criterion}"
-        for (dataset, criterion), target in sorted(facts.best_targets.items())
+        for (dataset, criterion), target in sorted(inventory.best_targets.items())
         if target == iteration
     ]
-    live = facts.checkpoints.get(iteration)
+    live = inventory.checkpoints.get(iteration)
     if live is not None:
         by = str(record["by"]) if record and record.get("by") else None
         stored = Event(live.stored, "stored", by)
         # an object store tells whole seconds
         events = sorted([*events, stored], key=lambda event: (not event.earlier, event.time))
-        note = facts.notes.marks.get(iteration) if live.marked is not None else None
-        verified, verified_at = _verified(live, facts.notes.damaged.get(iteration), whole)
+        note = inventory.flags.marks.get(iteration) if live.marked is not None else None
+        verified, verified_at = _verified(live, inventory.flags.damaged.get(iteration), whole)
         return CheckpointHistory(
             iteration=iteration,
             fate="kept" if live.marked is None else "marked",
@@ -201,30 +214,30 @@ def _one(
             verified_at=verified_at,
             events=events,
         )
-    if iteration in facts.astray:
+    if iteration in inventory.astray:
         return CheckpointHistory(
             iteration=iteration,
             fate="kept",
             reasons=["no checkpoint; left alone, to be replaced or deleted by hand"],
             best_for=best_for,
-            damaged=facts.astray[iteration],
+            damaged=inventory.astray[iteration],
             verified=False,
             events=events,
         )
     last = max(about, key=lambda op: (op.kind in DELETING, op.operation))
-    departure = last.iterations[iteration]
+    entry = last.iterations[iteration]
     known = last.kind in DELETING
-    if departure.stored is not None:
-        record = json.loads(departure.record or "{}")
-        events = [*events, Event(departure.stored, "stored", record.get("by"))]
+    if entry.stored is not None:
+        record = json.loads(entry.record or "{}")
+        events = [*events, Event(entry.stored, "stored", record.get("by"))]
     return CheckpointHistory(
         iteration=iteration,
         fate="pruned",
-        reasons=departure.reasons if known else ["not by this software, so it is not on record"],
-        scores=scores or departure.scores,
+        reasons=entry.reasons if known else ["not by this software, so it is not on record"],
+        scores=scores or entry.scores,
         best_for=best_for,
-        size=departure.bytes,
-        stored=departure.stored,
+        size=entry.bytes,
+        stored=entry.stored,
         pruned=last.time if known else None,
         pruned_by=last.by if known else None,
         events=sorted(events, key=lambda event: event.time),
@@ -241,21 +254,21 @@ def _verified(
     return None if live.damaged is None else False, None
 
 
-def _interrupted(record: OperationRecord, facts: RunFacts) -> OperationRecord:
+def _interrupted(record: OperationRecord, inventory: RunInventory) -> OperationRecord:
     """Of a prune under way or broken off, what is gone, or marked, already."""
     if record.kind == "mark":
-        marks = facts.notes.marks.items()
+        marks = inventory.flags.marks.items()
         done = {i for i, note in marks if note and note.operation == record.operation}
     else:
-        done = record.iterations.keys() - facts.checkpoints.keys() - facts.astray.keys()
+        done = record.iterations.keys() - inventory.checkpoints.keys() - inventory.astray.keys()
     iterations = {i: d for i, d in record.iterations.items() if i in done}
     return record.model_copy(update={"iterations": iterations, "interrupted": True})
 
 
 def _stored_records(
-    filesystem: StoreFilesystem, run: str, facts: RunFacts
+    filesystem: StoreFilesystem, run: str, inventory: RunInventory
 ) -> dict[int, dict[str, Any]]:
-    paths = {layout.checkpoint_record_path(run, i): i for i in facts.checkpoints}
+    paths = {layout.checkpoint_record_path(run, i): i for i in inventory.checkpoints}
     found = {}
     for path, content in filesystem.read_many(paths).items():
         try:

@@ -62,8 +62,8 @@ def of_operations(operations: Iterable[OperationRecord]) -> dict[int, list[Event
     """Iteration → what pruning, restoring and removing did."""
     found: dict[int, list[Event]] = {}
     for record in operations:
-        for iteration, departure in record.iterations.items():
-            event = Event(record.time, _SAID[record.kind], record.by, departure.reasons)
+        for iteration, entry in record.iterations.items():
+            event = Event(record.time, _SAID[record.kind], record.by, entry.reasons)
             found.setdefault(iteration, []).append(event)
     return found
 
@@ -83,10 +83,10 @@ def of_the_one_before(
         for each in events
     ]
     for operation in gone:
-        departure = operation.iterations[iteration]
-        if departure.stored is not None:
-            by = json.loads(departure.record or "{}").get("by")
-            told.append(Event(departure.stored, "stored", by, earlier=True))
+        entry = operation.iterations[iteration]
+        if entry.stored is not None:
+            by = json.loads(entry.record or "{}").get("by")
+            told.append(Event(entry.stored, "stored", by, earlier=True))
     return told
 
 

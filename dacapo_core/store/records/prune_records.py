@@ -20,7 +20,7 @@ DELETING: tuple[Kind, ...] = ("prune", "reclaim", "remove")
 # no model, and the record as text: an operation may hold ten thousand, and a few more objects in
 # each would wake the garbage collector for a walk over all that the process has
 @dataclass(frozen=True, slots=True)
-class Departure:
+class PrunedCheckpoint:
     """One checkpoint in an operation.
 
     Attributes:
@@ -54,7 +54,7 @@ class OperationRecord(BaseModel):
     by: str | None = None
     policy: dict[str, Any] | None = None
     reclaim_after: datetime | None = None
-    iterations: dict[int, Departure]
+    iterations: dict[int, PrunedCheckpoint]
     interrupted: bool = False
 
 

@@ -17,10 +17,10 @@ from dacapo_core.store.errors import (
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.plan import StoredCheckpoint
-from dacapo_core.store.pruning.plan_inputs import list_checkpoints
+from dacapo_core.store.pruning.run_inventory import list_checkpoints
 from dacapo_core.store.records.best_lookup import read_all_best
 from dacapo_core.store.records.best_records import delete_best, write_best
-from dacapo_core.store.records.checkpoint_flags import IterationNotes, read_notes
+from dacapo_core.store.records.checkpoint_flags import CheckpointFlags, read_flags
 from dacapo_core.store.records.checkpoint_identity import AWAITED, UNKNOWN, CheckpointIdentity
 from dacapo_core.store.records.present_checkpoints import (
     are_of_present,
@@ -160,7 +160,7 @@ def read_scores(
     said = [(record.iteration, record.of) for record in records]
     if there is None:
         named = any(of is not None for _, of in said)
-        there = list_checkpoints(filesystem, run, IterationNotes()) if named else {}
+        there = list_checkpoints(filesystem, run, CheckpointFlags()) if named else {}
     hold = are_of_present(filesystem, run, there, said)
     return Scores(
         [record for record, holds in zip(records, hold, strict=True) if holds],
@@ -293,5 +293,5 @@ def withdraw_scores_after(filesystem: StoreFilesystem, run: str, iteration: int)
 
 def _live(filesystem: StoreFilesystem, run: str) -> dict[int, StoredCheckpoint]:
     """Checkpoints that are there and not known to be damaged."""
-    checkpoints = list_checkpoints(filesystem, run, read_notes(filesystem, run))
+    checkpoints = list_checkpoints(filesystem, run, read_flags(filesystem, run))
     return {iteration: each for iteration, each in checkpoints.items() if each.damaged is None}

@@ -1,6 +1,6 @@
 """What the last verification of a checkpoint found: ``records/damaged``, ``records/verified``.
 
-A note holds for the file that was verified, not for one that has replaced it.
+A finding holds for the file that was verified, not for one that has replaced it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.filesystems.file_info import FileInfo
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.checkpoint_identity import is_same_file
-from dacapo_core.store.records.flag import Kind, Note, parsed
+from dacapo_core.store.records.flag import Flag, Kind, parsed
 
 
-class _Finding(Note):
+class _Finding(Flag):
     """Of a verification, about the file of this size, modification time and version."""
 
     size: int
@@ -71,16 +71,16 @@ def note_verification(
 
 def read_verified(filesystem: StoreFilesystem, run: str) -> dict[int, Verified]:
     """Iteration → the last verification that found it whole; maybe of a file of before."""
-    found = _read_notes(filesystem, layout.verified_folder(run), Verified)
+    found = _read_flags(filesystem, layout.verified_folder(run), Verified)
     return {iteration: note for iteration, note in found.items() if note is not None}
 
 
 def read_damage(filesystem: StoreFilesystem, run: str) -> dict[int, Damage | None]:
     """Iteration → the last verification that found it damaged; None for an unreadable note."""
-    return _read_notes(filesystem, layout.damaged_folder(run), Damage)
+    return _read_flags(filesystem, layout.damaged_folder(run), Damage)
 
 
-def _read_notes(
+def _read_flags(
     filesystem: StoreFilesystem, folder: str, kind: type[Kind]
 ) -> dict[int, Kind | None]:
     found = {}

@@ -182,7 +182,7 @@ def test_what_is_said_of_a_replaced_checkpoint_is_not_left_when_the_new_one_is_d
         else:
             other.remove("run", 100, force=True)
 
-    monkeypatch.setattr(checkpoint_commit, "void_notes", interfere)
+    monkeypatch.setattr(checkpoint_commit, "delete_stale_flags", interfere)
     store.store_weights(run, 100)
     assert store.iterations("run") == [200]
     assert store.pins("run") == {}
@@ -207,13 +207,13 @@ def test_a_restored_checkpoint_is_pinned_where_only_the_one_before_was(
         assert open_store().prune("run", policy).pruned.keys() == {100}
         assert open_store().restore("run", 100)
 
-    monkeypatch.setattr(checkpoint_commit, "void_notes", interfere)
+    monkeypatch.setattr(checkpoint_commit, "delete_stale_flags", interfere)
     store.store_weights(run, 100)
     assert store.pins("run").keys() == {100}
     assert not store.prune("run", RetentionPolicy(keep_last=1)).pruned
 
 
-@pytest.mark.parametrize("step", ["commit", "void_notes", "withdraw_facts"])
+@pytest.mark.parametrize("step", ["commit", "delete_stale_flags", "withdraw_facts"])
 def test_facts_of_a_store_of_before_are_not_taken_over_by_the_new_checkpoint(
     store: LocalWeightsStore,
     fill: Fill,
@@ -439,17 +439,17 @@ def test_a_policy_asks_for_no_nonces(
         return read_many(self, wanted)
 
     monkeypatch.setattr(type(other.filesystem), "read_many", reading)
-    from dacapo_core.store.pruning import plan_inputs
+    from dacapo_core.store.pruning import run_inventory
     from dacapo_core.store.records import scores_records
-    from dacapo_core.store.records.checkpoint_flags import read_notes
+    from dacapo_core.store.records.checkpoint_flags import read_flags
 
-    there = plan_inputs.list_checkpoints(
-        other.filesystem, "run", read_notes(other.filesystem, "run")
+    there = run_inventory.list_checkpoints(
+        other.filesystem, "run", read_flags(other.filesystem, "run")
     )
     scores_records.read_scores(other.filesystem, "run", there)
     from datetime import UTC, datetime
 
-    plan_inputs.gather(other.filesystem, "run", datetime.now(UTC), there)
+    run_inventory.take_inventory(other.filesystem, "run", datetime.now(UTC), there)
     assert read
     assert not [path for path in read if "records/checkpoints" in path]
 

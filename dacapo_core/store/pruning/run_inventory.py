@@ -1,4 +1,7 @@
-"""All that decides what may go: one listing of the checkpoints and a few small reads."""
+"""What a run has now: its checkpoints, best records and flags, and what protects a checkpoint.
+
+One listing of the checkpoints and a few small reads.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.keep_rules import named, never_prunable
 from dacapo_core.store.pruning.plan import StoredCheckpoint
 from dacapo_core.store.records.best_lookup import read_best_records
-from dacapo_core.store.records.checkpoint_flags import IterationNotes, Pin, read_notes
+from dacapo_core.store.records.checkpoint_flags import CheckpointFlags, Pin, read_flags
 from dacapo_core.store.records.checkpoint_identity import is_same_file
 from dacapo_core.store.records.present_checkpoints import are_of_present
 from dacapo_core.store.records.scores import BestRecord, Judged
@@ -20,11 +23,11 @@ from dacapo_core.store.records.verification_records import known_damage
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """A run's checkpoints, best records and notes, as they were a moment ago.
+class RunInventory:
+    """A run's checkpoints, best records and flags, as they were a moment ago.
 
     Attributes:
-        best, notes: those that are about the checkpoints that are there, or about none that is.
+        best, flags: those that are about the checkpoints that are there, or about none that is.
         astray: iteration → what stands there and is no checkpoint: a link astray, a pipe, …
         damaged: path → what is wrong, of best records that cannot be read.
         replaced_best, replaced_pins: what was said of a checkpoint that another of the same
@@ -33,7 +36,7 @@ class RunFacts:
 
     checkpoints: Mapping[int, StoredCheckpoint]
     best: Mapping[Judged, BestRecord]
-    notes: IterationNotes
+    flags: CheckpointFlags
     protected: Mapping[int, list[str]]
     damaged: Mapping[str, DamagedRecordError]
     astray: Mapping[int, str]
@@ -63,12 +66,12 @@ class RunFacts:
         }
 
 
-def gather(
+def take_inventory(
     filesystem: StoreFilesystem,
     run: str,
     now: datetime,
     listed: Mapping[int, StoredCheckpoint] | None = None,
-) -> RunFacts:
+) -> RunInventory:
     """
     Args:
         listed: the checkpoints, where they were listed a moment ago.
@@ -76,44 +79,46 @@ def gather(
     Raises:
         DamagedRecordError: a best record cannot be read.
     """
-    facts = gather_readable(filesystem, run, now, listed)
-    for error in facts.damaged.values():
+    inventory = take_readable_inventory(filesystem, run, now, listed)
+    for error in inventory.damaged.values():
         raise error
-    return facts
+    return inventory
 
 
-def gather_readable(
+def take_readable_inventory(
     filesystem: StoreFilesystem,
     run: str,
     now: datetime,
     listed: Mapping[int, StoredCheckpoint] | None = None,
-) -> RunFacts:
-    """As `gather`, to look and not to delete: best records that cannot be read are left out."""
-    notes = read_notes(filesystem, run)
+) -> RunInventory:
+    """As `take_inventory`, for readers: best records that cannot be read are left out."""
+    flags = read_flags(filesystem, run)
     astray: dict[int, str] = {}
     if listed is None:
-        checkpoints, astray = list_entries(filesystem, run, notes)
+        checkpoints, astray = list_entries(filesystem, run, flags)
     else:
         checkpoints = dict(listed)
-    notes, replaced_pins = without_replaced_pins(filesystem, run, notes, checkpoints)
+    flags, replaced_pins = without_replaced_pins(filesystem, run, flags, checkpoints)
     found, damaged = read_best_records(filesystem, run, checkpoints)
     best = {judged: record for judged, record in found.items() if not record.replaced}
     replaced = {judged: record for judged, record in found.items() if record.replaced}
-    protected = notes.protections(now)
+    protected = flags.protections(now)
     if layout.is_published_start(run):
         for iteration in checkpoints:
             protected.setdefault(iteration, []).append("a published start")
-    return RunFacts(checkpoints, best, notes, protected, damaged, astray, replaced, replaced_pins)
+    return RunInventory(
+        checkpoints, best, flags, protected, damaged, astray, replaced, replaced_pins
+    )
 
 
 def without_replaced_pins(
     filesystem: StoreFilesystem,
     run: str,
-    notes: IterationNotes,
+    flags: CheckpointFlags,
     there: Mapping[int, StoredCheckpoint],
-) -> tuple[IterationNotes, dict[int, list[Pin]]]:
-    """The notes without pins of checkpoints that others have replaced, and those pins."""
-    pins = [(i, pin) for i, several in notes.pins.items() for pin in several]
+) -> tuple[CheckpointFlags, dict[int, list[Pin]]]:
+    """The flags without pins of checkpoints that others have replaced, and those pins."""
+    pins = [(i, pin) for i, several in flags.pins.items() for pin in several]
     said = [(i, None if pin is None else pin.of) for i, pin in pins]
     holding: dict[int, list[Pin | None]] = {}
     replaced: dict[int, list[Pin]] = {}
@@ -124,15 +129,15 @@ def without_replaced_pins(
             holding.setdefault(iteration, []).append(pin)
         else:
             replaced.setdefault(iteration, []).append(pin)
-    return (replace(notes, pins=holding) if replaced else notes), replaced
+    return (replace(flags, pins=holding) if replaced else flags), replaced
 
 
 def is_pinned_by_hand(filesystem: StoreFilesystem, run: str, iteration: int) -> bool:
     """Whether a person has pinned the checkpoint that is there, not one that it has replaced."""
-    notes = read_notes(filesystem, run)
-    there = list_checkpoints(filesystem, run, notes)
-    notes, _ = without_replaced_pins(filesystem, run, notes, there)
-    return any(pin is None or pin.child is None for pin in notes.pins.get(iteration, []))
+    flags = read_flags(filesystem, run)
+    there = list_checkpoints(filesystem, run, flags)
+    flags, _ = without_replaced_pins(filesystem, run, flags, there)
+    return any(pin is None or pin.child is None for pin in flags.pins.get(iteration, []))
 
 
 def require_run(filesystem: StoreFilesystem, run: str) -> None:
@@ -147,14 +152,14 @@ def require_run(filesystem: StoreFilesystem, run: str) -> None:
 
 
 def list_checkpoints(
-    filesystem: StoreFilesystem, run: str, notes: IterationNotes
+    filesystem: StoreFilesystem, run: str, flags: CheckpointFlags
 ) -> dict[int, StoredCheckpoint]:
-    """Iteration → what one listing and the notes say about its checkpoint."""
-    return list_entries(filesystem, run, notes)[0]
+    """Iteration → what one listing and the flags say about its checkpoint."""
+    return list_entries(filesystem, run, flags)[0]
 
 
 def list_entries(
-    filesystem: StoreFilesystem, run: str, notes: IterationNotes
+    filesystem: StoreFilesystem, run: str, flags: CheckpointFlags
 ) -> tuple[dict[int, StoredCheckpoint], dict[int, str]]:
     """As `list_checkpoints`, and iteration → what stands there and is no checkpoint."""
     found: dict[int, StoredCheckpoint] = {}
@@ -166,13 +171,13 @@ def list_entries(
         if file.problem is not None:
             astray[iteration] = file.problem
             continue
-        damaged = known_damage(file, notes.damaged.get(iteration))
+        damaged = known_damage(file, flags.damaged.get(iteration))
         stored = datetime.fromtimestamp(file.modified, UTC)
         marked: str | None = None
         marked_for: Sequence[str] = ()
         reclaim_after: datetime | None = None
-        if iteration in notes.marks:
-            note = notes.marks[iteration]
+        if iteration in flags.marks:
+            note = flags.marks[iteration]
             if note is None:
                 marked = "pruned, and its mark cannot be read"
             # a checkpoint stored after its mark is not the one that was pruned
