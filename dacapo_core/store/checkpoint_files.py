@@ -102,7 +102,7 @@ def commit_checkpoint(
 
 def write_record(filesystem: StoreFilesystem, run: str, record: CheckpointRecord) -> None:
     """Write the record beside a checkpoint, which verifies itself and stands without one too."""
-    path = layout.checkpoint_record_path(run, record.iteration)
+    path = layout.CHECKPOINT_RECORDS.path(run, record.iteration)
     try:
         # not durable: that would be two more waits for the disk
         filesystem.write_bytes(path, record.model_dump_json().encode(), durable=False)
@@ -118,7 +118,7 @@ def read_record(filesystem: StoreFilesystem, run: str, iteration: int) -> Checkp
     The checkpoint verifies itself: a damaged record is no reason to refuse it.
     """
     try:
-        content = filesystem.read_bytes(layout.checkpoint_record_path(run, iteration))
+        content = filesystem.read_bytes(layout.CHECKPOINT_RECORDS.path(run, iteration))
         return CheckpointRecord.model_validate_json(content)
     except (FileNotFoundError, NotAFileError, ValidationError):
         return None
@@ -215,7 +215,7 @@ def _damaged_record(
     filesystem: StoreFilesystem, checkpoint: CheckpointId, error: DamagedCheckpointError
 ) -> str:
     run, iteration = checkpoint.run, checkpoint.iteration
-    where = filesystem.url(layout.checkpoint_record_path(run, iteration))
+    where = filesystem.url(layout.CHECKPOINT_RECORDS.path(run, iteration))
     return (
         f"the record of checkpoint {iteration} of run {run!r} ({where}) is damaged: it "
         f"says {error.expected}, the file has {error.found} and is whole by its own digests. "

@@ -73,19 +73,20 @@ def copy_run(
             _copy_checkpoint(source.filesystem, run, iteration, target.filesystem, name)
         _copy_record(
             source.filesystem,
-            layout.checkpoint_record_path(run, iteration),
+            layout.CHECKPOINT_RECORDS.path(run, iteration),
             target.filesystem,
-            layout.checkpoint_record_path(name, iteration),
+            layout.CHECKPOINT_RECORDS.path(name, iteration),
         )
         if iteration not in present:
             verify_checkpoint(target.filesystem, name, iteration)
         yield iteration
-    for path, new in (
-        (layout.run_config_path(run), layout.run_config_path(name)),
-        (layout.start_report_path(run), layout.start_report_path(name)),
-        (layout.intensities_path(run), layout.intensities_path(name)),
-    ):
-        _copy_record(source.filesystem, path, target.filesystem, new)
+    for record_name in (layout.RUN_CONFIG, layout.START_REPORT, layout.INTENSITIES):
+        _copy_record(
+            source.filesystem,
+            layout.run_record_path(run, record_name),
+            target.filesystem,
+            layout.run_record_path(name, record_name),
+        )
     for record in source.scores(run):
         dataset = spelled(source.filesystem, run, record.dataset) or record.dataset
         target.store_scores(name, record.iteration, dataset, record)
@@ -114,12 +115,12 @@ def _present(
     """Those that the target has already, whole."""
     there = set(target.sound_names(layout.iterations_folder(name)))
     both = [iteration for iteration in wanted if str(iteration) in there]
-    said = source.read_many(layout.checkpoint_record_path(run, i) for i in both)
-    heard = target.read_many(layout.checkpoint_record_path(name, i) for i in both)
+    said = source.read_many(layout.CHECKPOINT_RECORDS.path(run, i) for i in both)
+    heard = target.read_many(layout.CHECKPOINT_RECORDS.path(name, i) for i in both)
     whole = set()
     for iteration in both:
-        mine = said.get(layout.checkpoint_record_path(run, iteration))
-        yours = heard.get(layout.checkpoint_record_path(name, iteration))
+        mine = said.get(layout.CHECKPOINT_RECORDS.path(run, iteration))
+        yours = heard.get(layout.CHECKPOINT_RECORDS.path(name, iteration))
         try:
             verify_checkpoint(target, name, iteration)
         except DamagedCheckpointError:

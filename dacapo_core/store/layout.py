@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
 
 from dacapo_core.store.errors import InvalidNameError
 
@@ -186,146 +186,73 @@ def dacapo_best_read_path(run: str, dataset: str, criterion: str) -> str:
 # records
 
 
+class RecordFolder(NamedTuple):
+    """A folder of a run's records with one JSON object for each key: an iteration, an operation."""
+
+    name: str
+
+    def of(self, run: str) -> str:
+        return f"{records_folder(run)}/{self.name}"
+
+    def path(self, run: str, key: int | str) -> str:
+        return f"{self.of(run)}/{key}.json"
+
+
+CHECKPOINT_RECORDS = RecordFolder("checkpoints")
+"""By iteration: size, digest, when and by whom it was stored."""
+TRAINING = RecordFolder("training")
+"""By iteration: statistics of the iterations up to this one since the record before."""
+PENDING = RecordFolder("pending")
+"""By iteration: a requested validation."""
+MARKED = RecordFolder("marked")
+"""By iteration: pruned, and within the grace period."""
+DAMAGED = RecordFolder("damaged")
+"""By iteration: what a verification found wrong with a checkpoint."""
+VERIFIED = RecordFolder("verified")
+"""By iteration: when a verification found a checkpoint whole, and which file it was."""
+PINS = RecordFolder("pins")
+"""By iteration, set by hand; by ``<iteration>.<child>``, of a run that starts from it."""
+PRUNED = RecordFolder("pruned")
+"""By operation: what was pruned, marked, restored, reclaimed or removed."""
+PRUNING = RecordFolder("pruning")
+"""By operation: what a prune that is under way is about to delete; gone when it is done."""
+WITHDRAWN = RecordFolder("withdrawn")
+"""By operation: what was said of checkpoints and holds no more."""
+DATASET_NAMES = RecordFolder("datasets")
+"""By dataset folder: how the dataset is spelled, where that could be read in two ways."""
+LEASE = RecordFolder("lease")
+"""By epoch: who trains the run."""
+
+RUN_CONFIG, START_REPORT, INTENSITIES, OVERVIEW = "run", "start", "intensities", "overview"
+
+
 def records_folder(run: str) -> str:
     return f"{run}/records"
 
 
-def run_config_path(run: str) -> str:
-    return f"{run}/records/run.json"
+def run_record_path(run: str, name: str) -> str:
+    """The record of a run of which there is one: its configuration, its loading report, …"""
+    return f"{records_folder(run)}/{name}.json"
 
 
-def start_report_path(run: str) -> str:
-    return f"{run}/records/start.json"
-
-
-def overview_path(run: str) -> str:
-    """The run in a few figures, for a page of many."""
-    return f"{run}/records/overview.json"
-
-
-def intensities_path(run: str) -> str:
-    """What becomes of raw values."""
-    return f"{run}/records/intensities.json"
-
-
-def checkpoint_records_folder(run: str) -> str:
-    return f"{run}/records/checkpoints"
-
-
-def checkpoint_record_path(run: str, iteration: int) -> str:
-    return f"{run}/records/checkpoints/{iteration}.json"
+def pin_path(run: str, iteration: int, child: str | None = None) -> str:
+    return PINS.path(run, iteration if child is None else f"{iteration}.{child}")
 
 
 def scores_folder(run: str, iteration: int | None = None) -> str:
     """The scores of a run, or of one of its iterations."""
-    return f"{run}/records/scores" if iteration is None else f"{run}/records/scores/{iteration}"
+    folder = f"{records_folder(run)}/scores"
+    return folder if iteration is None else f"{folder}/{iteration}"
 
 
 def scores_path(run: str, iteration: int, dataset: str) -> str:
-    return f"{run}/records/scores/{iteration}/{dataset}.json"
-
-
-def dataset_names_folder(run: str) -> str:
-    return f"{run}/records/datasets"
-
-
-def dataset_name_path(run: str, dataset: str) -> str:
-    """How the dataset of a folder is spelled, where that could be read in two ways."""
-    return f"{run}/records/datasets/{dataset}.json"
-
-
-def training_folder(run: str) -> str:
-    return f"{run}/records/training"
-
-
-def training_path(run: str, iteration: int) -> str:
-    """Statistics of the iterations up to this one since the record before."""
-    return f"{run}/records/training/{iteration}.json"
+    return f"{scores_folder(run, iteration)}/{dataset}.json"
 
 
 def pictures_folder(run: str) -> str:
-    return f"{run}/records/pictures"
+    return f"{records_folder(run)}/pictures"
 
 
 def picture_path(run: str, iteration: int, dataset: str) -> str:
     """A slice of a validation volume: raw data, truth and prediction."""
-    return f"{run}/records/pictures/{iteration}/{dataset}.png"
-
-
-def pruned_folder(run: str) -> str:
-    return f"{run}/records/pruned"
-
-
-def pruned_path(run: str, operation: str) -> str:
-    """``operation``: ``<time>-<id>``."""
-    return f"{run}/records/pruned/{operation}.json"
-
-
-def withdrawn_folder(run: str) -> str:
-    return f"{run}/records/withdrawn"
-
-
-def withdrawn_path(run: str, operation: str) -> str:
-    """What was said of checkpoints and holds no more."""
-    return f"{run}/records/withdrawn/{operation}.json"
-
-
-def pins_folder(run: str) -> str:
-    return f"{run}/records/pins"
-
-
-def pin_path(run: str, iteration: int, child: str | None = None) -> str:
-    """A pin set by hand, or the one of a child run that starts from this checkpoint."""
-    name = f"{iteration}" if child is None else f"{iteration}.{child}"
-    return f"{run}/records/pins/{name}.json"
-
-
-def pending_folder(run: str) -> str:
-    return f"{run}/records/pending"
-
-
-def pending_path(run: str, iteration: int) -> str:
-    return f"{run}/records/pending/{iteration}.json"
-
-
-def marked_folder(run: str) -> str:
-    return f"{run}/records/marked"
-
-
-def marked_path(run: str, iteration: int) -> str:
-    return f"{run}/records/marked/{iteration}.json"
-
-
-def damaged_folder(run: str) -> str:
-    return f"{run}/records/damaged"
-
-
-def damaged_path(run: str, iteration: int) -> str:
-    """What a verification found wrong with a checkpoint."""
-    return f"{run}/records/damaged/{iteration}.json"
-
-
-def verified_folder(run: str) -> str:
-    return f"{run}/records/verified"
-
-
-def verified_path(run: str, iteration: int) -> str:
-    """When a verification found a checkpoint whole, and which file it was."""
-    return f"{run}/records/verified/{iteration}.json"
-
-
-def pruning_folder(run: str) -> str:
-    return f"{run}/records/pruning"
-
-
-def pruning_path(run: str, operation: str) -> str:
-    """What a prune that is under way is about to delete; gone when it is done."""
-    return f"{run}/records/pruning/{operation}.json"
-
-
-def lease_folder(run: str) -> str:
-    return f"{run}/records/lease"
-
-
-def lease_path(run: str, epoch: int) -> str:
-    return f"{run}/records/lease/{epoch}.json"
+    return f"{pictures_folder(run)}/{iteration}/{dataset}.png"

@@ -12,7 +12,12 @@ from typing import Any
 
 from dacapo_core.data.intensity_range import Intensities
 from dacapo_core.store import layout, missing_store
-from dacapo_core.store.errors import StoreError, StoreNotWritableError, SweepError
+from dacapo_core.store.errors import (
+    DamagedRecordError,
+    StoreError,
+    StoreNotWritableError,
+    SweepError,
+)
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning import run_inventory, trash
 from dacapo_core.store.pruning.trash import Sweep
@@ -21,13 +26,13 @@ from dacapo_core.store.records import (
     history,
     picture_records,
     run_overview,
-    run_records,
     scores_records,
     training_records,
 )
 from dacapo_core.store.records.checkpoint_flags import Pin
 from dacapo_core.store.records.lease import TIME_TO_LIVE, Lease
 from dacapo_core.store.records.run_overview import RunOverview
+from dacapo_core.store.records.run_records import read_run_record, write_run_record
 from dacapo_core.store.run_listing import list_runs
 from dacapo_core.store.score_store import ScoreStore
 
@@ -109,19 +114,19 @@ class MetadataStore(ScoreStore):
 
     def store_run_config(self, run: str, config: Mapping[str, Any]) -> None:
         """Keep what a run is trained with."""
-        run_records.write_run_config(self.filesystem, run, config)
+        write_run_record(self.filesystem, run, layout.RUN_CONFIG, config)
 
     def run_config(self, run: str) -> dict[str, Any] | None:
         """What a run is trained with; None for one of DaCapo's own."""
-        return run_records.read_run_config(self.filesystem, run)
+        return read_run_record(self.filesystem, run, layout.RUN_CONFIG)
 
     def store_start_report(self, run: str, report: Mapping[str, Any]) -> None:
         """Keep the loading report of where a run began."""
-        run_records.write_start_report(self.filesystem, run, report)
+        write_run_record(self.filesystem, run, layout.START_REPORT, report)
 
     def start_report(self, run: str) -> dict[str, Any] | None:
         """The loading report of where a run began; None when it began from scratch."""
-        return run_records.read_start_report(self.filesystem, run)
+        return read_run_record(self.filesystem, run, layout.START_REPORT)
 
     def store_overview(self, run: str, overview: RunOverview) -> None:
         """Keep a run's overview in place of the one before."""
@@ -144,11 +149,16 @@ class MetadataStore(ScoreStore):
 
     def store_intensities(self, run: str, intensities: Intensities) -> None:
         """Keep what becomes of raw values."""
-        run_records.write_intensities(self.filesystem, run, intensities)
+        write_run_record(self.filesystem, run, layout.INTENSITIES, intensities.to_json())
 
     def intensities(self, run: str) -> Intensities | None:
         """What becomes of raw values; None of a run that began before it was kept."""
-        return run_records.read_intensities(self.filesystem, run)
+        found = read_run_record(self.filesystem, run, layout.INTENSITIES)
+        try:
+            return None if found is None else Intensities.from_json(found)
+        except ValueError as error:
+            url = self.filesystem.url(layout.run_record_path(run, layout.INTENSITIES))
+            raise DamagedRecordError(f"{url} cannot be read: {error}") from None
 
     def store_training_stats(self, run: str, iteration: int, stats: Mapping[str, Any]) -> None:
         """Keep the statistics of a stretch of training that ended with an iteration."""

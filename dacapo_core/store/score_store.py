@@ -152,7 +152,7 @@ class ScoreStore:
         name = None if dataset is None else _name(dataset)
         forgotten = forget.forget(self.filesystem, run, name, criterion, by=by)
         if name is not None and criterion is None:
-            path = layout.dataset_name_path(run, layout.check_dataset_name(name))
+            path = layout.DATASET_NAMES.path(run, layout.check_dataset_name(name))
             self.filesystem.delete_all([path])
         return forgotten
 

@@ -199,7 +199,7 @@ def _delete_batch(
     }
     withdraw_replaced(filesystem, run, inventory.checkpoints, replaced.intersection(going))
     records = {
-        layout.checkpoint_record_path(run, i): i for i in going if said[i].record is not None
+        layout.CHECKPOINT_RECORDS.path(run, i): i for i in going if said[i].record is not None
     }
     for path, error in filesystem.delete(records).items():
         done.failed[records[path]] = f"its record could not be deleted: {error}"
@@ -211,8 +211,8 @@ def _delete_batch(
             put_back_record(filesystem, run, iteration, record)
     gone = [iteration for iteration in going if iteration not in done.failed]
     done.gone |= {iteration: said[iteration] for iteration in gone}
-    notes = [layout.marked_path(run, i) for i in gone if i in inventory.flags.marks]
-    notes += [layout.damaged_path(run, i) for i in gone if i in inventory.flags.damaged]
-    verified = set(filesystem.file_names(layout.verified_folder(run)))
-    notes += [layout.verified_path(run, i) for i in gone if f"{i}.json" in verified]
+    notes = [layout.MARKED.path(run, i) for i in gone if i in inventory.flags.marks]
+    notes += [layout.DAMAGED.path(run, i) for i in gone if i in inventory.flags.damaged]
+    verified = set(filesystem.file_names(layout.VERIFIED.of(run)))
+    notes += [layout.VERIFIED.path(run, i) for i in gone if f"{i}.json" in verified]
     filesystem.delete(notes)

@@ -181,7 +181,7 @@ def _found_by(verify: Verify, filesystem: StoreFilesystem, run: str, iteration: 
 def _is_of_another_kind(filesystem: StoreFilesystem, run: str, iteration: int) -> bool:
     """Whether a file is nothing that we or torch's zip format wrote: not known to be damaged."""
     try:
-        record = filesystem.read_bytes(layout.checkpoint_record_path(run, iteration))
+        record = filesystem.read_bytes(layout.CHECKPOINT_RECORDS.path(run, iteration))
         CheckpointRecord.model_validate_json(record)
     except (FileNotFoundError, NotAFileError, ValidationError):
         with (

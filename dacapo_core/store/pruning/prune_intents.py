@@ -58,7 +58,7 @@ _under_way: set[str] = set()
 def write_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
     _under_way.add(intent.record.operation)
     filesystem.write_bytes(
-        layout.pruning_path(run, intent.record.operation), intent.model_dump_json().encode()
+        layout.PRUNING.path(run, intent.record.operation), intent.model_dump_json().encode()
     )
 
 
@@ -81,14 +81,14 @@ def end_intent(
     try:
         if done is not None:
             write_operation(filesystem, run, done)
-        filesystem.delete([layout.pruning_path(run, operation)])
+        filesystem.delete([layout.PRUNING.path(run, operation)])
     finally:
         _under_way.discard(operation)
 
 
 def read_intents(filesystem: StoreFilesystem, run: str) -> list[PruneIntent]:
     """All prunes under way or broken off."""
-    folder = layout.pruning_folder(run)
+    folder = layout.PRUNING.of(run)
     names = [name for name in filesystem.file_names(folder) if name.endswith(".json")]
     found = []
     for content in filesystem.read_many([f"{folder}/{name}" for name in names]).values():
@@ -116,7 +116,7 @@ def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
             done = _marked_by(filesystem, run, intent.record)
         else:
             done = intent.record.iterations.keys() - there
-        if done and not filesystem.exists(layout.pruned_path(run, intent.record.operation)):
+        if done and not filesystem.exists(layout.PRUNED.path(run, intent.record.operation)):
             entries = {i: d for i, d in intent.record.iterations.items() if i in done}
             changed = {"iterations": entries, "interrupted": True}
             write_operation(filesystem, run, intent.record.model_copy(update=changed))
@@ -125,7 +125,7 @@ def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:
 
 def _marked_by(filesystem: StoreFilesystem, run: str, record: OperationRecord) -> set[int]:
     """Of the checkpoints that an operation was to mark, those that have its mark."""
-    paths = {layout.marked_path(run, i): i for i in record.iterations}
+    paths = {layout.MARKED.path(run, i): i for i in record.iterations}
     name = record.operation.encode()
     return {paths[path] for path, mark in filesystem.read_many(paths).items() if name in mark}
 
@@ -133,7 +133,7 @@ def _marked_by(filesystem: StoreFilesystem, run: str, record: OperationRecord) -
 def put_back_record(filesystem: StoreFilesystem, run: str, iteration: int, record: str) -> None:
     """Write a checkpoint's record again after its deletion failed; a newer one stays."""
     with contextlib.suppress(FileExistsError):
-        filesystem.create_bytes(layout.checkpoint_record_path(run, iteration), record.encode())
+        filesystem.create_bytes(layout.CHECKPOINT_RECORDS.path(run, iteration), record.encode())
 
 
 def settle(filesystem: StoreFilesystem, run: str, iteration: int) -> None:

@@ -53,7 +53,7 @@ def remove_checkpoint(
         delete_best(filesystem, run, bests)
         pins = [pin.child if pin else None for pin in inventory.flags.pins.get(iteration, [])]
         paths = [layout.pin_path(run, iteration, child) for child in pins]
-        filesystem.delete([*paths, layout.pending_path(run, iteration)])
+        filesystem.delete([*paths, layout.PENDING.path(run, iteration)])
     order = Order(
         kind="remove",
         reasons={iteration: ["removed by hand", *reasons]},

@@ -159,7 +159,7 @@ def restore(
     layout.check_iteration(iteration)
     if not filesystem.is_file(layout.checkpoint_path(run, iteration)):
         raise _gone(filesystem, run, iteration)
-    if not filesystem.exists(layout.marked_path(run, iteration)):
+    if not filesystem.exists(layout.MARKED.path(run, iteration)):
         return False
     if keep and not is_pinned_by_hand(filesystem, run, iteration):
         try:
@@ -248,10 +248,10 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
     removed = filesystem.sweep_partials(layout.partial_folder(run))
     paths: list[str] = []
     for folder in (
-        layout.checkpoint_records_folder(run),
-        layout.marked_folder(run),
-        layout.damaged_folder(run),
-        layout.verified_folder(run),
+        layout.CHECKPOINT_RECORDS.of(run),
+        layout.MARKED.of(run),
+        layout.DAMAGED.of(run),
+        layout.VERIFIED.of(run),
     ):
         for name in filesystem.file_names(folder):
             number = layout.parse_numbered_record(name)
@@ -277,7 +277,7 @@ def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> l
             orphans.append(path)
     pending = take_inventory(filesystem, run, now).flags.pending
     orphans += [
-        layout.pending_path(run, iteration)
+        layout.PENDING.path(run, iteration)
         for iteration, request in pending.items()
         if is_gone(iteration) or (request is not None and request.expires <= now)
     ]

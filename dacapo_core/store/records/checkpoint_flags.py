@@ -90,10 +90,10 @@ class CheckpointFlags:
 def read_flags(filesystem: StoreFilesystem, run: str) -> CheckpointFlags:
     """All flags of a run: one listing for each kind, one concurrent read of all."""
     folders: dict[type[Flag], str] = {
-        Pin: layout.pins_folder(run),
-        PendingRequest: layout.pending_folder(run),
-        Mark: layout.marked_folder(run),
-        Damage: layout.damaged_folder(run),
+        Pin: layout.PINS.of(run),
+        PendingRequest: layout.PENDING.of(run),
+        Mark: layout.MARKED.of(run),
+        Damage: layout.DAMAGED.of(run),
     }
     paths: dict[str, tuple[type[Flag], int]] = {}
     for kind, folder in folders.items():
@@ -178,7 +178,7 @@ def request_validation(
     Raises:
         MissingCheckpointError: no such checkpoint, or a pruner was faster.
     """
-    path = layout.pending_path(layout.check_run_name(run), layout.check_iteration(iteration))
+    path = layout.PENDING.path(layout.check_run_name(run), layout.check_iteration(iteration))
     require_checkpoint(filesystem, run, iteration)
     flag = PendingRequest(expires=expires, by=by)
     filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
@@ -191,24 +191,24 @@ def request_validation(
 
 def settle_validation(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """The validation was done or given up; harmless when none was requested."""
-    _delete(filesystem, layout.pending_path(run, iteration))
+    _delete(filesystem, layout.PENDING.path(run, iteration))
 
 
 def mark(filesystem: StoreFilesystem, run: str, iteration: int, flag: Mark) -> None:
     """Say that a checkpoint was pruned and is within its grace period."""
-    path = layout.marked_path(run, iteration)
+    path = layout.MARKED.path(run, iteration)
     filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
 
 
 def delete_stale_flags(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """Delete the flags of a file that a new one has replaced: marked, damaged, verified."""
-    folders = (layout.marked_path, layout.damaged_path, layout.verified_path)
+    folders = (layout.MARKED.path, layout.DAMAGED.path, layout.VERIFIED.path)
     filesystem.delete_all(path(run, iteration) for path in folders)
 
 
 def unmark(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """Harmless when it is not marked."""
-    _delete(filesystem, layout.marked_path(run, iteration))
+    _delete(filesystem, layout.MARKED.path(run, iteration))
 
 
 def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:

@@ -48,7 +48,7 @@ def read_record_texts(
 
     A checkpoint without a record, as DaCapo writes them, is in neither.
     """
-    paths = {layout.checkpoint_record_path(run, i): i for i in iterations}
+    paths = {layout.CHECKPOINT_RECORDS.path(run, i): i for i in iterations}
     records: dict[int, str] = {}
     damaged: dict[int, str] = {}
     for path, content in filesystem.read_many(paths).items():

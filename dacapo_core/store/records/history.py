@@ -268,7 +268,7 @@ def _interrupted(record: OperationRecord, inventory: RunInventory) -> OperationR
 def _stored_records(
     filesystem: StoreFilesystem, run: str, inventory: RunInventory
 ) -> dict[int, dict[str, Any]]:
-    paths = {layout.checkpoint_record_path(run, i): i for i in inventory.checkpoints}
+    paths = {layout.CHECKPOINT_RECORDS.path(run, i): i for i in inventory.checkpoints}
     found = {}
     for path, content in filesystem.read_many(paths).items():
         try:

@@ -231,12 +231,12 @@ class Lease:
         self._record, self._renewed = renewed, time.monotonic()
 
     def _path(self, epoch: int) -> str:
-        return layout.lease_path(self.run, epoch)
+        return layout.LEASE.path(self.run, epoch)
 
 
 def epochs(filesystem: StoreFilesystem, run: str) -> list[int]:
     """All epochs that have an object, in order."""
-    names = (file.name for file in filesystem.list_files(layout.lease_folder(run)))
+    names = (file.name for file in filesystem.list_files(layout.LEASE.of(run)))
     found = (layout.parse_numbered_record(name) for name in names)
     return sorted(number[0] for number in found if number is not None)
 
@@ -249,7 +249,7 @@ def newest_epoch(filesystem: StoreFilesystem, run: str) -> int | None:
 def read_lease(filesystem: StoreFilesystem, run: str, epoch: int) -> LeaseRecord | None:
     """The record of an epoch; None when it is gone or cannot be read."""
     try:
-        return LeaseRecord.model_validate_json(filesystem.read_bytes(layout.lease_path(run, epoch)))
+        return LeaseRecord.model_validate_json(filesystem.read_bytes(layout.LEASE.path(run, epoch)))
     except (FileNotFoundError, NotAFileError, ValidationError):
         return None
 

@@ -27,7 +27,7 @@ def check_dataset(filesystem: StoreFilesystem, run: str, name: str) -> None:
     first = spelled(filesystem, run, folder)
     if first is not None and first != name:
         raise _shared(run, "dataset", name, first)
-    for parent in (run, layout.dataset_names_folder(run)):
+    for parent in (run, layout.DATASET_NAMES.of(run)):
         entry = folder if parent == run else f"{folder}.json"
         other = _folded_onto(filesystem, parent, entry)
         if other is not None:
@@ -69,7 +69,7 @@ def claim_dataset(filesystem: StoreFilesystem, run: str, name: str) -> None:
         return
     with contextlib.suppress(FileExistsError):
         content = json.dumps({"name": name}).encode()
-        filesystem.create_bytes(layout.dataset_name_path(run, folder), content)
+        filesystem.create_bytes(layout.DATASET_NAMES.path(run, folder), content)
     check_dataset(filesystem, run, name)
 
 
@@ -77,7 +77,7 @@ def spelled(filesystem: StoreFilesystem, run: str, folder: str) -> str | None:
     """The dataset's own name, of which a folder is; None where that is not on record."""
     if "_" not in folder:
         return None
-    path = layout.dataset_name_path(run, folder)
+    path = layout.DATASET_NAMES.path(run, folder)
     for content in filesystem.read_many([path]).values():
         with contextlib.suppress(ValueError, LookupError, TypeError):
             return str(json.loads(content)["name"])

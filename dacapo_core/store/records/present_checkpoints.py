@@ -109,7 +109,7 @@ def _recorded(
     iterations: Iterable[int],
     seen: Mapping[int, StoredCheckpoint],
 ) -> dict[int, str | None]:
-    paths = {layout.checkpoint_record_path(run, i): i for i in iterations}
+    paths = {layout.CHECKPOINT_RECORDS.path(run, i): i for i in iterations}
     found: dict[int, str | None] = {}
     for path, content in filesystem.read_many(paths).items():
         try:

@@ -64,7 +64,7 @@ def new_operation() -> str:
 
 
 def write_operation(filesystem: StoreFilesystem, run: str, record: OperationRecord) -> None:
-    path = layout.pruned_path(run, record.operation)
+    path = layout.PRUNED.path(run, record.operation)
     filesystem.write_bytes(path, record.model_dump_json(exclude_none=True).encode())
 
 
@@ -72,7 +72,7 @@ def read_operations(
     filesystem: StoreFilesystem, run: str
 ) -> tuple[list[OperationRecord], list[str]]:
     """All operations in order of time, and the paths of records that cannot be read."""
-    folder = layout.pruned_folder(layout.check_run_name(run))
+    folder = layout.PRUNED.of(layout.check_run_name(run))
     files = [file for file in filesystem.list_files(folder) if file.name.endswith(".json")]
     found: list[OperationRecord] = []
     damaged: list[str] = []

@@ -61,7 +61,7 @@ def newest_known(filesystem: StoreFilesystem, run: str) -> int:
     names = filesystem.file_names(layout.iterations_folder(run))
     names += filesystem.list_folders(layout.scores_folder(run))
     known = {layout.parse_iteration(name) for name in names}
-    for name in filesystem.file_names(layout.pins_folder(run)):
+    for name in filesystem.file_names(layout.PINS.of(run)):
         numbered = layout.parse_numbered_record(name)
         known.add(None if numbered is None else numbered[0])
     best, _ = read_best_records(filesystem, run, {})
@@ -184,7 +184,7 @@ def _read(
         for path, content in filesystem.read_many(f"{folder}/{name}" for name in names).items()
         if (record := parsed_scores(content)) is not None
     }
-    folder = layout.pins_folder(run)
+    folder = layout.PINS.of(run)
     names = [
         name
         for name in filesystem.file_names(folder)
@@ -220,7 +220,7 @@ def _stored_by(
     filesystem: StoreFilesystem, run: str, iteration: int, of: CheckpointIdentity
 ) -> str | None:
     """Who stored a checkpoint, by the record that speaks of it."""
-    path = layout.checkpoint_record_path(run, iteration)
+    path = layout.CHECKPOINT_RECORDS.path(run, iteration)
     for content in filesystem.read_many([path]).values():
         try:
             record = json.loads(content)

@@ -161,7 +161,7 @@ def best_note(best: dict[Judged, BestRecord]) -> BestNote | None:
 
 
 def write_overview(filesystem: StoreFilesystem, run: str, overview: RunOverview) -> None:
-    path = layout.overview_path(layout.check_run_name(run))
+    path = layout.run_record_path(layout.check_run_name(run), layout.OVERVIEW)
     filesystem.write_bytes(path, overview.model_dump_json(exclude_none=True).encode())
 
 
@@ -169,7 +169,7 @@ def read_overviews(
     filesystem: StoreFilesystem, runs: Sequence[str]
 ) -> dict[str, RunOverview | None]:
     """Run → its overview; None where there is none that can be read. One small read each."""
-    paths = {layout.overview_path(run): run for run in runs}
+    paths = {layout.run_record_path(run, layout.OVERVIEW): run for run in runs}
     contents = filesystem.read_many(paths)
     found: dict[str, RunOverview | None] = dict.fromkeys(runs)
     for path, content in contents.items():

@@ -19,13 +19,13 @@ def write_training_stats(
 ) -> None:
     """Keep the statistics of a stretch that ended with `iteration`."""
     iteration = layout.check_iteration(iteration)
-    path = layout.training_path(layout.check_run_name(run), iteration)
+    path = layout.TRAINING.path(layout.check_run_name(run), iteration)
     filesystem.write_bytes(path, dumped(without_nan(stats), "stats"))
 
 
 def read_training_stats(filesystem: StoreFilesystem, run: str) -> list[dict[str, Any]]:
     """The statistics of all stretches, by iteration; one that cannot be read is left out."""
-    paths = [layout.training_path(run, iteration) for iteration in _iterations(filesystem, run)]
+    paths = [layout.TRAINING.path(run, iteration) for iteration in _iterations(filesystem, run)]
     contents = filesystem.read_many(paths)
     found = []
     for path in paths:
@@ -41,7 +41,7 @@ def read_training_stats(filesystem: StoreFilesystem, run: str) -> list[dict[str,
 def withdraw_training_stats(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """Forget the stretches that ended past `iteration`."""
     past = [
-        layout.training_path(run, ended)
+        layout.TRAINING.path(run, ended)
         for ended in _iterations(filesystem, run)
         if ended > iteration
     ]
@@ -49,7 +49,7 @@ def withdraw_training_stats(filesystem: StoreFilesystem, run: str, iteration: in
 
 
 def _iterations(filesystem: StoreFilesystem, run: str) -> list[int]:
-    files = filesystem.list_files(layout.training_folder(layout.check_run_name(run)))
+    files = filesystem.list_files(layout.TRAINING.of(layout.check_run_name(run)))
     numbers = (
         layout.parse_iteration(file.name.removesuffix(".json"))
         for file in files

@@ -55,7 +55,7 @@ def note_verification(
         file: as it was before it was verified; the note is about this file and no later one.
         damage: what is wrong with it; None: it is whole.
     """
-    damaged, verified = layout.damaged_path(run, iteration), layout.verified_path(run, iteration)
+    damaged, verified = layout.DAMAGED.path(run, iteration), layout.VERIFIED.path(run, iteration)
     note: Damage | Verified
     if damage is None:
         path, void = verified, damaged
@@ -71,13 +71,13 @@ def note_verification(
 
 def read_verified(filesystem: StoreFilesystem, run: str) -> dict[int, Verified]:
     """Iteration → the last verification that found it whole; maybe of a file of before."""
-    found = _read_flags(filesystem, layout.verified_folder(run), Verified)
+    found = _read_flags(filesystem, layout.VERIFIED.of(run), Verified)
     return {iteration: note for iteration, note in found.items() if note is not None}
 
 
 def read_damage(filesystem: StoreFilesystem, run: str) -> dict[int, Damage | None]:
     """Iteration → the last verification that found it damaged; None for an unreadable note."""
-    return _read_flags(filesystem, layout.damaged_folder(run), Damage)
+    return _read_flags(filesystem, layout.DAMAGED.of(run), Damage)
 
 
 def _read_flags(
@@ -107,7 +107,7 @@ def require_no_damage(
     Raises:
         DamagedCheckpointError: the checkpoint is on record as damaged.
     """
-    contents = filesystem.read_many([layout.damaged_path(run, iteration)])
+    contents = filesystem.read_many([layout.DAMAGED.path(run, iteration)])
     note = next((parsed(Damage, content) for content in contents.values()), None)
     damage = known_damage(file, note)
     if damage is not None:

@@ -79,13 +79,13 @@ def write_withdrawn(
         judged=list(judged),
         iterations=dict(iterations),
     )
-    path = layout.withdrawn_path(run, record.operation)
+    path = layout.WITHDRAWN.path(run, record.operation)
     filesystem.write_bytes(path, record.model_dump_json(exclude_none=True).encode())
 
 
 def read_withdrawn(filesystem: StoreFilesystem, run: str) -> tuple[list[WithdrawnFacts], list[str]]:
     """All in order of time, and the paths of records that cannot be read."""
-    folder = layout.withdrawn_folder(run)
+    folder = layout.WITHDRAWN.of(run)
     files = [file for file in filesystem.list_files(folder) if file.name.endswith(".json")]
     found: list[WithdrawnFacts] = []
     damaged: list[str] = []

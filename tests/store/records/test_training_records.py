@@ -64,7 +64,7 @@ def test_withdrawing_forgets_what_is_past_the_iteration(filesystem: StoreFilesys
 def test_a_damaged_record_costs_only_itself(filesystem: StoreFilesystem) -> None:
     for first, last in ((1, 4), (5, 8)):
         write_training_stats(filesystem, "r", last, stretch(first, last).record())
-    filesystem.write_bytes(layout.training_path("r", 4), b'{"iteration": [1')
+    filesystem.write_bytes(layout.TRAINING.path("r", 4), b'{"iteration": [1')
     assert len(read_training_stats(filesystem, "r")) == 1
 
 
