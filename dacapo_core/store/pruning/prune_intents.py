@@ -12,12 +12,13 @@ import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.filesystems.file_info import FileInfo
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.records.json_records import parsed, write_json
 from dacapo_core.store.records.process_identity import ProcessIdentity
 from dacapo_core.store.records.prune_records import OperationRecord, write_operation
 
@@ -57,9 +58,7 @@ _under_way: set[str] = set()
 
 def write_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
     _under_way.add(intent.record.operation)
-    filesystem.write_bytes(
-        layout.PRUNING.path(run, intent.record.operation), intent.model_dump_json().encode()
-    )
+    write_json(filesystem, layout.PRUNING.path(run, intent.record.operation), intent)
 
 
 def renew_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
@@ -90,13 +89,9 @@ def read_intents(filesystem: StoreFilesystem, run: str) -> list[PruneIntent]:
     """All prunes under way or broken off."""
     folder = layout.PRUNING.of(run)
     names = [name for name in filesystem.file_names(folder) if name.endswith(".json")]
-    found = []
-    for content in filesystem.read_many([f"{folder}/{name}" for name in names]).values():
-        try:
-            found.append(PruneIntent.model_validate_json(content))
-        except ValidationError:
-            continue
-    return found
+    contents = filesystem.read_many([f"{folder}/{name}" for name in names])
+    intents = (parsed(PruneIntent, content) for content in contents.values())
+    return [intent for intent in intents if intent is not None]
 
 
 def finish_abandoned(filesystem: StoreFilesystem, run: str) -> None:

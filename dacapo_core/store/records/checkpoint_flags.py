@@ -15,7 +15,8 @@ from dacapo_core.store.errors import MissingCheckpointError, MissingRecordError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import require_checkpoint, settle, wait_for_pruners
 from dacapo_core.store.records.checkpoint_identity import SaidOfBytes
-from dacapo_core.store.records.flag import Flag, parsed
+from dacapo_core.store.records.flag import Flag
+from dacapo_core.store.records.json_records import parsed, write_json
 from dacapo_core.store.records.present_checkpoints import identify
 from dacapo_core.store.records.verification_records import Damage
 
@@ -140,7 +141,7 @@ def pin(
     file = require_checkpoint(filesystem, run, iteration)
     while True:
         of = identify(filesystem, run, iteration, file)
-        write_pin(filesystem, path, Pin(why=why, by=by, child=child, of=of))
+        write_json(filesystem, path, Pin(why=why, by=by, child=child, of=of))
         waited = wait_for_pruners(filesystem, run, iteration)
         try:
             now = require_checkpoint(filesystem, run, iteration)
@@ -153,10 +154,6 @@ def pin(
         file = now
 
 
-def write_pin(filesystem: StoreFilesystem, path: str, flag: Pin) -> None:
-    filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
-
-
 def unpin(
     filesystem: StoreFilesystem, run: str, iteration: int, *, child: str | None = None
 ) -> None:
@@ -167,7 +164,7 @@ def unpin(
     path = _checked_pin_path(run, iteration, child)
     if not filesystem.exists(path):
         raise MissingRecordError(f"iteration {iteration} of run {run!r} is not pinned")
-    _delete(filesystem, path)
+    filesystem.delete_all([path])
 
 
 def request_validation(
@@ -180,8 +177,7 @@ def request_validation(
     """
     path = layout.PENDING.path(layout.check_run_name(run), layout.check_iteration(iteration))
     require_checkpoint(filesystem, run, iteration)
-    flag = PendingRequest(expires=expires, by=by)
-    filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
+    write_json(filesystem, path, PendingRequest(expires=expires, by=by))
     try:
         settle(filesystem, run, iteration)
     except MissingCheckpointError:
@@ -191,24 +187,23 @@ def request_validation(
 
 def settle_validation(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """The validation was done or given up; harmless when none was requested."""
-    _delete(filesystem, layout.PENDING.path(run, iteration))
+    filesystem.delete_all([layout.PENDING.path(run, iteration)])
 
 
 def mark(filesystem: StoreFilesystem, run: str, iteration: int, flag: Mark) -> None:
     """Say that a checkpoint was pruned and is within its grace period."""
-    path = layout.MARKED.path(run, iteration)
-    filesystem.write_bytes(path, flag.model_dump_json(exclude_none=True).encode())
+    write_json(filesystem, layout.MARKED.path(run, iteration), flag)
 
 
 def delete_stale_flags(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """Delete the flags of a file that a new one has replaced: marked, damaged, verified."""
-    folders = (layout.MARKED.path, layout.DAMAGED.path, layout.VERIFIED.path)
-    filesystem.delete_all(path(run, iteration) for path in folders)
+    folders = (layout.MARKED, layout.DAMAGED, layout.VERIFIED)
+    filesystem.delete_all(folder.path(run, iteration) for folder in folders)
 
 
 def unmark(filesystem: StoreFilesystem, run: str, iteration: int) -> None:
     """Harmless when it is not marked."""
-    _delete(filesystem, layout.MARKED.path(run, iteration))
+    filesystem.delete_all([layout.MARKED.path(run, iteration)])
 
 
 def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:
@@ -216,7 +211,3 @@ def _checked_pin_path(run: str, iteration: int, child: str | None) -> str:
     if child is not None:
         layout.check_run_name(child)
     return layout.pin_path(run, layout.check_iteration(iteration), child)
-
-
-def _delete(filesystem: StoreFilesystem, path: str) -> None:
-    filesystem.delete_all([path])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Flag(BaseModel):
@@ -15,14 +14,3 @@ class Flag(BaseModel):
 
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
     by: str | None = None
-
-
-Kind = TypeVar("Kind", bound=Flag)
-
-
-def parsed(kind: type[Kind], content: bytes) -> Kind | None:
-    """The flag in a file; None where it cannot be read."""
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError:
-        return None

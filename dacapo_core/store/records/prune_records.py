@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.records.json_records import read_json_files, write_json
 
 Kind = Literal["prune", "mark", "restore", "reclaim", "remove"]
 
@@ -64,22 +65,13 @@ def new_operation() -> str:
 
 
 def write_operation(filesystem: StoreFilesystem, run: str, record: OperationRecord) -> None:
-    path = layout.PRUNED.path(run, record.operation)
-    filesystem.write_bytes(path, record.model_dump_json(exclude_none=True).encode())
+    write_json(filesystem, layout.PRUNED.path(run, record.operation), record)
 
 
 def read_operations(
     filesystem: StoreFilesystem, run: str
 ) -> tuple[list[OperationRecord], list[str]]:
-    """All operations in order of time, and the paths of records that cannot be read."""
-    folder = layout.PRUNED.of(layout.check_run_name(run))
-    files = [file for file in filesystem.list_files(folder) if file.name.endswith(".json")]
-    found: list[OperationRecord] = []
-    damaged: list[str] = []
-    for path, content in filesystem.read_listed(folder, files).items():
-        try:
-            found.append(OperationRecord.model_validate_json(content))
-        except ValidationError:
-            damaged.append(filesystem.url(path))
-    found.sort(key=lambda record: record.operation)
-    return found, sorted(damaged)
+    """All operations in order of time, and the URLs of records that cannot be read."""
+    return read_json_files(
+        filesystem, layout.PRUNED.of(layout.check_run_name(run)), OperationRecord
+    )

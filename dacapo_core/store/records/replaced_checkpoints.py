@@ -19,9 +19,9 @@ from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.plan import StoredCheckpoint
 from dacapo_core.store.records.best_lookup import read_best_records
 from dacapo_core.store.records.best_records import delete_best, stamp_best
-from dacapo_core.store.records.checkpoint_flags import Pin, write_pin
+from dacapo_core.store.records.checkpoint_flags import Pin
 from dacapo_core.store.records.checkpoint_identity import AWAITED, UNKNOWN, CheckpointIdentity
-from dacapo_core.store.records.flag import parsed
+from dacapo_core.store.records.json_records import parsed, write_json
 from dacapo_core.store.records.picture_records import delete_pictures
 from dacapo_core.store.records.present_checkpoints import are_of_present, identify, seen_as
 from dacapo_core.store.records.process_identity import this_person
@@ -92,7 +92,7 @@ def about_to_store(filesystem: StoreFilesystem, run: str, iteration: int) -> Bef
             filesystem.write_bytes(path, stamped.model_dump_json().encode())
     for path, pin in facts.pins.items():
         if pin.of is None:
-            write_pin(filesystem, path, pin.model_copy(update={"of": before.of}))
+            write_json(filesystem, path, pin.model_copy(update={"of": before.of}))
     unsaid = {judged: best for judged, best in facts.best.items() if best.of is None}
     stamp_best(filesystem, run, unsaid, before.of)
     return before

@@ -11,11 +11,12 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.history import CheckpointHistory
+from dacapo_core.store.records.json_records import parsed, write_json
 from dacapo_core.store.records.scores import BestRecord, Judged
 
 MOST_LEVELS = 24
@@ -162,7 +163,7 @@ def best_note(best: dict[Judged, BestRecord]) -> BestNote | None:
 
 def write_overview(filesystem: StoreFilesystem, run: str, overview: RunOverview) -> None:
     path = layout.run_record_path(layout.check_run_name(run), layout.OVERVIEW)
-    filesystem.write_bytes(path, overview.model_dump_json(exclude_none=True).encode())
+    write_json(filesystem, path, overview)
 
 
 def read_overviews(
@@ -171,13 +172,7 @@ def read_overviews(
     """Run → its overview; None where there is none that can be read. One small read each."""
     paths = {layout.run_record_path(run, layout.OVERVIEW): run for run in runs}
     contents = filesystem.read_many(paths)
-    found: dict[str, RunOverview | None] = dict.fromkeys(runs)
-    for path, content in contents.items():
-        try:
-            found[paths[path]] = RunOverview.model_validate_json(content)
-        except ValidationError:
-            continue
-    return found
+    return {run: parsed(RunOverview, contents.get(path, b"")) for path, run in paths.items()}
 
 
 def _bytes(checkpoints: Iterable[CheckpointHistory]) -> int:

@@ -12,7 +12,8 @@ from dacapo_core.store.errors import DamagedCheckpointError
 from dacapo_core.store.filesystems.file_info import FileInfo
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.checkpoint_identity import is_same_file
-from dacapo_core.store.records.flag import Flag, Kind, parsed
+from dacapo_core.store.records.flag import Flag
+from dacapo_core.store.records.json_records import Kind, parsed, write_json
 
 
 class _Finding(Flag):
@@ -65,7 +66,7 @@ def note_verification(
         note = Damage(
             size=file.size, modified=file.modified, version=file.version, by=by, what=damage
         )
-    filesystem.write_bytes(path, note.model_dump_json(exclude_none=True).encode())
+    write_json(filesystem, path, note)
     filesystem.delete_all([void])
 
 

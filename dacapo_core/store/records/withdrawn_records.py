@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.checkpoint_flags import Pin
 from dacapo_core.store.records.checkpoint_identity import CheckpointIdentity
+from dacapo_core.store.records.json_records import read_json_files, write_json
 from dacapo_core.store.records.prune_records import new_operation
 from dacapo_core.store.records.scores import BestRecord, ScoresRecord
 
@@ -79,20 +80,9 @@ def write_withdrawn(
         judged=list(judged),
         iterations=dict(iterations),
     )
-    path = layout.WITHDRAWN.path(run, record.operation)
-    filesystem.write_bytes(path, record.model_dump_json(exclude_none=True).encode())
+    write_json(filesystem, layout.WITHDRAWN.path(run, record.operation), record)
 
 
 def read_withdrawn(filesystem: StoreFilesystem, run: str) -> tuple[list[WithdrawnFacts], list[str]]:
-    """All in order of time, and the paths of records that cannot be read."""
-    folder = layout.WITHDRAWN.of(run)
-    files = [file for file in filesystem.list_files(folder) if file.name.endswith(".json")]
-    found: list[WithdrawnFacts] = []
-    damaged: list[str] = []
-    for path, content in filesystem.read_listed(folder, files).items():
-        try:
-            found.append(WithdrawnFacts.model_validate_json(content))
-        except ValidationError:
-            damaged.append(filesystem.url(path))
-    found.sort(key=lambda record: record.operation)
-    return found, sorted(damaged)
+    """All in order of time, and the URLs of records that cannot be read."""
+    return read_json_files(filesystem, layout.WITHDRAWN.of(run), WithdrawnFacts)
