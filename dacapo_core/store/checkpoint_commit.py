@@ -8,13 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 from dacapo_core.store import layout
-from dacapo_core.store.checkpoint_files import commit_checkpoint, write_record
+from dacapo_core.store.checkpoint_files import commit_checkpoint, read_record, write_record
 from dacapo_core.store.errors import StoreError, StoreUnreachableError
 from dacapo_core.store.filesystems.file_info import FileInfo
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.records.checkpoint_flags import delete_stale_flags
 from dacapo_core.store.records.checkpoint_identity import UNKNOWN, CheckpointIdentity
+from dacapo_core.store.records.checkpoint_record import CheckpointRecord
 from dacapo_core.store.records.present_checkpoints import identity_of
 from dacapo_core.store.records.replaced_checkpoints import (
     Before,
@@ -53,19 +54,19 @@ class CheckpointCommits:
         """
         replaced = self._checkpoint_to_replace(run, iteration)
         path = layout.checkpoint_path(run, iteration)
-        # by a pruner that meant the replaced one; nobody prunes the newest
         may_be_pruned = replaced is not None or iteration < self._newest_known.get(run, iteration)
-        is_stored = False
-        while not is_stored:
-            record, file = commit_checkpoint(self._filesystem, run, iteration, state, check_lease)
-            if file is not None:
-                self._last_written[run] = iteration, file
-                self._seen[run, iteration] = identity_of(file, record.nonce)
-            may_be_pruned |= wait_for_pruners(self._filesystem, run, iteration)
-            is_stored = not may_be_pruned or self._filesystem.exists(path)
-            if is_stored and may_be_pruned:
-                # again: a pruner that has ended by now may have deleted or replaced it
+        record = self._write(run, iteration, state, check_lease)
+        is_written_again = False
+        # a pruner that meant the replaced one may have deleted this file or its record, and may
+        # have ended before this looks for it
+        while may_be_pruned := wait_for_pruners(self._filesystem, run, iteration) or may_be_pruned:
+            if not self._filesystem.exists(path):
+                record = self._write(run, iteration, state, check_lease)
+            elif not is_written_again and read_record(self._filesystem, run, iteration) != record:
                 write_record(self._filesystem, run, record)
+                is_written_again = True
+            else:
+                break
         # a mark for pruning was for the replaced one
         delete_stale_flags(self._filesystem, run, iteration)
         if replaced is not None:
@@ -80,6 +81,15 @@ class CheckpointCommits:
                     iteration,
                     error,
                 )
+
+    def _write(
+        self, run: str, iteration: int, state: dict[str, Any], check_lease: Callable[[], None]
+    ) -> CheckpointRecord:
+        record, file = commit_checkpoint(self._filesystem, run, iteration, state, check_lease)
+        if file is not None:
+            self._last_written[run] = iteration, file
+            self._seen[run, iteration] = identity_of(file, record.nonce)
+        return record
 
     def remember_read(self, run: str, iteration: int) -> None:
         """Remember the file that is about to be read, if it is there."""

@@ -21,11 +21,12 @@ from dacapo_core.store.errors import (
     UnsafeCheckpointError,
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.delete import Order, delete_checkpoints
+from dacapo_core.store.pruning.delete import delete_checkpoints
 from dacapo_core.store.pruning.keep_rules import plan
 from dacapo_core.store.pruning.plan import PrunePlan
 from dacapo_core.store.pruning.policy import RetentionPolicy
 from dacapo_core.store.pruning.prune_intents import finish_abandoned
+from dacapo_core.store.pruning.prune_operation import Order
 from dacapo_core.store.pruning.run_inventory import RunInventory, require_run, take_inventory
 from dacapo_core.store.pruning.trash import mark_checkpoints, restore
 from dacapo_core.store.records.checkpoint_record import CheckpointRecord, read_record_texts

@@ -10,8 +10,9 @@ from dacapo_core.store.errors import (
     StoreNotWritableError,
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.delete import Order, delete_checkpoints
+from dacapo_core.store.pruning.delete import delete_checkpoints
 from dacapo_core.store.pruning.prune_intents import require_checkpoint
+from dacapo_core.store.pruning.prune_operation import Order
 from dacapo_core.store.pruning.run_inventory import take_inventory
 from dacapo_core.store.records.best_records import delete_best
 from dacapo_core.store.records.process_identity import this_person

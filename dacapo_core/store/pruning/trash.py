@@ -18,21 +18,12 @@ from dacapo_core.store.errors import (
     StoreError,
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.pruning.delete import (
-    BATCH,
-    Order,
-    Outcome,
-    delete_checkpoints,
-    is_another,
-    new_intent,
-)
+from dacapo_core.store.pruning.delete import delete_checkpoints
 from dacapo_core.store.pruning.prune_intents import (
-    end_intent,
     finish_abandoned,
-    renew_intent,
     settle,
-    write_intent,
 )
+from dacapo_core.store.pruning.prune_operation import Order, Outcome, carry_out, is_another
 from dacapo_core.store.pruning.run_inventory import is_pinned_by_hand, require_run, take_inventory
 from dacapo_core.store.records.checkpoint_flags import RESTORED, Mark, mark, pin, unmark
 from dacapo_core.store.records.process_identity import this_person
@@ -76,53 +67,47 @@ def mark_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Out
         StoreNotWritableError: nothing can be written, so nothing was marked.
         DamagedRecordError: a best record cannot be read; a sweep deletes nothing then.
     """
-    assert order.reclaim_after is not None
-    done = Outcome()
-    if not order.reasons:
-        return done
-    intent = new_intent(filesystem, run, order, done)
-    record = intent.record
-    if not record.iterations:
-        return done
-    write_intent(filesystem, run, intent)
 
-    def mark_one(iteration: int) -> None:
-        then = order.seen[iteration]
-        note = Mark(
-            time=record.time,
-            by=order.by,
-            size=then.size,
-            stored=then.stored,
-            version=then.version if isinstance(then.version, str) else None,
-            reclaim_after=order.reclaim_after,
-            reasons=order.reasons[iteration],
-            operation=record.operation,
-        )
-        try:
-            mark(filesystem, run, iteration, note)
-        except (StoreError, OSError) as error:
-            done.failed[iteration] = str(error)
-
-    try:
-        waiting = sorted(record.iterations)
+    def mark_batch(record: OperationRecord, batch: Sequence[int], done: Outcome) -> None:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for start in range(0, len(waiting), BATCH):
-                renew_intent(filesystem, run, intent)
-                list(pool.map(mark_one, waiting[start : start + BATCH]))
-        done.gone = {i: d for i, d in record.iterations.items() if i not in done.failed}
-        _spare(filesystem, run, order, done)
-    finally:
-        finished = record.model_copy(update={"iterations": done.gone}) if done.gone else None
-        end_intent(filesystem, run, record.operation, finished)
-        done.operation = record.operation if finished is not None else None
-    return done
+            errors = pool.map(lambda i: _mark(filesystem, run, i, order, record), batch)
+            done.failed |= {i: str(e) for i, e in zip(batch, errors, strict=True) if e is not None}
+        marked = [i for i in batch if i not in done.failed]
+        done.gone |= {i: record.iterations[i] for i in marked}
+        _spare(filesystem, run, order, marked, done)
+
+    return carry_out(filesystem, run, order, mark_batch)
 
 
-def _spare(filesystem: StoreFilesystem, run: str, order: Order, done: Outcome) -> None:
+def _mark(
+    filesystem: StoreFilesystem, run: str, iteration: int, order: Order, record: OperationRecord
+) -> Exception | None:
+    assert order.reclaim_after is not None
+    then = order.seen[iteration]
+    flag = Mark(
+        time=record.time,
+        by=order.by,
+        size=then.size,
+        stored=then.stored,
+        version=then.version if isinstance(then.version, str) else None,
+        reclaim_after=order.reclaim_after,
+        reasons=order.reasons[iteration],
+        operation=record.operation,
+    )
+    try:
+        mark(filesystem, run, iteration, flag)
+    except (StoreError, OSError) as error:
+        return error
+    return None
+
+
+def _spare(
+    filesystem: StoreFilesystem, run: str, order: Order, marked: Sequence[int], done: Outcome
+) -> None:
     """Take the marks back from those that are protected, gone or stored again by now."""
     inventory = take_inventory(filesystem, run, datetime.now(UTC))
     firm = inventory.never_prunable()
-    for iteration in list(done.gone):
+    for iteration in marked:
         now = inventory.checkpoints.get(iteration)
         if now is not None and iteration in firm:
             done.spared[iteration] = firm[iteration]

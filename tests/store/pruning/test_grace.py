@@ -14,7 +14,7 @@ import pytest
 
 from dacapo_core.store.errors import RestoreError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.pruning import trash
+from dacapo_core.store.pruning import prune_operation
 from dacapo_core.store.retention import RetentionPolicy
 
 Fill = Callable[..., None]
@@ -144,7 +144,7 @@ def test_marks_of_a_killed_prune_are_put_on_record_by_the_next(
     store: LocalWeightsStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(100, 200, 300)
-    monkeypatch.setattr(trash, "end_intent", lambda *_: None)
+    monkeypatch.setattr(prune_operation, "end_intent", lambda *_: None)
     store.prune("run", WEEK, by="the killed one")
     monkeypatch.undo()
     store.filesystem.delete(["run/records/marked/200.json"])  # it had not come so far

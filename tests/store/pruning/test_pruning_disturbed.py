@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.pruning import delete
+from dacapo_core.store.pruning import prune_operation
 from dacapo_core.store.retention import RetentionPolicy
 from tests.store.records_of_a_store import operations, records_of
 
@@ -23,7 +23,7 @@ def test_what_becomes_protected_after_the_plan_is_spared(
 ) -> None:
     """Another process moves the best and stores again just after the plan is made."""
     fill(100, 200, 300, 400)
-    write_intent = delete.write_intent
+    write_intent = prune_operation.write_intent
     other = open_store()
 
     def interfere(*args: Any) -> None:
@@ -31,7 +31,7 @@ def test_what_becomes_protected_after_the_plan_is_spared(
         other.store_weights(run, 200)
         write_intent(*args)
 
-    monkeypatch.setattr(delete, "write_intent", interfere)
+    monkeypatch.setattr(prune_operation, "write_intent", interfere)
     plan = store.prune("run", LAST)
     assert plan.kept[100] == ["best of val/dice"]
     assert plan.kept[200] == ["stored again since the plan was made"]
@@ -71,7 +71,7 @@ def test_an_interrupted_prune_is_finished_by_the_next(
 ) -> None:
     """As after a kill: the intent is there, one checkpoint gone, one record gone."""
     fill(100, 200, 300)
-    monkeypatch.setattr(delete, "end_intent", lambda *_: None)
+    monkeypatch.setattr(prune_operation, "end_intent", lambda *_: None)
     store.prune("run", RetentionPolicy(keep_last=2), by="the killed one")
     (name,) = store.filesystem.file_names("run/records/pruning")
     intent = json.loads(store.filesystem.read_bytes(f"run/records/pruning/{name}"))

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from dacapo_core.store import checkpoint_commit
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from dacapo_core.store.pruning import delete
+from dacapo_core.store.pruning import delete, prune_operation
 from dacapo_core.store.pruning.prune_intents import wait_for_pruners
 from dacapo_core.store.retention import RetentionPolicy
 
@@ -64,14 +65,24 @@ def test_stored_after_the_pruners_last_look(
     assert list(store.filesystem.file_names("run/records/pruning")) == []
 
 
+@pytest.mark.parametrize("trainer_looks", ["while it is deleted", "when all is over"])
 def test_the_record_is_the_new_ones_when_the_old_could_not_be_deleted(
     store: LocalWeightsStore,
     fill: Fill,
     open_store: OpenStore,
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
+    trainer_looks: str,
 ) -> None:
     fill(1, 2)
+    pruned, wait = threading.Event(), checkpoint_commit.wait_for_pruners
+
+    def wait_late(*arguments: Any) -> bool:
+        pruned.wait()
+        return wait(*arguments)
+
+    if trainer_looks == "when all is over":
+        monkeypatch.setattr(checkpoint_commit, "wait_for_pruners", wait_late)
     delete, trainers = store.filesystem.delete, list[threading.Thread]()
 
     def interfere(paths: Any) -> dict[str, Exception]:
@@ -84,6 +95,7 @@ def test_the_record_is_the_new_ones_when_the_old_could_not_be_deleted(
 
     monkeypatch.setattr(store.filesystem, "delete", interfere)
     assert "denied" in store.prune("run", LAST).failed[1]
+    pruned.set()
     trainers[0].join()
     assert store.verify("run", 1).record
 
@@ -118,7 +130,7 @@ def test_stored_between_two_batches_of_one_listing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill(1, 2, 3, 4)
-    monkeypatch.setattr(delete, "BATCH", 2)
+    monkeypatch.setattr(prune_operation, "BATCH", 2)
     delete_batch, trainers = delete._delete_batch, list[threading.Thread]()
 
     def interfere(*arguments: Any) -> None:
