@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class EachRun:
-    """Does something run by run: one that fails is said and does not stop the others.
+    """Does something run by run: an error of one is printed and does not stop the others.
 
     Attributes:
-        errors: run → what is wrong, as it was said.
+        errors: run → what is wrong, as it was printed.
         code: the highest exit code so far.
     """
 
@@ -51,7 +51,7 @@ class EachRun:
 def choose(
     where: Where, store: MetadataStore, said: Sequence[str] | None, each: EachRun
 ) -> list[str]:
-    """The runs that were named or meant, or all; what means none is said and is no end."""
+    """The runs that names and patterns mean, or all; the error of a name is printed, no end."""
     from dacapo_core.store.missing_store import why_no_runs
     from dacapo_core.store.run_listing import list_runs
     from dacapo_core.store.run_patterns import choose_runs

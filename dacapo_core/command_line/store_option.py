@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Where:
-    """What was said before the command.
+    """The options before the command.
 
     Attributes:
         store: path or URL; None: the one that the settings name.

@@ -19,7 +19,7 @@ class InvalidValueError(StoreError, ValueError):
 
 
 class InvalidPlaceError(StoreError, ValueError):
-    """Where a store is said to be is neither a path nor a URL."""
+    """The place given for a store is neither a path nor a URL."""
 
 
 class UnknownFileSystemError(StoreError, ValueError):
@@ -31,7 +31,7 @@ class StorageOptionsError(StoreError, ValueError):
 
 
 class MissingStoreError(StoreError, FileNotFoundError):
-    """There is no store where one is said to be."""
+    """There is no store at the place given."""
 
 
 class MissingCheckpointError(StoreError, FileNotFoundError):
@@ -141,7 +141,7 @@ class RetentionError(StoreError, ValueError):
 
 
 class RestoreError(MissingCheckpointError):
-    """A checkpoint that cannot be brought back; says when and why it went."""
+    """A checkpoint that cannot be brought back; says when and why it was deleted."""
 
 
 class SweepError(StoreError):

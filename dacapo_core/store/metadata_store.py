@@ -270,7 +270,7 @@ class MetadataStore(ScoreStore):
         now = datetime.now(UTC)
         return sorted(i for i, r in flags.pending.items() if r is None or now < r.expires)
 
-    # what went, and back
+    # restoring and sweeping
 
     def restore(self, run: str, iteration: int, *, by: str | None = None) -> bool:
         """Bring back a checkpoint that was pruned and is within its grace period, and pin it.
@@ -287,7 +287,7 @@ class MetadataStore(ScoreStore):
         return trash.restore(self.filesystem, run, iteration, by=by, keep=True)
 
     def sweep(self, run: str | None = None, *, by: str | None = None) -> dict[str, Sweep]:
-        """Delete what is past its grace and still may go, and what dead writers left.
+        """Delete what is past its grace period and not protected, and what dead writers left.
 
         Args:
             run: only this one; default all runs of the store.

@@ -1,4 +1,4 @@
-"""Whether a store is there, and what is said of one that holds no run."""
+"""Whether a store is there, and the sentence for one that holds no run."""
 
 from __future__ import annotations
 

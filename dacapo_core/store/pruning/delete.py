@@ -1,8 +1,7 @@
-"""Deleting checkpoints: looked at again at the act, in batches, on record, safe to kill.
+"""Deleting checkpoints: what protects each is looked at again just before.
 
-Of each checkpoint the record goes first, then the file: no record ever speaks of a checkpoint
-that is gone. What is about to go is written down before (``records/pruning``), so that after
-a kill the next prune or sweep knows what went and why.
+The record of a checkpoint is deleted first, then its file: no record is ever about a checkpoint
+that is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _LIST_AGAIN_AFTER = 1.0  # seconds
 
 
 def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Outcome:
-    """Delete what still may go.
+    """Delete what nothing protects by now.
 
     Raises:
         StoreNotWritableError: nothing can be written, so nothing was deleted.

@@ -18,7 +18,7 @@ class StoredCheckpoint(NamedTuple):
         size: in bytes.
         stored: when it was stored (the file's modification time).
         damaged: what is wrong with it, where that is known.
-        marked: said of one that was pruned and is within its grace period.
+        marked: of one that was pruned and is within its grace period, since when and until when.
         marked_for: why it was pruned.
         reclaim_after: of a marked one, when its grace period is over, where that can be read.
         version: what tells this file from another of the same size and time, where the

@@ -62,7 +62,7 @@ def write_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> 
 
 
 def renew_intent(filesystem: StoreFilesystem, run: str, intent: PruneIntent) -> None:
-    """Say that the pruner is alive, unless that was said a moment ago."""
+    """Show that the pruner is alive, at most once a minute."""
     now = datetime.now(UTC)
     if now - intent.renewed > _RENEW_AFTER:
         intent.renewed = now

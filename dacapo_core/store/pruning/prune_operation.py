@@ -38,10 +38,10 @@ class Outcome:
     """What became of checkpoints that were to go.
 
     Attributes:
-        gone: deleted, or marked.
+        gone: those that were deleted, or marked.
         spared: iteration → what protects it since the plan was made.
         failed: iteration → why it could not go.
-        operation: the record's name; None when nothing went.
+        operation: the record's name; None when nothing was deleted or marked.
     """
 
     gone: dict[int, PrunedCheckpoint] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Order:
         records: iteration → its record as text, where they were read for the plan and are
             whole; None: they are read now, and a checkpoint whose record is damaged stays.
         reclaim_after: for marks.
-        by_hand: one that is known to be damaged may go although it is the newest.
+        by_hand: a damaged one may be deleted although it is the newest.
         forced: nothing is spared.
         marked_only: one whose mark is gone since (it was restored) is spared.
     """
@@ -80,7 +80,7 @@ class Order:
 def _new_intent(
     filesystem: StoreFilesystem, run: str, order: Order, outcome: Outcome
 ) -> PruneIntent:
-    """What will be said of the checkpoints; those in doubt stay, and are said to have failed."""
+    """The intent with the operation's record; checkpoints in doubt stay, and count as failed."""
     records = order.records
     if records is None:
         records, damaged = read_record_texts(filesystem, run, order.reasons)

@@ -30,8 +30,8 @@ class RunInventory:
         best, flags: those that are about the checkpoints that are there, or about none that is.
         astray: iteration → what stands there and is no checkpoint: a link astray, a pipe, …
         damaged: path → what is wrong, of best records that cannot be read.
-        replaced_best, replaced_pins: what was said of a checkpoint that another of the same
-            iteration has replaced.
+        replaced_best, replaced_pins: of checkpoints that others of the same iteration have
+            replaced.
     """
 
     checkpoints: Mapping[int, StoredCheckpoint]

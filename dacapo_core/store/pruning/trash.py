@@ -61,7 +61,7 @@ class Sweep:
 
 
 def mark_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> Outcome:
-    """Mark what still may go; a mark that cannot be written is reported, the rest goes on.
+    """Mark what nothing protects by now; a mark that cannot be written is reported.
 
     Raises:
         StoreNotWritableError: nothing can be written, so nothing was marked.
@@ -186,7 +186,7 @@ def _gone(filesystem: StoreFilesystem, run: str, iteration: int) -> MissingCheck
 
 
 def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -> Sweep:
-    """Delete what is past its grace and still may go, and what dead writers left.
+    """Delete what is past its grace period and not protected, and what dead writers left.
 
     Raises:
         MissingCheckpointError: no such run.

@@ -150,7 +150,7 @@ def pin(
             raise
         if now == file and not waited:
             return
-        # stored again meanwhile, or a pruner took the pin of the one before from here
+        # stored again meanwhile, or a pruner has withdrawn this path's pin of the replaced one
         file = now
 
 

@@ -1,7 +1,7 @@
-"""Which file a fact was said of. Pure.
+"""The identity of a checkpoint's file, which scores, pins and best records name. Pure.
 
-A checkpoint of ours carries a nonce, drawn anew for each file: what was said of another nonce was
-said of other bytes. Size, time and version, which every listing gives, tell most of the time that
+A checkpoint of ours carries a nonce, drawn anew for each file: a record that names another nonce is
+about other bytes. Size, time and version, which every listing gives, tell most of the time that
 nothing has changed, so that no nonce has to be read.
 """
 
@@ -19,7 +19,7 @@ AWAITED = "awaited"
 
 
 class CheckpointIdentity(BaseModel):
-    """The file of a checkpoint, as it was when something was said of it.
+    """The file of a checkpoint, as it was when a record about it was written.
 
     Attributes:
         nonce: of its index; None for one that DaCapo wrote.
@@ -42,12 +42,12 @@ class CheckpointIdentity(BaseModel):
 
 
 class SaidOfBytes(BaseModel):
-    """A fact about the bytes of a checkpoint.
+    """A record about the bytes of a checkpoint.
 
-    Two that say the same are equal, whichever file they are about.
+    Two of the same content are equal, whichever file they are about.
 
     Attributes:
-        of: None: by iteration alone, as DaCapo and earlier versions write.
+        of: the file; None: known by its iteration alone, as DaCapo and earlier versions write.
     """
 
     of: CheckpointIdentity | None = Field(default=None, repr=False)

@@ -14,7 +14,7 @@ from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 class CheckpointRecord(BaseModel):
     """The record of one checkpoint, ``records/checkpoints/<iteration>.json``.
 
-    It speaks of the file whose index has the same nonce, and of no other: DaCapo overwrites
+    It is about the file whose index has the same nonce, and no other: DaCapo overwrites
     checkpoints in place, and an iteration may be stored again.
 
     Attributes:

@@ -100,7 +100,7 @@ class RunHistory:
 
     Attributes:
         damaged_records: records that could not be read, each with its path.
-        withdrawn: what was said of checkpoints and holds no more, and what was forgotten.
+        withdrawn: scores, bests and pins that no longer count, and what was forgotten.
     """
 
     run: str

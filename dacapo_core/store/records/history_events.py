@@ -71,7 +71,7 @@ def of_operations(operations: Iterable[OperationRecord]) -> dict[int, list[Event
 def of_the_one_before(
     operations: Iterable[OperationRecord], iteration: int, events: list[Event]
 ) -> list[Event]:
-    """The events of an iteration that is there; where it had gone, most are of the one before."""
+    """The events of an iteration that is there; those before a deletion are an earlier file's."""
     gone = [op for op in operations if op.kind in ("prune", "reclaim", "remove")]
     if not gone:
         return events
@@ -91,7 +91,7 @@ def of_the_one_before(
 
 
 def of_withdrawn(records: Iterable[WithdrawnFacts]) -> dict[int, list[Event]]:
-    """Iteration → what was said of checkpoints and holds no more."""
+    """Iteration → scores, bests and pins that no longer count."""
     found: dict[int, list[Event]] = {}
     for record in records:
         for iteration, each in record.iterations.items():

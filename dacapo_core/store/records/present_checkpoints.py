@@ -1,4 +1,4 @@
-"""Whether a fact is about the checkpoint that is there now, or about one that it has replaced."""
+"""Whether a record is about the checkpoint that is there now, or about one that was replaced."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def are_of_present(
     there: Mapping[int, StoredCheckpoint],
     facts: Sequence[tuple[int, CheckpointIdentity | None]],
 ) -> list[bool]:
-    """Of each (iteration, file it was said of), whether that holds for what is there.
+    """Whether each record, given as (iteration, file it names), is about the checkpoint there.
 
-    It does for a fact that names no file, and where no checkpoint is there that contradicts.
-    No request unless a listing shows another file than the one that a fact names.
+    True also for a record that names no file, and where no checkpoint is there.
+    No request unless a listing shows another file than the one that a record names.
     """
     doubtful = {
         iteration: there[iteration]
@@ -87,7 +87,7 @@ def _is_of(of: CheckpointIdentity, seen: StoredCheckpoint) -> bool:
 def _nonces_of(
     filesystem: StoreFilesystem, run: str, seen: Mapping[int, StoredCheckpoint]
 ) -> dict[int, str | None]:
-    """From the records that speak of these very files, else from the files themselves."""
+    """From the checkpoint records of these very files, else from the files themselves."""
     known = _nonces.setdefault(filesystem, {})
     keys = {i: (run, i, each.size, each.stored, each.version) for i, each in seen.items()}
     unread = [i for i, key in keys.items() if key not in known]

@@ -1,4 +1,4 @@
-"""What went and came back, when, why and by whom: one record per operation, never changed."""
+"""What was pruned, removed and restored, when, why and by whom: one record for each operation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""An iteration is stored again: what was said of the checkpoint before stays with that one.
+"""An iteration is stored again: scores, pins and bests of the replaced file do not pass to the new.
 
-Facts name the file that they are about. Those that name an iteration alone, as DaCapo and earlier
-versions write them, are told first which file that is; then the new one may take its place, and a
-process killed at any moment leaves no fact that could be taken for the new one's.
+Each of these facts names the file that it is about. To those that name an iteration alone, as
+DaCapo and earlier versions write them, the file is added first; then the new one may take its
+place, and a process killed at any moment leaves no fact that could be taken for the new one's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GONE = CheckpointIdentity(nonce=UNKNOWN, size=0, modified=0.0)
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is said of an iteration, by path, or by dataset and criterion."""
+    """Scores and pins of an iteration by path, bests by dataset and criterion."""
 
     scores: Mapping[str, ScoresRecord]
     pins: Mapping[str, Pin]
@@ -49,7 +49,7 @@ class _Facts:
 
 @dataclass(frozen=True)
 class Before:
-    """The checkpoint that is about to be replaced, or that left facts behind when it went."""
+    """The checkpoint that is about to be replaced, or was deleted and left facts behind."""
 
     of: CheckpointIdentity
     stored: datetime | None
@@ -57,7 +57,7 @@ class Before:
 
 
 def newest_known(filesystem: StoreFilesystem, run: str) -> int:
-    """The newest iteration that anything may be said of; -1 without any."""
+    """The newest iteration that has a checkpoint, scores, a pin or a best; -1 without any."""
     names = filesystem.file_names(layout.iterations_folder(run))
     names += filesystem.list_folders(layout.scores_folder(run))
     known = {layout.parse_iteration(name) for name in names}
@@ -70,7 +70,7 @@ def newest_known(filesystem: StoreFilesystem, run: str) -> int:
 
 
 def about_to_store(filesystem: StoreFilesystem, run: str, iteration: int) -> Before | None:
-    """Tell the facts about an iteration which file they are about; None where there is nothing."""
+    """Add to the facts about an iteration which file they mean; None where there is nothing."""
     file: FileInfo | None
     try:
         file = filesystem.file_info(layout.checkpoint_path(run, iteration))
@@ -99,9 +99,9 @@ def about_to_store(filesystem: StoreFilesystem, run: str, iteration: int) -> Bef
 
 
 def withdraw_facts(filesystem: StoreFilesystem, run: str, iteration: int, before: Before) -> None:
-    """Move what was said of the checkpoint before to the history; the new one begins without.
+    """Move the facts about the replaced checkpoint to the history; the new one begins without.
 
-    Bests that were that checkpoint's move to what the scores of the others say.
+    Its bests move to the best-scored of the other checkpoints.
     """
     try:
         file = filesystem.file_info(layout.checkpoint_path(run, iteration))
@@ -119,10 +119,10 @@ def withdraw_replaced(
     there: Mapping[int, StoredCheckpoint],
     iterations: Collection[int],
 ) -> None:
-    """Of checkpoints that are about to be deleted, withdraw what is said of those before them.
+    """Of checkpoints that are about to be deleted, withdraw the facts about those they replaced.
 
     `withdraw_facts` does that when an iteration is stored again, unless its process died, or is
-    between the two. Without the checkpoint it could not be told any more that it was replaced.
+    between the two. With the checkpoint gone nothing would tell that they are about another file.
     """
     for iteration in iterations:
         one = {iteration: there[iteration]}
@@ -203,7 +203,7 @@ def _read(
 def _replaced(
     filesystem: StoreFilesystem, run: str, there: Mapping[int, StoredCheckpoint], facts: _Facts
 ) -> _Facts:
-    """Those that are not about what is there."""
+    """The facts that are about another file than the one that is there."""
     (iteration,) = there
 
     def replaced(of: CheckpointIdentity | None) -> bool:
@@ -219,7 +219,7 @@ def _replaced(
 def _stored_by(
     filesystem: StoreFilesystem, run: str, iteration: int, of: CheckpointIdentity
 ) -> str | None:
-    """Who stored a checkpoint, by the record that speaks of it."""
+    """Who stored a checkpoint, by its record."""
     path = layout.CHECKPOINT_RECORDS.path(run, iteration)
     for content in filesystem.read_many([path]).values():
         try:

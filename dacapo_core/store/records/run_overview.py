@@ -29,11 +29,11 @@ class _Note(BaseModel):
 
 
 class TrainingNote(_Note):
-    """What the process that trains a run last said of it.
+    """What the process that trains a run last reported.
 
     Attributes:
         state: stopped by a person or a signal; failed by an error.
-        heard: when this was said; ``expected`` is by when the next word is due, if all goes well.
+        heard: when it reported; ``expected`` is by when the next report is due, if all goes well.
         waiting_share: of the time, for data; 0 to 1.
         flow_run: its id.
         why: what ended it.

@@ -100,7 +100,7 @@ class BestRecord(SaidOfBytes):
     DaCapo's own records hold the iteration alone.
 
     Attributes:
-        replaced: it was said of a checkpoint that another one of this iteration has replaced.
+        replaced: it is about a checkpoint that another one of this iteration has replaced.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="strings")

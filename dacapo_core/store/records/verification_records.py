@@ -71,7 +71,7 @@ def note_verification(
 
 
 def read_verified(filesystem: StoreFilesystem, run: str) -> dict[int, Verified]:
-    """Iteration → the last verification that found it whole; maybe of a file of before."""
+    """Iteration → the last verification that found it whole; perhaps of a file since replaced."""
     found = _read_flags(filesystem, layout.VERIFIED.of(run), Verified)
     return {iteration: note for iteration, note in found.items() if note is not None}
 

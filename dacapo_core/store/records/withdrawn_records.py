@@ -1,4 +1,4 @@
-"""What was said of checkpoints and holds no more: for the history, one record an occasion."""
+"""Scores, bests and pins that no longer count, kept for the history: one record an occasion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Occasion = Literal["stored again", "scored late", "resumed", "not finite", "forg
 
 
 class Withdrawn(BaseModel):
-    """What had been said of one checkpoint.
+    """The scores, bests and pins of one checkpoint.
 
     Attributes:
         of: its file; None where that is not known.
@@ -67,7 +67,7 @@ def write_withdrawn(
     time: datetime | None = None,
     judged: Sequence[str] = (),
 ) -> None:
-    """Keep what is about to be deleted, or is not to be taken for what is there.
+    """Keep for the history what is about to be deleted, or is about a replaced checkpoint.
 
     Args:
         time: when it ceased to hold; default now.
