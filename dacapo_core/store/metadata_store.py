@@ -235,13 +235,10 @@ class MetadataStore(ScoreStore):
         Raises:
             FileNotFoundError: no such run.
         """
-        flags = checkpoint_flags.read_flags(self.filesystem, layout.check_run_name(run))
-        if not flags.pins:
+        found = run_inventory.read_pins(self.filesystem, layout.check_run_name(run))
+        if not found:
             run_inventory.require_run(self.filesystem, run)
-        elif any(pin is not None and pin.of for pins in flags.pins.values() for pin in pins):
-            there = run_inventory.list_checkpoints(self.filesystem, run, flags)
-            flags, _ = run_inventory.without_replaced_pins(self.filesystem, run, flags, there)
-        return {i: [pin or Pin() for pin in pins] for i, pins in sorted(flags.pins.items())}
+        return found
 
     def request_validation(
         self, run: str, iteration: int, *, within: timedelta, by: str | None = None

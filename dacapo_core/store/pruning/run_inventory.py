@@ -132,12 +132,13 @@ def without_replaced_pins(
     return (replace(flags, pins=holding) if replaced else flags), replaced
 
 
-def is_pinned_by_hand(filesystem: StoreFilesystem, run: str, iteration: int) -> bool:
-    """Whether a person has pinned the checkpoint that is there, not one that it has replaced."""
+def read_pins(filesystem: StoreFilesystem, run: str) -> dict[int, list[Pin]]:
+    """Iteration → the pins of the checkpoint that is there, not of those that it has replaced."""
     flags = read_flags(filesystem, run)
-    there = list_checkpoints(filesystem, run, flags)
-    flags, _ = without_replaced_pins(filesystem, run, flags, there)
-    return any(pin is None or pin.child is None for pin in flags.pins.get(iteration, []))
+    if any(pin is not None and pin.of for pins in flags.pins.values() for pin in pins):
+        there = list_checkpoints(filesystem, run, flags)
+        flags, _ = without_replaced_pins(filesystem, run, flags, there)
+    return {i: [pin or Pin() for pin in pins] for i, pins in sorted(flags.pins.items())}
 
 
 def require_run(filesystem: StoreFilesystem, run: str) -> None:

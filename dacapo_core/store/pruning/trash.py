@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import (
@@ -24,7 +25,7 @@ from dacapo_core.store.pruning.prune_intents import (
     settle,
 )
 from dacapo_core.store.pruning.prune_operation import Order, Outcome, carry_out, is_another
-from dacapo_core.store.pruning.run_inventory import is_pinned_by_hand, require_run, take_inventory
+from dacapo_core.store.pruning.run_inventory import read_pins, require_run, take_inventory
 from dacapo_core.store.records.checkpoint_flags import RESTORED, Mark, mark, pin, unmark
 from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.prune_records import (
@@ -146,7 +147,8 @@ def restore(
         raise _gone(filesystem, run, iteration)
     if not filesystem.exists(layout.MARKED.path(run, iteration)):
         return False
-    if keep and not is_pinned_by_hand(filesystem, run, iteration):
+    pins = read_pins(filesystem, run).get(iteration, []) if keep else []
+    if keep and all(each.child is not None for each in pins):
         try:
             pin(filesystem, run, iteration, why=RESTORED, by=by or this_person())
         except MissingCheckpointError:
@@ -231,35 +233,24 @@ def sweep_run(filesystem: StoreFilesystem, run: str, *, by: str | None = None) -
 def _sweep_left_overs(filesystem: StoreFilesystem, run: str, now: datetime) -> list[str]:
     """Records of checkpoints that are gone, expired requests, files of dead writers."""
     removed = filesystem.sweep_partials(layout.partial_folder(run))
-    paths: list[str] = []
-    for folder in (
-        layout.CHECKPOINT_RECORDS.of(run),
-        layout.MARKED.of(run),
-        layout.DAMAGED.of(run),
-        layout.VERIFIED.of(run),
-    ):
-        for name in filesystem.file_names(folder):
-            number = layout.parse_numbered_record(name)
-            if number is None:
-                continue
-            paths.append(f"{folder}/{name}")
+    folders = (layout.CHECKPOINT_RECORDS, layout.MARKED, layout.DAMAGED, layout.VERIFIED)
+    records = {
+        f"{folder.of(run)}/{name}": number[0]
+        for folder in folders
+        for name in filesystem.file_names(folder.of(run))
+        if (number := layout.parse_numbered_record(name)) is not None
+    }
     # listed after the records: a checkpoint stored meanwhile is in it
     names = filesystem.names(layout.iterations_folder(run))
     there = {layout.parse_iteration(name) for name in names}
     # and asked for: a file server may show an older listing than the records are
-    gone: dict[int, bool] = {}
 
+    @cache
     def is_gone(iteration: int) -> bool:
-        if iteration not in gone:
-            path = layout.checkpoint_path(run, iteration)
-            gone[iteration] = iteration not in there and not filesystem.exists(path)
-        return gone[iteration]
+        path = layout.checkpoint_path(run, iteration)
+        return iteration not in there and not filesystem.exists(path)
 
-    orphans = []
-    for path in paths:
-        number = layout.parse_numbered_record(path.rpartition("/")[2])
-        if number is not None and is_gone(number[0]):
-            orphans.append(path)
+    orphans = [path for path, iteration in records.items() if is_gone(iteration)]
     pending = take_inventory(filesystem, run, now).flags.pending
     orphans += [
         layout.PENDING.path(run, iteration)
