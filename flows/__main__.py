@@ -14,7 +14,7 @@ import typer
 
 from dacapo_core.training.launch import NOT_AGAIN, started_by_launcher
 from flows.group_ranks import take_part_at_terminal
-from flows.run_at_terminal import INTERRUPTED, run_flow, run_in_foreground
+from flows.run_at_terminal import INTERRUPTED, run_at_terminal, run_flow
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.run_config import RunConfig
@@ -67,7 +67,7 @@ def _run(flow: str, config: RunConfig, store: str | None) -> None:
         told = {"flow": flow, **config.model_dump(mode="json")}
         take_part_at_terminal(told, lambda: _lead(flow, config, store))
     else:
-        print(f"\n{run_in_foreground(flow, None, run=config, store=store)}")
+        print(f"\n{run_at_terminal(flow, None, run=config, store=store)}")
 
 
 def _lead(flow: str, config: RunConfig, store: str | None) -> None:

@@ -24,7 +24,7 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @cache
-def survive_unread_output() -> None:
+def survive_broken_pipe() -> None:
     """Let this process outlive whoever reads its output; to be called inside a flow run."""
     if not any(_is_pipe(number) for number in (STDOUT, STDERR)):
         return

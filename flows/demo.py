@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flows.run_at_terminal import run_in_foreground
+from flows.run_at_terminal import run_at_terminal
 
 FOLDER = Path("demo")
 
@@ -17,7 +17,7 @@ def main() -> None:
     """Run the demonstration and say what came of it."""
     folder = FOLDER.resolve()
     print("Starting Prefect …", file=sys.stderr, flush=True)
-    summary = run_in_foreground("train", folder, store=str(folder / "runs"))
+    summary = run_at_terminal("train", folder, store=str(folder / "runs"))
     print(f"\n{summary}\n\n{what_to_type_next(summary.run)}")
 
 

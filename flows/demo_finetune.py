@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 
 from flows.demo import FOLDER
-from flows.run_at_terminal import run_in_foreground
+from flows.run_at_terminal import run_at_terminal
 
 
 def main() -> None:
     """Run the demonstration and say what came of it."""
     folder = FOLDER.resolve()
     print("Starting Prefect …", file=sys.stderr, flush=True)
-    found = run_in_foreground("compare_with_scratch", folder, store=str(folder / "runs"))
+    found = run_at_terminal("compare_with_scratch", folder, store=str(folder / "runs"))
     print(f"\n{found}")
 
 

@@ -8,7 +8,7 @@ from dacapo_core.experiments.starts import StartConfig
 from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.retention import RetentionPolicy
-from flows.flow_decorator import completed, speaking_flow
+from flows.flow_decorator import completed, flow
 from flows.run_summary import RunSummary
 from flows.scheduled_names import flow_run_name, with_scheduled_name
 from flows.train import DEFAULT_RETENTION
@@ -44,7 +44,7 @@ def as_trained(run: RunConfig) -> RunConfig:
     return with_scheduled_name(run)
 
 
-@speaking_flow("finetune", flow_run_name("finetune", as_trained))
+@flow("finetune", flow_run_name("finetune", as_trained))
 def finetune(
     run: RunConfig = FINETUNED,
     source: RunConfig | None = PRETRAINED,

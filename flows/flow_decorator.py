@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _SpeakingFlow(Flow[P, R]):
+class _FlowWithMessage(Flow[P, R]):
     """A flow that ends in a state of its own; who calls it gets the value, as of any flow."""
 
     # its two signatures are Prefect's: with return_state the state, else the value
@@ -26,7 +26,7 @@ class _SpeakingFlow(Flow[P, R]):
         return ended.result()
 
 
-def speaking_flow(
+def flow(
     name: str, flow_run_name: Callable[[], str] | str
 ) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Declare a flow that ends with `completed`; results are not kept as pickles.
@@ -38,7 +38,7 @@ def speaking_flow(
     """
 
     def declare(function: Callable[P, R]) -> Flow[P, R]:
-        return _SpeakingFlow(
+        return _FlowWithMessage(
             function,
             name=name,
             flow_run_name=flow_run_name,

@@ -12,7 +12,7 @@ from pydantic import Field
 from dacapo_core.store.missing_store import why_no_runs
 from dacapo_core.store.retention import RetentionPolicy
 from dacapo_core.store.run_patterns import choose_runs
-from flows.flow_decorator import completed, speaking_flow
+from flows.flow_decorator import completed, flow
 from tasks.pages.pruning_summary import pruning_summary, summary_line
 from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune as prune_run
@@ -37,7 +37,7 @@ def _flow_run_name() -> str:
     return f"prune {runs if isinstance(runs, str) else ', '.join(runs)}"
 
 
-@speaking_flow("prune", _flow_run_name)
+@flow("prune", _flow_run_name)
 def prune(
     runs: Annotated[str, NotEmpty] | Annotated[list[str], NotEmpty] = "*",
     policy: RetentionPolicy = DEFAULT_RETENTION,

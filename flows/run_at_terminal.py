@@ -38,7 +38,7 @@ RECURRING = (
 )
 
 
-def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
+def run_at_terminal(flow: str, folder: Path | None, **parameters: Any) -> Any:
     """Run ``flows.<flow>.<flow>`` here and return what it came to.
 
     What a person can put right leaves the process with one line; the flow run's log has the
@@ -58,7 +58,7 @@ def run_in_foreground(flow: str, folder: Path | None, **parameters: Any) -> Any:
 
 
 def run_flow(flow: str, folder: Path | None, **parameters: Any) -> Any:
-    """As `run_in_foreground`, with errors as they are raised.
+    """As `run_at_terminal`, with errors as they are raised.
 
     Raises:
         SystemExit: the flow run was cancelled or suspended.

@@ -18,7 +18,7 @@ from prefect.states import Cancelling
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
-from flows.flow_decorator import completed, speaking_flow
+from flows.flow_decorator import completed, flow
 from flows.scheduled_names import flow_run_name, with_scheduled_name
 from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
@@ -38,7 +38,7 @@ class SweepFailedError(RuntimeError):
     """Some runs of the sweep did not complete; the others are compared."""
 
 
-@speaking_flow("sweep", flow_run_name("sweep", with_scheduled_name))
+@flow("sweep", flow_run_name("sweep", with_scheduled_name))
 def sweep(
     run: RunConfig = SWEPT,
     grid: dict[str, list[Any]] = GRID,

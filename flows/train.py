@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
-from flows.flow_decorator import completed, speaking_flow
+from flows.flow_decorator import completed, flow
 from flows.run_summary import RunSummary
 from flows.scheduled_names import flow_run_name, with_scheduled_name
 from flows.training_loop import training_loop
@@ -12,7 +12,7 @@ from flows.training_loop import training_loop
 DEFAULT_RETENTION = RetentionPolicy(keep_last=2)
 
 
-@speaking_flow("train", flow_run_name("train", with_scheduled_name))
+@flow("train", flow_run_name("train", with_scheduled_name))
 def train(
     run: RunConfig = RunConfig(),  # noqa: B008 - a form needs its defaults here, and it is frozen in effect
     store: str | None = None,

@@ -10,16 +10,16 @@ from prefect.logging import get_run_logger
 
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.training.launch import started_by_launcher
-from flows.broken_pipe import survive_unread_output
+from flows.broken_pipe import survive_broken_pipe
 from flows.group import train_in_group
 from flows.run_summary import RunSummary, summarise
-from tasks.begin_run import begin
+from tasks.begin_run import begin_run
 from tasks.initialize_weights import initialize_weights
 from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune
 from tasks.publish_report import publish_report
 from tasks.publish_training_status import note_training, noted_end
-from tasks.request_validation import await_validations, find_deployment, hand_over
+from tasks.request_validation import await_validations, find_deployment, request_validations
 from tasks.runtime.artifacts import publisher
 from tasks.runtime.dead_attempts import end_tasks_of_earlier_attempts
 from tasks.runtime.open_stores import store_url
@@ -28,7 +28,7 @@ from tasks.runtime.runs_in_training import LiveRun, live
 from tasks.runtime.stop_signals import stop_signals
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
-from tasks.train_intervals import stretches, train_stretch
+from tasks.train_intervals import grouped_intervals, train_intervals
 from tasks.train_until import train_until
 from tasks.validate import validate
 
@@ -63,7 +63,7 @@ def training_loop(
         GroupError: the processes that were to train it do not fit together.
         ProcessDiedError: one of them died, more often than they may be started again.
     """
-    survive_unread_output()
+    survive_broken_pipe()
     if run.trainer_config.processes > 1 and not started_by_launcher():
         return train_in_group(run, store, retention, validation_deployment)
     started = time.monotonic()
@@ -76,7 +76,7 @@ def training_loop(
         live(run.name, run.num_iterations, url, owner=who()) as current,
         noted_end(current),
     ):
-        beginning = begin(run)
+        beginning = begin_run(run)
         if beginning.iteration < run.num_iterations:
             note_training(current)
         at = beginning.iteration
@@ -96,12 +96,12 @@ def training_loop(
                 _settle_up(run.name, url, retention)
             return reached
 
-        for stops in stretches([stop for stop in run.validation_iterations() if stop > at]):
+        for stops in grouped_intervals([stop for stop in run.validation_iterations() if stop > at]):
             current.obey()
             if len(stops) == 1:
                 interval(stops[0])
             else:
-                train_stretch(run.name, stops[-1], len(stops), stops, interval)
+                train_intervals(run.name, stops[-1], len(stops), stops, interval)
             current.obey()
         if validation_deployment is not None:
             await_validations(run.name)
@@ -143,7 +143,7 @@ def _judge(
     """Score an iteration, or have it scored elsewhere, and move the best to what scores say."""
     if validation_deployment is not None:
         settle(name, iteration)
-        hand_over(name, validation_deployment, url)
+        request_validations(name, validation_deployment, url)
         store_best(name, url)
         return
     if not validated:

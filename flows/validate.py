@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from prefect.runtime import flow_run
 
 from dacapo_core.store.records.score_names import overall, shown_scores
-from flows.flow_decorator import completed, speaking_flow
+from flows.flow_decorator import completed, flow
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
 from tasks.runtime.open_stores import store_url
-from tasks.runtime.protect_for_validation import kept_for_validation
+from tasks.runtime.protect_for_validation import protected_for_validation
 from tasks.runtime.runs_in_training import judged
 from tasks.store_best import store_best
 from tasks.validate import validate as validate_live
@@ -24,7 +24,7 @@ def _flow_run_name() -> str:
     return " ".join(["validate", str(given["run"]), *map(str, iterations)])
 
 
-@speaking_flow("validate", _flow_run_name)
+@flow("validate", _flow_run_name)
 def validate(
     run: str, iterations: list[int] | None = None, store: str | None = None
 ) -> dict[int, dict[str, float]]:
@@ -48,7 +48,7 @@ def validate(
     url = store_url(store)
     scores: dict[int, dict[str, float]] = {}
     chosen = iterations if iterations is not None else unscored_iterations(run, url)
-    with judged(run, url), kept_for_validation(run, url, chosen):
+    with judged(run, url), protected_for_validation(run, url, chosen):
         for iteration in chosen:
             load_checkpoint(run, iteration)
             scores[iteration] = validate_live(run, iteration)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dacapo_core.experiments.run_config import RunConfig
 from tasks.runtime.runs_in_training import LiveRun, live_run
 from tasks.runtime.start_pins import open_start, release_start
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 if TYPE_CHECKING:
     from dacapo_core.training.tensorboard import EventFiles
@@ -38,8 +38,8 @@ class Beginning:
     validated: bool
 
 
-@step("begin {run.name}")
-def begin(run: RunConfig) -> Beginning:
+@task("begin {run.name}")
+def begin_run(run: RunConfig) -> Beginning:
     """Check the configuration, build the run and bring it to its newest whole checkpoint.
 
     Everything that can be wrong with configuration, data and store is found here, before the

@@ -11,13 +11,13 @@ from tasks.pages.loading_page import loading_page
 from tasks.runtime.artifacts import artifact_key, publisher
 from tasks.runtime.runs_in_training import LiveRun, live_run
 from tasks.runtime.start_pins import kept_report, release_start, start_of
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.starts import Start
 
 
-@step("start of {run}")
+@task("start of {run}")
 def initialize_weights(run: str) -> float:
     """Load the run's start into its model, keep the loading report with it and show it.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tasks.runtime.open_stores import open_store
 from tasks.runtime.runs_in_training import live_run
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("load {run} {iteration}")
+@task("load {run} {iteration}")
 def load_checkpoint(run: str, iteration: int) -> None:
     """Load a checkpoint's weights, verified, into the run as its stored configuration builds it.
 

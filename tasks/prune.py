@@ -12,13 +12,13 @@ from tasks.publish_pruning import publish_pruning, publish_rehearsal
 from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import open_store, place_of
 from tasks.runtime.provenance import who
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 if TYPE_CHECKING:
     from dacapo_core.store.pruning.plan import PrunePlan
 
 
-@step("prune {run}", at_iteration=True)
+@task("prune {run}", at_iteration=True)
 def prune(
     run: str, policy: RetentionPolicy, store: str | None = None, dry_run: bool = False
 ) -> PrunePlan:

@@ -8,10 +8,10 @@ from typing import Any
 from tasks.pages.comparison_table import RunResult, comparison_page
 from tasks.runtime.artifacts import artifact_key, flow_run_path, page_path, publisher
 from tasks.runtime.open_stores import open_store
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("compare {sweep}")
+@task("compare {sweep}")
 def publish_comparison(
     sweep: str,
     runs: Mapping[str, Mapping[str, Any]],

@@ -11,10 +11,10 @@ from dacapo_core.store.records.scores import best_scores
 from tasks.pages.run_report import RunReport, report_page
 from tasks.runtime.artifacts import artifact_key, events_path, page_path, publisher
 from tasks.runtime.runs_in_training import LiveRun, live_run
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("report of {run}", at_iteration=True)
+@task("report of {run}", at_iteration=True)
 def publish_report(run: str) -> None:
     """Update the run's page: progress, best, score and loss curves, the last validation slice.
 

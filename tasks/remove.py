@@ -6,10 +6,10 @@ from tasks.publish_pruning import publish_pruning
 from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import open_store, place_of
 from tasks.runtime.provenance import who
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("remove {run} {iteration}")
+@task("remove {run} {iteration}")
 def remove(run: str, iteration: int, store: str | None = None, force: bool = False) -> None:
     """Remove a checkpoint for good; the latest or a best one only with ``force``.
 

@@ -23,7 +23,7 @@ from tasks.runtime.open_stores import open_store, place_of
 from tasks.runtime.protect_for_validation import PENDING_FOR
 from tasks.runtime.provenance import who
 from tasks.runtime.runs_in_training import LiveRun, live_run
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 from tasks.runtime.validation_requests import ValidationRequests
 
 ATTEMPT_SECONDS = 5.0
@@ -38,7 +38,7 @@ class ValidationDeploymentError(ValueError):
     """Checkpoints cannot be handed to that deployment."""
 
 
-@step("look for {deployment}")
+@task("look for {deployment}")
 def find_deployment(deployment: str) -> None:
     """Make sure that there is a deployment that can judge checkpoints.
 
@@ -68,8 +68,8 @@ def find_deployment(deployment: str) -> None:
         ) from error
 
 
-@step("hand over {run}", at_iteration=True)
-def hand_over(run: str, deployment: str, store: str) -> list[int]:
+@task("hand over {run}", at_iteration=True)
+def request_validations(run: str, deployment: str, store: str) -> list[int]:
     """Ask for the validation of each stored checkpoint that has none, and go on at once.
 
     They cannot be pruned until they are judged, or for a day. A server that does not take a
@@ -92,7 +92,7 @@ def hand_over(run: str, deployment: str, store: str) -> list[int]:
     return iterations
 
 
-@step("wait for validations of {run}")
+@task("wait for validations of {run}")
 def await_validations(run: str) -> list[int]:
     """Wait for what was handed over, within limits; see `worth_waiting`.
 

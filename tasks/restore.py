@@ -8,10 +8,10 @@ from tasks.publish_pruning import publish_pruning
 from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import open_store, place_of
 from tasks.runtime.provenance import who
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("restore {run} {iteration}")
+@task("restore {run} {iteration}")
 def restore(run: str, iteration: int, store: str | None = None) -> bool:
     """Keep a checkpoint that pruning had marked, within its grace period, until it is unpinned.
 

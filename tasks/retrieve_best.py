@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tasks.runtime.open_stores import open_store
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("best of {run} on {dataset} by {criterion}")
+@task("best of {run} on {dataset} by {criterion}")
 def retrieve_best(run: str, dataset: str, criterion: str, store: str | None = None) -> int:
     """The best iteration of ``run`` on ``dataset`` by ``criterion``.
 

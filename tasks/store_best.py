@@ -5,10 +5,10 @@ from __future__ import annotations
 from tasks.publish_store import publish_store
 from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import open_store, place_of
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("best of {run}", at_iteration=True)
+@task("best of {run}", at_iteration=True)
 def store_best(run: str, store: str | None = None, judged: int | None = None) -> dict[str, int]:
     """Derive the best of every dataset and criterion from all scores of the run.
 

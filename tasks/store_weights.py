@@ -10,10 +10,10 @@ from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import place_of
 from tasks.runtime.runs_in_training import live_run
 from tasks.runtime.start_pins import release_start
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 
-@step("store {run} {iteration}")
+@task("store {run} {iteration}")
 def store_weights(run: str, iteration: int) -> None:
     """Copy the state and let it be written while the run goes on; ``settle`` waits for it.
 
@@ -30,7 +30,7 @@ def store_weights(run: str, iteration: int) -> None:
     note_training(live)
 
 
-@step("settle {run} {iteration}")
+@task("settle {run} {iteration}")
 def settle(run: str, iteration: int) -> None:
     """Wait until what was stored is durable, then say so with ``dacapo.checkpoint.stored``.
 

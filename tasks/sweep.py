@@ -12,13 +12,13 @@ from tasks.publish_pruning import publish_pruning
 from tasks.runtime.events import emit_checkpoint_event
 from tasks.runtime.open_stores import open_store, place_of
 from tasks.runtime.provenance import who
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 if TYPE_CHECKING:
     from dacapo_core.store.pruning.trash import Sweep
 
 
-@step("sweep {run}")
+@task("sweep {run}")
 def sweep(run: str, store: str | None = None) -> Sweep:
     """Sweep a run and show its history if that deleted anything; safe beside a running trainer.
 

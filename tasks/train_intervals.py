@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tasks.runtime.batched_events import HeldEvents, held_events
+from tasks.runtime.batched_events import EventBatch, event_batch
 from tasks.runtime.events import send_checkpoint_event
 from tasks.runtime.runs_in_training import live_run
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 ALONE, TOGETHER = 20, 40
 """Intervals that are told one by one, and into how many task runs all others go."""
 
 
-def stretches(stops: Sequence[int]) -> list[Sequence[int]]:
+def grouped_intervals(stops: Sequence[int]) -> list[Sequence[int]]:
     """The ends of validation intervals, those of one task run each together."""
     if len(stops) <= ALONE + TOGETHER:
         return [[stop] for stop in stops]
@@ -30,8 +30,8 @@ def stretches(stops: Sequence[int]) -> list[Sequence[int]]:
     ]
 
 
-@step("train {run} until {iteration}, with {validations} validations")
-def train_stretch(
+@task("train {run} until {iteration}, with {validations} validations")
+def train_intervals(
     run: str,
     iteration: int,
     validations: int,
@@ -47,8 +47,8 @@ def train_stretch(
     Returns:
         The iteration reached.
     """
-    held = HeldEvents(send_checkpoint_event)
-    within = held_events.set(held)
+    held = EventBatch(send_checkpoint_event)
+    within = event_batch.set(held)
     live, at = live_run(run), 0
     try:
         for stop in stops:
@@ -56,6 +56,6 @@ def train_stretch(
             if live.asked_to_end:
                 break
     finally:
-        held_events.reset(within)
+        event_batch.reset(within)
         held.flush()
     return at

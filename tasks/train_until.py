@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.pages.formatting import readable_bytes
 from tasks.runtime.runs_in_training import live_run
 from tasks.runtime.stop_signals import stop_signals
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 if TYPE_CHECKING:
     from dacapo_core.training.training_stats import TrainingIterationStats
@@ -22,7 +22,7 @@ class _AskedToEnd(Exception):
     """Leaves the training loop between two iterations."""
 
 
-@step("train {run} until {iteration}")
+@task("train {run} until {iteration}")
 def train_until(run: str, iteration: int) -> int:
     """Train until ``iteration``, or until it is asked to stop; see ``LiveRun.asked_to_end``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.runtime.runs_in_training import live_run
-from tasks.runtime.task_decorator import step
+from tasks.runtime.task_decorator import task
 
 if TYPE_CHECKING:
     from dacapo_core.store.records.scores import ScoresRecord
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MOST_PICTURES = 3
 
 
-@step("validate {run} {iteration}")
+@task("validate {run} {iteration}")
 def validate(run: str, iteration: int) -> dict[str, float]:
     """Score the live run on its validation volumes; keep the scores, and a slice of the first few.
 

@@ -11,11 +11,11 @@ EVERY_SECONDS = 1800.0
 
 Payload = dict[str, Any]
 
-held_events: ContextVar[HeldEvents | None] = ContextVar("held_events", default=None)
+event_batch: ContextVar[EventBatch | None] = ContextVar("event_batch", default=None)
 """Set where many validations are one task run: there steps are plain functions."""
 
 
-class HeldEvents:
+class EventBatch:
     """Holds events of a run, and sends those of a kind as one.
 
     Args:

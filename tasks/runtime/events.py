@@ -13,7 +13,7 @@ from prefect.events import emit_event
 from prefect.logging import get_logger
 
 from tasks.pages.event_words import event_line
-from tasks.runtime.batched_events import held_events
+from tasks.runtime.batched_events import event_batch
 
 CheckpointEvent = Literal["stored", "best", "pruned", "restored", "rehearsed"]
 
@@ -26,7 +26,7 @@ def emit_checkpoint_event(kind: CheckpointEvent, run: str, /, **payload: Any) ->
     was, as the store's record does: prune, mark, reclaim or remove. Where many validations are one
     task run, those of a kind are sent as one after a while.
     """
-    held = held_events.get()
+    held = event_batch.get()
     if held is None:
         send_checkpoint_event(kind, run, payload)
     else:

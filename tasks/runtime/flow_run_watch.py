@@ -37,7 +37,7 @@ def asks_to_end(state: State | None) -> bool:
     )
 
 
-class StateWatch:
+class FlowRunWatch:
     """Inside its block, looks every few seconds whether this flow run is to end; best effort.
 
     A flow run that was deleted is to end as a cancelled one. A server that is away, or that knows
@@ -57,7 +57,7 @@ class StateWatch:
         self._settings = get_settings_context()
         self._over = threading.Event()
 
-    def __enter__(self) -> StateWatch:
+    def __enter__(self) -> FlowRunWatch:
         if self._flow_run is not None:
             # a daemon: a server that does not answer keeps no process from ending
             threading.Thread(

@@ -13,7 +13,9 @@ PENDING_FOR = timedelta(days=1)
 
 
 @contextmanager
-def kept_for_validation(run: str, store: str | None, iterations: Sequence[int]) -> Iterator[None]:
+def protected_for_validation(
+    run: str, store: str | None, iterations: Sequence[int]
+) -> Iterator[None]:
     """Protect stored checkpoints until each is judged, or the block fails; for a day at most.
 
     ``store_best`` ends it for the one that was judged. What was asked for before by another

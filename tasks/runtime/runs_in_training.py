@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dacapo_core.training.launch import started_by_launcher
-from tasks.runtime.flow_run_watch import StateWatch
+from tasks.runtime.flow_run_watch import FlowRunWatch
 from tasks.runtime.open_stores import open_store
 from tasks.runtime.progress_bar import RunProgress
 from tasks.runtime.stop_signals import stop_signals
@@ -48,7 +48,7 @@ class LiveRun:
     store: LocalWeightsStore
     lease: Lease | None
     progress: RunProgress
-    watch: StateWatch = field(default_factory=StateWatch)
+    watch: FlowRunWatch = field(default_factory=FlowRunWatch)
     built: Run | None = None
     stretch: TrainingStats | None = None
     start_pinned: bool = False
@@ -137,7 +137,7 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
     with ExitStack() as stack:
         # first, so that they end last: what is reported as cancelled is stored and holds no lease
         stack.enter_context(stop_signals.noted())
-        watch = stack.enter_context(StateWatch())
+        watch = stack.enter_context(FlowRunWatch())
         lease = stack.enter_context(opened.lease(name, owner=owner, patience=_patience()))
         progress = stack.enter_context(RunProgress(name, num_iterations))
         current = LiveRun(name, opened, lease, progress, watch=watch)

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import CancelledRun, TerminationSignal
 from prefect.states import Cancelled
 
-from tasks.runtime.batched_events import held_events
+from tasks.runtime.batched_events import event_batch
 from tasks.runtime.flow_run_log import enter_task
 from tasks.runtime.runs_in_training import live_run
 from tasks.runtime.stop_signals import stop_signals
@@ -21,7 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Step(Task[P, R]):
+class CancellableTask(Task[P, R]):
     """A task that ends as Cancelled when its process is asked to stop, and its flow with it.
 
     Prefect calls that a crash of both, in red. Where many validations are one task run, the others
@@ -38,7 +38,7 @@ class Step(Task[P, R]):
             TerminationSignal: it was, before or meanwhile.
             KeyboardInterrupt: by Ctrl-C.
         """
-        if held_events.get() is not None:
+        if event_batch.get() is not None:
             plain: Callable[P, R] = inspect.unwrap(self.fn)
             return plain(*args, **kwargs)
         stop_signals.obey()
@@ -53,7 +53,9 @@ class Step(Task[P, R]):
         return result
 
 
-def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, R]], Step[P, R]]:
+def task(
+    run_name: str, *, at_iteration: bool = False
+) -> Callable[[Callable[P, R]], CancellableTask[P, R]]:
     """Declare a task; ``run_name`` is a template over its arguments.
 
     No hashing of arguments and no pickled results: arguments are names, numbers and URLs, and
@@ -66,7 +68,7 @@ def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, 
     def with_iteration(parameters: dict[str, Any]) -> str:
         return run_name.format(**parameters) + _where(parameters["run"])
 
-    def declare(function: Callable[P, R]) -> Step[P, R]:
+    def declare(function: Callable[P, R]) -> CancellableTask[P, R]:
         @wraps(function)
         def body(*args: P.args, **kwargs: P.kwargs) -> Any:
             enter_task()
@@ -77,7 +79,7 @@ def step(run_name: str, *, at_iteration: bool = False) -> Callable[[Callable[P, 
                 declared.stopped = asked
                 return Cancelled(message="Its process was asked to stop.")
 
-        declared: Step[P, R] = Step(
+        declared: CancellableTask[P, R] = CancellableTask(
             body,
             # Prefect finds by its argument's name what to call it with; its type asks for more
             task_run_name=with_iteration if at_iteration else run_name,  # type: ignore[arg-type]

@@ -13,11 +13,11 @@ import sys, threading
 from pathlib import Path
 from prefect.logging import disable_run_logger, get_logger
 from rich.console import Console
-from flows.broken_pipe import survive_unread_output
+from flows.broken_pipe import survive_broken_pipe
 
 with disable_run_logger():
-    survive_unread_output()
-    survive_unread_output()
+    survive_broken_pipe()
+    survive_broken_pipe()
 (watcher,) = [thread for thread in threading.enumerate() if thread.name == "unread-output"]
 # asking whether it is a terminal, or importing, would let the watcher run
 log, console = get_logger("talker"), Console(stderr=True, force_terminal=False, width=80)

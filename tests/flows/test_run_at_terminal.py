@@ -12,7 +12,7 @@ import torch
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.tasks.one_hot_task import OneHotTask
-from flows.run_at_terminal import run_in_foreground
+from flows.run_at_terminal import run_at_terminal
 from tests.small_run import small_run
 
 
@@ -28,7 +28,7 @@ def test_a_run_that_diverges_is_said_in_one_line(at_a_terminal: None, tmp_path: 
     trainer = {"trainer_config": {"max_skipped": 2, "warmup_iterations": 0}}
     changed = small_run("wild", 10, 10) | trainer | {"learning_rate": 1e30}
     with pytest.raises(SystemExit, match=r"^TrainingDivergedError: run 'wild': 2 iterations in"):
-        run_in_foreground("train", None, run=RunConfig.model_validate(changed), store=str(tmp_path))
+        run_at_terminal("train", None, run=RunConfig.model_validate(changed), store=str(tmp_path))
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_a_device_without_enough_memory_is_said_in_one_line(
     monkeypatch.setattr(OneHotTask, "loss", greedy)
     run = RunConfig.model_validate(small_run("greedy", 10, 10))
     with pytest.raises(SystemExit, match=r"^OutOfMemoryError: cpu has too little memory"):
-        run_in_foreground("train", None, run=run, store=str(tmp_path))
+        run_at_terminal("train", None, run=run, store=str(tmp_path))
 
 
 def test_what_it_expects_is_known_without_torch() -> None:

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from tasks.runtime.batched_events import HeldEvents
-from tasks.train_intervals import stretches
+from tasks.runtime.batched_events import EventBatch
+from tasks.train_intervals import grouped_intervals
 
 
 @pytest.mark.parametrize("count", [0, 1, 59, 60, 61, 100, 10_000])
-def test_every_interval_is_in_one_stretch_and_there_are_few_of_them(count: int) -> None:
+def test_every_interval_is_in_one_group_and_there_are_few_of_them(count: int) -> None:
     stops = list(range(1, count + 1))
-    found = stretches(stops)
-    assert [stop for stretch in found for stop in stretch] == stops
+    found = grouped_intervals(stops)
+    assert [stop for group in found for stop in group] == stops
     assert len(found) <= 60
-    assert all(len(stretch) == 1 for stretch in found[:20])
+    assert all(len(group) == 1 for group in found[:20])
     if count <= 60:
         assert len(found) == count
 
@@ -30,7 +30,7 @@ class Sent(list[tuple[str, str, dict[str, Any]]]):
 
 def test_events_of_a_kind_are_one() -> None:
     sent = Sent()
-    held = HeldEvents(sent)
+    held = EventBatch(sent)
     for iteration in (10, 20, 30):
         held.add("stored", "r", {"iteration": iteration, "bytes": iteration, "store": "s"})
         held.add(
@@ -70,7 +70,7 @@ def test_events_of_a_kind_are_one() -> None:
 
 def test_only_the_last_best_is_said_of_each_criterion() -> None:
     sent = Sent()
-    held = HeldEvents(sent)
+    held = EventBatch(sent)
     held.add("best", "r", {"iteration": 10, "best_for": {"v/f1": 0.1, "v/voi": 2.0}})
     held.add("best", "r", {"iteration": 20, "best_for": {"v/f1": 0.2}})
     held.add("best", "r", {"iteration": 30, "best_for": {"v/f1": 0.3}})
@@ -84,5 +84,5 @@ def test_only_the_last_best_is_said_of_each_criterion() -> None:
 def test_what_is_held_is_sent_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.runtime.batched_events.EVERY_SECONDS", 0.0)
     sent = Sent()
-    HeldEvents(sent).add("stored", "r", {"iteration": 1})
+    EventBatch(sent).add("stored", "r", {"iteration": 1})
     assert sent == [("stored", "r", {"iteration": 1})]
