@@ -110,7 +110,13 @@ class Supervisor:
         self._outwait(place, worker, "an earlier worker has ended")
         while not self._stopping.is_set():
             began = time.monotonic()
-            worker = self._start(place)
+            try:
+                worker = self._start(place)
+            except OSError as error:
+                # too little memory or too many processes, for now
+                self.say(f"worker {place.name} cannot be started: {error}; again in 30 s")
+                self._stopping.wait(RESTART_SECONDS[-1])
+                continue
             while worker.poll() is None and not self._stopping.wait(LOOK_EVERY_SECONDS):
                 pass
             if self._stopping.is_set():

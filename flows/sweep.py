@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
@@ -24,6 +23,7 @@ from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
 from tasks.publish_comparison import publish_comparison
 from tasks.runtime.artifacts import publisher
+from tasks.runtime.flow_runs import read_flow_runs
 from tasks.runtime.open_stores import open_store, store_url
 
 CHILD = "train/default"
@@ -78,14 +78,17 @@ def sweep(
     except BaseException:
         _cancel(children)
         raise
-    states = {name: each.state_name or "Unknown" for name, each in ended.items()}
+    states = {
+        name: "Deleted" if each is None else each.state_name or "Unknown"
+        for name, each in ended.items()
+    }
     with publisher.caught_up():
         ids = {name: str(id) for name, id in children.items()}
         publish_comparison(run.name, values, states, ids, place)
     failed = {
-        name: each.state.message or states[name]
+        name: (each and each.state and each.state.message) or states[name]
         for name, each in ended.items()
-        if each.state is not None and not each.state.is_completed()
+        if not (each and each.state and each.state.is_completed())
     }
     if failed:
         raise SweepFailedError("; ".join(f"{name}: {why}" for name, why in failed.items()))
@@ -107,25 +110,28 @@ def _begin(config: RunConfig, store: str, retention: RetentionPolicy) -> UUID:
     return cast(FlowRun, child).id
 
 
-def _wait(children: Mapping[str, UUID]) -> dict[str, FlowRun]:
-    """All children in their last state; one request for all of them every few seconds."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(children.values())))
+def _wait(children: Mapping[str, UUID]) -> dict[str, FlowRun | None]:
+    """All children in their last state, None where one was deleted.
+
+    One request for all of them every few seconds.
+    """
     with get_client(sync_client=True) as client:
         while True:
-            found = {each.id: each for each in _read(client, wanted)}
+            read = _read(client, children.values())
             now = datetime.now(UTC)
-            if len(found) == len(children) and all(ended(each, now) for each in found.values()):
-                return {name: found[id] for name, id in children.items()}
+            if read is not None and all(ended(each, now) for each in read):
+                found = {each.id: each for each in read}
+                return {name: found.get(id) for name, id in children.items()}
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _read(client: SyncPrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
+def _read(client: SyncPrefectClient, ids: Collection[UUID]) -> list[FlowRun] | None:
     """None while the server is away: the children train on, and so they are not given up."""
     try:
-        return client.read_flow_runs(flow_run_filter=wanted)
+        return read_flow_runs(client, ids)
     except Exception as error:
         get_run_logger().warning("the server does not say how the runs are, asked again: %s", error)
-        return []
+        return None
 
 
 def ended(child: FlowRun, now: datetime) -> bool:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
@@ -19,6 +18,7 @@ from prefect.settings import (
 )
 
 from dacapo_core.store.records.scores import unjudged
+from tasks.runtime.flow_runs import read_flow_runs
 from tasks.runtime.open_stores import open_store, place_of
 from tasks.runtime.protect_for_validation import PENDING_FOR
 from tasks.runtime.provenance import who
@@ -106,10 +106,13 @@ def await_validations(run: str) -> list[int]:
     live.progress.phase("waiting for validations")
     began = active = time.monotonic()
     taken: dict[UUID, list[int]] = {}
+    left = _unjudged(live)
     while True:
         before, taken, waiting = taken, requests.taken, bool(requests.waiting)
         # first the states: what is judged when a validator is done is judged now
-        states = _states(taken)
+        states = _states(
+            [each for each, judges in taken.items() if not set(left).isdisjoint(judges)]
+        )
         now = time.monotonic()
         if len(taken) > len(before) or any(
             each.is_running() or each.is_pending() for each in states
@@ -161,13 +164,12 @@ def _unjudged(live: LiveRun) -> list[int]:
 
 
 def _states(flow_runs: Collection[UUID]) -> list[State]:
-    """The last known states of the validations that were handed over; none without the server."""
+    """The last known states of validations that were handed over; none without the server."""
     if not flow_runs:
         return []
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(flow_runs)))
     try:
         with _briefly(), get_client(sync_client=True) as client:
-            found = client.read_flow_runs(flow_run_filter=wanted)
+            found = read_flow_runs(client, flow_runs)
     except Exception:
         return []
     return [each.state for each in found if each.state is not None]

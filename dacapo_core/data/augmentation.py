@@ -71,18 +71,18 @@ class Intensity:
             int(rng.integers(2**63)),
         )
 
-    def apply(self, raw: Tensor, sections: Tensor, generator: torch.Generator) -> None:
+    def apply(self, raw: Tensor, sections: Tensor) -> None:
         """Vary ``(z, y, x)`` in place.
 
         Args:
             sections: `sections` on the device of `raw`.
-            generator: of that device; it is seeded anew.
         """
         # section by section: a sum over all may be split differently from run to run
         mean = raw.flatten(1).mean(1).mean()
         raw.sub_(mean).mul_(self.contrast).add_((sections + mean)[:, None, None])
         if self.noise:
-            generator.manual_seed(self.seed)
+            # of this call alone: other threads make noise meanwhile
+            generator = torch.Generator(raw.device).manual_seed(self.seed)
             noise = torch.randn(
                 raw.shape, generator=generator, device=raw.device, dtype=torch.float32
             )

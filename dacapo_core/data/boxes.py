@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 Voxels = tuple[int, int, int]
 """A position or shape, z y x, in voxels."""
 
@@ -62,3 +65,9 @@ def as_voxels(values: Iterable[Any]) -> Voxels:
     """Three whole numbers."""
     z, y, x = (int(value) for value in values)
     return (z, y, x)
+
+
+def mirrored(begin: int, end: int, size: int) -> NDArray[np.int64]:
+    """Where `begin`…`end` lies along an axis of `size` voxels that is mirrored at its ends."""
+    place = np.mod(np.arange(begin, end), 2 * size)
+    return np.minimum(place, 2 * size - 1 - place)

@@ -199,4 +199,6 @@ def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(threads)
         yield executor
     finally:
+        # those that started may wait for one that could not
+        started.abort()
         executor.shutdown(wait=True, cancel_futures=True)

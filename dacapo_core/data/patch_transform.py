@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dacapo_core.data.boxes import Box, Voxels
+from dacapo_core.data.boxes import Box, Voxels, mirrored
 from dacapo_core.data.dtype_conversion import as_float32
 from dacapo_core.data.elastic_deformation import deform, interpolated, nearest
 from dacapo_core.data.host_to_device import to_device, upload_together
@@ -48,7 +47,6 @@ class PatchTransform:
     def __init__(self, sampler: PatchSampler, device: torch.device) -> None:
         self._sampler = sampler
         self._device = device
-        self._generator = torch.Generator(device)
 
     def raw(self, crops: Sequence[PatchCrops]) -> tuple[Tensor, Tensor | None]:
         """The network's input ``(n, 1, *input_shape)``, float32, in -1…1 before its variation.
@@ -86,7 +84,7 @@ class PatchTransform:
                 values = patch.turn(values)
             place[0] = values
             if patch.intensity is not None:
-                patch.intensity.apply(place[0], next(parameters), self._generator)
+                patch.intensity.apply(place[0], next(parameters))
         return self._of_dims(made), _any(faults)
 
     def labelled(self, crops: Sequence[PatchCrops]) -> Labelled:
@@ -178,8 +176,7 @@ def _mirrored(values: Tensor, first: Voxels, box: Box, shape: Sequence[int]) -> 
     for axis, (begin, end, size) in enumerate(zip(*box, shape, strict=True)):
         if begin == first[axis] and end - begin == values.shape[axis]:
             continue
-        place = np.mod(np.arange(begin, end), 2 * size)
-        place = np.minimum(place, 2 * size - 1 - place) - first[axis]
+        place = mirrored(begin, end, size) - first[axis]
         values = values.index_select(axis, to_device(torch.from_numpy(place), values.device))
     return values
 

@@ -112,6 +112,9 @@ class Launcher:
         self._process = subprocess.Popen(
             self._command, env=self._environment, start_new_session=True
         )
+        if self.signalled is not None:
+            # asked while it was being started
+            self._process.terminate()
         return self
 
     def __exit__(self, *_: object) -> None:

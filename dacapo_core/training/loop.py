@@ -79,7 +79,8 @@ def train_until(
 
     times, began = WorkTimes(), perf_counter()
     try:
-        _train(run, until, report, times)
+        with run.processes.together():
+            _train(run, until, report, times)
     except Exception:
         # what another process found may be why this one was to stop
         if stopped is not None and not run.processes.broken:
@@ -98,7 +99,8 @@ def follow_training(run: Run, until: int, share: bool) -> None:
         Exception: what was wrong in one of the processes.
     """
     _share(run, share)
-    _train(run, until, lambda done: True, WorkTimes())
+    with run.processes.together():
+        _train(run, until, lambda done: True, WorkTimes())
 
 
 def _share(run: Run, share: bool) -> None:
@@ -143,9 +145,8 @@ def _train(run: Run, until: int, report: Callable[[Finished], bool], times: Work
                     run.rewrap()
                     step = None
                 rate = run.set_learning_rate()
-                with processes.together():
-                    step = step or _step(run)
-                    result = step(loaded.parts)
+                step = step or _step(run)
+                result = step(loaded.parts)
                 run.iteration += 1
                 if run.average is not None:
                     # a step that is not taken may have waited for nothing

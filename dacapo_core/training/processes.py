@@ -140,6 +140,8 @@ class Processes:
     def together(self) -> Iterator[None]:
         """What is inside cannot be left by one process alone: whoever does leaves the group.
 
+        An error on which all have agreed is no such end: all of them raise it.
+
         Raises:
             ProcessDiedError: in place of what torch says of a connection that was lost.
         """
@@ -149,6 +151,8 @@ class Processes:
         try:
             yield
         except BaseException as error:
+            if error is self._agreed:
+                raise
             self._broken = True
             if isinstance(error, RuntimeError) and _is_loss_of_contact(error):
                 raise ProcessDiedError(

@@ -67,27 +67,26 @@ def predict_volume(
         for first in range(0, len(plan), size):
             turn = plan[first : first + size]
             raw = _next(blocks, processes, among=size if at_once else len(turn))
-            with processes.together():
-                output = None
-                if raw is not None:
-                    predicted = predict(raw)
-                    if rank < len(turn):
-                        output = predicted[(slice(None), *turn[rank].source)]
-                        on_tile(output)
-                if rank > 0:
-                    if output is not None:
-                        dist.send(output.contiguous(), dst=0)
-                    continue
-                assert output is not None
-                if whole is None:
-                    place = _place(dataset.name, output, shape)
-                    whole = output.new_empty((output.shape[0], *shape), device=place)
-                for sender, tile in enumerate(turn):
-                    into = whole[(slice(None), *tile.target)]
-                    if sender > 0:
-                        output = output.new_empty(into.shape)
-                        dist.recv(output, src=sender)
-                    into.copy_(output)
+            output = None
+            if raw is not None:
+                predicted = predict(raw)
+                if rank < len(turn):
+                    output = predicted[(slice(None), *turn[rank].source)]
+                    on_tile(output)
+            if rank > 0:
+                if output is not None:
+                    dist.send(output.contiguous(), dst=0)
+                continue
+            assert output is not None
+            if whole is None:
+                place = _place(dataset.name, output, shape)
+                whole = output.new_empty((output.shape[0], *shape), device=place)
+            for sender, tile in enumerate(turn):
+                into = whole[(slice(None), *tile.target)]
+                if sender > 0:
+                    output = output.new_empty(into.shape)
+                    dist.recv(output, src=sender)
+                into.copy_(output)
     return whole
 
 

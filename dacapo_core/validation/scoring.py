@@ -138,7 +138,10 @@ def _predict(
     model.eval()
     try:
         # what is gathered of a sharded model is used for training too
-        with torch.no_grad() if run.is_sharded else torch.inference_mode():
+        with (
+            processes.together(),
+            torch.no_grad() if run.is_sharded else torch.inference_mode(),
+        ):
             given = dataset, grid, margin, predict_tile, run.device, processes
             if not (count and processes.several):
                 return predict_volume(*given, at_once=run.is_sharded), None

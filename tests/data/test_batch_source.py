@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ import torch
 
 from dacapo_core.data.batch_source import Batch, BatchSource
 from dacapo_core.data.loader import load_batches
+from dacapo_core.experiments.run_config import RunConfig
+from dacapo_core.training.run import Run
+from tests.small_run import small_run
 
 
 def read(generator: np.random.Generator) -> torch.Tensor:
@@ -119,3 +123,36 @@ def test_threads_that_prepare_leave_the_training_its_threads() -> None:
         assert set(seen) == {1}
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_that_make_batches_at_once_share_no_chance() -> None:
+    config = small_run("small", 40, 40)
+    config["batch_size"] = 8
+    source = Run(RunConfig.model_validate(config), "cpu").batch_source
+    serial = [raw(source, iteration) for iteration in range(40)]
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with load_batches(source, CPU, 0, 40, 4) as batches:
+            for expected, loaded in zip(serial, batches, strict=True):
+                assert torch.equal(torch.cat([part.raw for part in loaded.parts]), expected)
+                loaded.release()
+    finally:
+        sys.setswitchinterval(often)
+
+
+def test_a_thread_that_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def no_more(thread: threading.Thread) -> None:
+        begun.append(thread)
+        if len(begun) > 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    with pytest.raises(RuntimeError, match="can't start new thread"):  # noqa: SIM117
+        with load_batches(SOURCE, CPU, 0, 2, 3) as batches:
+            next(batches)
+    begun[0].join(10)
+    assert not begun[0].is_alive()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,19 +18,20 @@ import zarr
 
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.training.errors import GroupError
+from dacapo_core.training.launch import Launcher
 from dacapo_core.training.process_group import join, refuse_differences
 from tests.conftest import free_ports
 from tests.training.launcher import TWO_HERE, launch
 from tests.training.test_processes import PROGRAM, configuration
 
 
-def ended(folder: Path, config: RunConfig) -> str:
+def ended(folder: Path, config: RunConfig, program: Path = PROGRAM) -> str:
     """What two processes said that could not train a run."""
     job = folder / "job.json"
     job.write_text(json.dumps([("small", config.model_dump(mode="json"), 4)]))
-    process = launch(PROGRAM, job, *TWO_HERE)
+    process = launch(program, job, *TWO_HERE)
     try:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=150)
     finally:
         # its processes end with it
         process.kill()
@@ -63,7 +68,7 @@ def test_a_launcher_says_which_host_it_cannot_reach(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     where = ("--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.2:{port}")
     process = launch(PROGRAM, tmp_path, *where, "--rdzv-conf=is_host=0,read_timeout=1")
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=150)
     assert process.returncode == 1
     assert "--rdzv-endpoint names cannot be reached: The client socket has timed out" in said
     assert f"(127.0.0.2, {port})" in said
@@ -108,3 +113,25 @@ def test_a_volume_that_one_process_cannot_read_ends_all_with_its_message(
     assert "process 1 of 2 (on " in said
     assert "mine.zarr" in said
     assert "Connection" not in said
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_alone_ends_all_at_once(tmp_path: Path, small_config: Any) -> None:
+    said = ended(tmp_path, configuration(small_config, {}), PROGRAM.with_name("failing_process.py"))
+    assert "DeviceLost: CUDA error: uncorrectable ECC error encountered" in said
+    assert "ProcessDiedError: another of the 2 processes that train together ended" in said
+
+
+def test_a_launcher_that_is_asked_to_stop_while_it_is_started_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class AskedMeanwhile(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", AskedMeanwhile)
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with Launcher(sleeping, os.environ) as launcher:
+        assert launcher.ended(30)
+    assert launcher.signalled == signal.SIGTERM

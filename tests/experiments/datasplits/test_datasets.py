@@ -65,6 +65,10 @@ def test_raw_is_scaled_and_mirrored_beyond_its_border() -> None:
     assert RawGTDataset("v", raw, truth).read_raw((0, 0, -2), (1, 1, 4))[0, 0] == pytest.approx(
         [-0.6, -1, -1, -0.6, 1, 1]
     )
+    # mostly outside: what is mirrored is the volume, not what of it lies inside
+    assert RawGTDataset("v", raw, truth).read_raw((0, 0, -5), (1, 1, 1))[0, 0] == pytest.approx(
+        [-0.6, 1, 1, -0.6, -1, -1]
+    )
     narrow = RawGTDataset("v", raw, truth, intensity_range=(0, 102))
     assert narrow.read_raw((0, 0, 0), (1, 1, 3))[0, 0] == pytest.approx([-1, 0, 4])
 

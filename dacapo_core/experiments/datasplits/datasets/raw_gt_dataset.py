@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_core.data.boxes import Box, Voxels, as_voxels
+from dacapo_core.data.boxes import Box, Voxels, as_voxels, mirrored
 from dacapo_core.data.intensity_range import AS_IT_IS, Intensities, Range, type_range
 from dacapo_core.experiments.datasplits.datasets.arrays.array import (
     Array,
@@ -119,10 +119,9 @@ class RawGTDataset:
         Raises:
             ArrayError: there are NaNs or infinities in it.
         """
-        shape = self.raw.shape
+        places = [mirrored(*along) for along in zip(begin, end, self.raw.shape, strict=True)]
         inner = Box.of(
-            (min(max(b, 0), n - 1) for b, n in zip(begin, shape, strict=True)),
-            (max(min(e, n), 1) for e, n in zip(end, shape, strict=True)),
+            (int(place.min()) for place in places), (int(place.max()) + 1 for place in places)
         )
         data = read_volume(self.raw, *inner)
         values = data.astype(np.float32)
@@ -137,9 +136,9 @@ class RawGTDataset:
             values -= np.float32(low)
             values *= np.float32(2 / (high - low))
             values -= np.float32(1)
-        before, after = np.subtract(inner.begin, begin), np.subtract(end, inner.end)
-        if before.any() or after.any():
-            values = np.pad(values, list(zip(before, after, strict=True)), mode="symmetric")
+        for axis, (place, first) in enumerate(zip(places, inner.begin, strict=True)):
+            if (begin[axis], end[axis]) != (first, inner.end[axis]):
+                values = values.take(place - first, axis)
         return values
 
     def read_labels(
