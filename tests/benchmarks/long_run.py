@@ -2,10 +2,11 @@
 
 ``python -m tests.benchmarks.long_run [VALIDATIONS]``. The flow ``train`` itself, as a run of its
 deployment on a real server, with its own task runs, events, log lines and pages; but its iterations
-compute nothing and its validations give scores that are made up, for it is to take minutes and not
-a month. What goes by the clock of a month goes by one of its own: events that are held back, and
-heartbeats, of which there are at the end those that the server keeps. Exits with 1 where the
-database grew, or the page took, more than it may.
+compute nothing, its validations give scores that are made up, and of its later checkpoints one in
+fifty is stored and pruned, for it is to take minutes and not a month. What goes by the clock of a
+month goes by one of its own: events that are held back; of its events the server has at the end
+those that it keeps, of the last week, and of heartbeats those of the last hours. Exits with 1 where
+the database grew, or the page took, more than it may.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import sys
 import tempfile
 import time
 import tomllib
+from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,8 @@ import dacapo_core.train
 import dacapo_core.validation.pictures
 import dacapo_core.validation.scoring
 import tasks.runtime.batched_events
+import tasks.runtime.events
+from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.training.training_stats import TrainingIterationStats
 from tests.deployments.browser import browser, chromium
 from tests.deployments.site import Site, running_site, wait_for
@@ -39,12 +44,14 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from torch import Tensor
 
+    from dacapo_core.store.pruning.plan import PrunePlan
     from dacapo_core.store.records.scores import ScoresRecord
     from dacapo_core.training.run import Run
 
 VALIDATIONS, INTERVAL = 10_000, 10
-MONTH = timedelta(days=30)
+MONTH, WEEK = timedelta(days=30), timedelta(days=7)
 CHANNELS = ["mito", "pm", "er", "ves"]
+ALL_UNTIL, STORED_OF = 60, 50
 NOW = {"type": "SCHEDULED"}
 MOST_BYTES, MOST_SECONDS = 50_000_000, 2.0
 LOOKS = 5
@@ -105,10 +112,58 @@ def compute_nothing(clock: _Clock) -> None:
             drawn[dataset.name] = draw(dataset, channels, prediction)
         return drawn[dataset.name]
 
+    emit_event = tasks.runtime.events.emit_event
+
+    def emit_of_the_last_week(*given: Any, **named: Any) -> None:
+        if clock.seconds > (MONTH - WEEK).total_seconds():
+            emit_event(*given, **named)
+
+    tasks.runtime.events.emit_event = emit_of_the_last_week  # type: ignore[assignment]
+    store_some()
     dacapo_core.validation.pictures.slice_picture = slice_picture
     dacapo_core.train.train_until = train_until  # type: ignore[assignment]
     dacapo_core.validation.scoring.predict_and_score = predict_and_score
     tasks.runtime.batched_events.time = SimpleNamespace(monotonic=clock.monotonic)  # type: ignore[assignment]
+
+
+def store_some() -> None:
+    """From here on, of the later checkpoints some are stored, and pruning says so of all."""
+    stored = count()
+    last: dict[str, Any] = {"real": True, "iteration": 0}
+    original = {
+        name: getattr(LocalWeightsStore, name)
+        for name in ("store_weights", "store_picture", "derive_best", "prune")
+    }
+
+    def store_weights(self: Any, run: Run, iteration: int, **options: Any) -> None:
+        number = next(stored)
+        last.update(real=number < ALL_UNTIL or number % STORED_OF == 0, iteration=iteration)
+        if last["real"]:
+            original["store_weights"](self, run, iteration, **options)
+
+    def store_picture(self: Any, *given: Any) -> None:
+        if last["real"]:
+            original["store_picture"](self, *given)
+
+    def derive_best(self: Any, run: str) -> Any:
+        return original["derive_best"](self, run) if last["real"] else {}
+
+    def prune(self: Any, run: str, *given: Any, **options: Any) -> PrunePlan:
+        if last["real"] or options.get("dry_run"):
+            plan: PrunePlan = original["prune"](self, run, *given, **options)
+            last["plan"] = plan if plan.doomed else last.get("plan", plan)
+            return plan
+        plan = last["plan"]
+        gone = last["iteration"] - 2 * INTERVAL
+        like = next(iter(plan.checkpoints.values()))._replace(iteration=gone)
+        return replace(
+            plan,
+            checkpoints={**plan.checkpoints, gone: like},
+            pruned={gone: ["not among the last 2"]},
+        )
+
+    for made in (store_weights, store_picture, derive_best, prune):
+        setattr(LocalWeightsStore, made.__name__, made)
 
 
 def train(site: Site, validations: int) -> str:
@@ -167,8 +222,7 @@ def kept_heartbeats() -> float:
     file = Path(__file__).resolve().parents[2] / "deployments" / "profiles.toml"
     settings = tomllib.loads(file.read_text())["profiles"]["dacapo"]
     overrides = settings.get("PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES", "{}")
-    week = timedelta(days=7).total_seconds()
-    kept = json.loads(overrides).get("prefect.flow-run.heartbeat", week) + 3600
+    kept = json.loads(overrides).get("prefect.flow-run.heartbeat", WEEK.total_seconds()) + 3600
     return kept / float(settings["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
 
 
