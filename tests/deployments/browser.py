@@ -32,17 +32,35 @@ class Page:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._numbers = itertools.count(1)
+        self.size = (WIDTH, HEIGHT)
 
     def open(self, url: str, height: int = HEIGHT) -> None:
         """Go to a page, in a window of that height."""
+        self.resize(WIDTH, height)
+        self._ask("Page.navigate", url=url)
+
+    def resize(self, width: int, height: int = HEIGHT) -> None:
+        """Give the window a size; the page stays."""
+        self.size = (width, height)
         self._ask(
             "Emulation.setDeviceMetricsOverride",
-            width=WIDTH,
+            width=width,
             height=height,
             deviceScaleFactor=1,
             mobile=False,
         )
-        self._ask("Page.navigate", url=url)
+
+    @property
+    def beyond_the_edge(self) -> list[str]:
+        """What the page has beyond the window's right edge, or behind a bar that scrolls it."""
+        found = self.run(
+            "[...document.querySelectorAll('h1,h2,h3,p,li,pre,img,table')].filter(e => {"
+            "const b = e.getBoundingClientRect(), p = e.parentElement;"
+            "return b.width && (b.right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1 "
+            "|| b.right > p.getBoundingClientRect().right + 1); })"
+            ".map(e => `${e.tagName}: ${(e.innerText || e.alt || '').slice(0, 80)}`)"
+        )
+        return list(found or [])
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""

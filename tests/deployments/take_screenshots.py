@@ -1,11 +1,14 @@
-"""``python -m tests.deployments.take_screenshots``: the pictures that the documentation shows.
+"""``python -m tests.deployments.take_screenshots FOLDER``: pictures for the documentation.
 
-Starts a server and two workers, trains the default net and fine-tunes a small one, looks at each
-page, and ends them again.
+Starts a server and two workers in a new folder, which the pictures show as the place of the store,
+such as ``/data/em``; trains the default net and fine-tunes a small one, looks at each page, ends
+them again, and deletes the folder.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,10 +37,20 @@ SHOWN = {
 
 def main() -> None:
     """Take them all."""
+    shown = Path(sys.argv[1])
+    shown.mkdir(parents=True)
+    try:
+        take(shown)
+    finally:
+        shutil.rmtree(shown)
+
+
+def take(shown: Path) -> None:
+    """Take them all of a site in a folder."""
     with (
         tempfile.TemporaryDirectory() as folder,
         mirror(Path(folder) / "mirror") as url,
-        running_site(Path(folder) / "site", DACAPO_COSEM_URL=url) as site,
+        running_site(shown, DACAPO_COSEM_URL=url) as site,
     ):
         for device in "01":
             site.start("deployments", "worker", "--device", device)

@@ -151,6 +151,31 @@ def test_a_suspended_run_goes_on_from_its_store_in_a_fresh_process(
     assert trained == list(range(1, iterations + 1))
 
 
+def test_neither_a_flow_that_is_gone_nor_a_deleted_run_ends_a_worker(
+    site: Site, workers: Workers, killed: KilledRun
+) -> None:
+    alive = [worker for worker in workers.values() if worker.poll() is None]
+    train = site.get("deployments/name/train/default")
+    copied = ("flow_id", "work_pool_name", "work_queue_name")
+    gone = site.post(
+        "deployments/",
+        {"name": "gone", "entrypoint": "nowhere.train", **{key: train[key] for key in copied}},
+    )
+    asked = {"state": {"type": "SCHEDULED"}}
+    lost = site.post(f"deployments/{gone['id']}/create_flow_run", asked)["id"]
+    assert site.ended(lost)["state_type"] in ("CRASHED", "FAILED")
+    site.delete(f"deployments/{gone['id']}")
+
+    name = "deleted"
+    id = site.deployment_run("train/default", run=small_run(name, 100_000, 50_000))
+    process = trains(site, id, name)
+    site.delete(f"flow_runs/{id}")
+    wait_for("the end of its process", 60, lambda: not running(process), site.log)
+    store = LocalWeightsStore(site.folder / "runs")
+    assert 0 < (store.latest_iteration(name, verified=True) or 0) < 50_000
+    assert [worker for worker in alive if worker.poll() is None] == alive != []
+
+
 def test_an_orphan_completes_its_run_and_a_new_one_is_refused_until_then(
     site: Site, workers: Workers, killed: KilledRun
 ) -> None:
@@ -214,6 +239,25 @@ def test_a_browser_shows_the_page(
     site: Site, flow_run: str, page: Page, name: str, tmp_path: Path
 ) -> None:
     look(page, site, RUN, name, tmp_path)
+
+
+@pytest.mark.browser
+def test_a_page_that_another_flow_run_replaced_leads_to_that_ones(
+    site: Site, flow_run: str, page: Page
+) -> None:
+    before = site.artifacts()[f"report-{RUN}"]["latest_id"]
+    config = finetuned(RUN, 2 * INTERVALS, 2)
+    again = site.ended(site.deployment_run("finetune/cosem", run=config))
+    assert again["state_type"] == "COMPLETED", again["state"]["message"]
+    after = site.artifacts()[f"report-{RUN}"]["latest_id"]
+    assert after != before
+    ui = site.api_url.removesuffix("/api")
+    page.open(f"{ui}/v2/artifacts/artifact/{before}")
+    page.shows("Replaced since by a later page", "As of 20")
+    page.click("a later page", "a")
+    page.wait_for(f"location.pathname.endsWith('/{after}')", "the new report")
+    page.shows("Scores on held-out data")
+    assert "Replaced" not in page.text
 
 
 @pytest.mark.browser

@@ -12,6 +12,7 @@ from flows.sweep_grid import configured, expand
 from tasks.pages.comparison_table import RunResult, comparison_page, comparison_table
 from tasks.runtime.artifacts import artifact_key
 from tests.deployments.browser import browser, chromium
+from tests.deployments.pages import fits
 from tests.deployments.site import Site, kill
 from tests.small_run import small_run
 
@@ -101,5 +102,6 @@ def test_a_sweep_trains_each_run_on_a_free_worker_and_ends_in_one_table(
             latest = site.artifacts()[artifact_key("sweep", swept)]["latest_id"]
             tab.open(f"{site.api_url.removesuffix('/api')}/v2/artifacts/artifact/{latest}")
             tab.shows(f"Sweep {swept}", "Completed")
+            fits(tab)
             tab.follow(trained[0], "Scores on held-out data")
             assert tab.errors == []
