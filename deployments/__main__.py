@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 import typer
 
 from deployments import prefect_server
-from deployments.closed_output import survive_closed_terminal
-from deployments.one_worker import serve
-from deployments.served_devices import served_here
-from deployments.visible_devices import devices
-from deployments.workers import (
+from deployments.closed_terminal import survive_closed_terminal
+from deployments.device_locks import served_here
+from deployments.supervisor import (
     LIGHT_QUEUE,
     WORK_POOL,
     Supervisor,
     places,
     training_place,
 )
+from deployments.visible_devices import devices
+from deployments.worker import serve
 
 FOLDER = Path(__file__).resolve().parent
 PORT = 4200

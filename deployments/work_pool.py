@@ -7,7 +7,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from deployments.workers import LIGHT_QUEUE, WORK_POOL
+from deployments.supervisor import LIGHT_QUEUE, WORK_POOL
 
 
 def ensure_work_pool() -> bool:

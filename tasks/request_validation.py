@@ -24,7 +24,7 @@ from tasks.runtime.protect_for_validation import PENDING_FOR
 from tasks.runtime.provenance import who
 from tasks.runtime.runs_in_training import LiveRun, live_run
 from tasks.runtime.task_decorator import task
-from tasks.runtime.validation_requests import ValidationRequests
+from tasks.runtime.validation_request_sender import ValidationRequestSender
 
 ATTEMPT_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 1.0
@@ -73,14 +73,14 @@ def request_validations(run: str, deployment: str, store: str) -> list[int]:
     """Ask for the validation of each stored checkpoint that has none, and go on at once.
 
     They cannot be pruned until they are judged, or for a day. A server that does not take a
-    request is asked again while training goes on; see `ValidationRequests`.
+    request is asked again while training goes on; see `ValidationRequestSender`.
 
     Returns:
         the iterations that were asked for.
     """
     live = live_run(run)
     if live.requests is None:
-        live.requests = ValidationRequests(deployment)
+        live.requests = ValidationRequestSender(deployment)
     requests = live.requests
     _note_refusal(live, requests, "they are asked for again")
     iterations = [iteration for iteration in _unjudged(live) if iteration not in requests.asked]
@@ -150,7 +150,7 @@ def worth_waiting(states: Sequence[State], asking: bool, waited: float, idle: fl
     return waited < FINISH_WITHIN_SECONDS and idle < START_WITHIN_SECONDS
 
 
-def _note_refusal(live: LiveRun, requests: ValidationRequests, what_next: str) -> None:
+def _note_refusal(live: LiveRun, requests: ValidationRequestSender, what_next: str) -> None:
     if requests.waiting and requests.refusal is not None:
         live.progress.note(
             f"{live.name}: validation of {requests.waiting} not handed over yet "

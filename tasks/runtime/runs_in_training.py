@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dacapo_core.training.run import Run
     from dacapo_core.training.tensorboard import EventFiles
     from dacapo_core.training.training_stats import TrainingStats
-    from tasks.runtime.validation_requests import ValidationRequests
+    from tasks.runtime.validation_request_sender import ValidationRequestSender
 
 
 # longer than a lease lives without being renewed
@@ -53,7 +53,7 @@ class LiveRun:
     stretch: TrainingStats | None = None
     start_pinned: bool = False
     event_files: EventFiles | None = None
-    requests: ValidationRequests | None = None
+    requests: ValidationRequestSender | None = None
     noted: float | None = None
     ended: str | None = None
 

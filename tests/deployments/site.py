@@ -18,7 +18,7 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 
-from deployments.processes import marked
+from deployments.marked_processes import marked
 from flows.embedded_server import wait_until_ready
 from tests.conftest import free_ports
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
+from deployments.supervisor import places
 from deployments.visible_devices import devices
-from deployments.workers import places
 from tests.conftest import REPOSITORY
 from tests.deployments.processes import begun, environment, running, trainer
 from tests.deployments.site import Site, children, kill, wait_for
@@ -57,7 +57,7 @@ def test_each_gpu_has_a_worker_and_light_work_has_its_own() -> None:
 
 ASKED_TWICE = """
 import os, signal, sys, threading
-from deployments.workers import Supervisor, training_place
+from deployments.supervisor import Supervisor, training_place
 
 obeying = False
 

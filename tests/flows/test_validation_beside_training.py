@@ -29,8 +29,8 @@ from flows.train import train
 from flows.validate import validate
 from tasks import request_validation
 from tasks.request_validation import ValidationDeploymentError, worth_waiting
-from tasks.runtime import validation_requests
-from tasks.runtime.validation_requests import ValidationRequests
+from tasks.runtime import validation_request_sender
+from tasks.runtime.validation_request_sender import ValidationRequestSender
 
 LAST_ONE = RetentionPolicy(keep_last=1)
 
@@ -169,14 +169,14 @@ SHORT = 1.0
 def test_a_busy_server_is_asked_until_it_answers_and_makes_one_flow_run_of_each_request(
     prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validation_requests, "ATTEMPT_SECONDS", SHORT)
+    monkeypatch.setattr(validation_request_sender, "ATTEMPT_SECONDS", SHORT)
     store = LocalWeightsStore(tmp_path)
     nobody = deployed("nobody")
     with (
         busy_in_front_of(prefect_server) as (url, done),
         temporary_settings({PREFECT_API_URL: url}),
     ):
-        requests = ValidationRequests(nobody)
+        requests = ValidationRequestSender(nobody)
         began = time.monotonic()
         for iteration in (2, 4):
             parameters = {"run": "tiny", "iterations": [iteration], "store": store.basedir}

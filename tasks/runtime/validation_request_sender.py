@@ -34,7 +34,7 @@ class _Request:
     key: str = field(default_factory=lambda: uuid4().hex)
 
 
-class ValidationRequests:
+class ValidationRequestSender:
     """What one process asks a deployment of ``validate`` for; never makes its caller wait.
 
     A request that was not taken when this is closed is not lost: its iterations have no scores,

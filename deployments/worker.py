@@ -14,9 +14,9 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from deployments.closed_output import survive_closed_terminal
-from deployments.processes import marked, signal_group
-from deployments.workers import MARK, RUNS_STOP_SECONDS, WORK_POOL, WorkerPlace
+from deployments.closed_terminal import survive_closed_terminal
+from deployments.marked_processes import marked, signal_group
+from deployments.supervisor import MARK, RUNS_STOP_SECONDS, WORK_POOL, WorkerPlace
 from tasks.runtime.stop_signals import catchable
 
 TIDY_EVERY_SECONDS = 60.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from deployments.workers import TRAINING_QUEUE, WorkerPlace
+from deployments.supervisor import TRAINING_QUEUE, WorkerPlace
 
 
 @contextmanager

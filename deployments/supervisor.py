@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from deployments.processes import marked, signal_group
+from deployments.marked_processes import marked, signal_group
 from tasks.runtime.stop_signals import catchable
 
 WORK_POOL = "gpu"
@@ -54,7 +54,7 @@ class WorkerPlace:
 
     @property
     def arguments(self) -> list[str]:
-        """Those of ``python -m deployments.one_worker``."""
+        """Those of ``python -m deployments.worker``."""
         return [self.name, self.queue, str(self.limit)]
 
 
@@ -145,7 +145,7 @@ class Supervisor:
 
     def _start(self, place: WorkerPlace) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "deployments.one_worker", *place.arguments],
+            [sys.executable, "-m", "deployments.worker", *place.arguments],
             # its end tells that this process is gone
             stdin=subprocess.PIPE,
             env=os.environ | place.environment,
