@@ -6,15 +6,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from dacapo_core.data.memory_limits import memory_bytes
+from dacapo_core.data.tensorstore_kvstore import request_retries
 
 if TYPE_CHECKING:
     import tensorstore as ts
 
 SHARE = 1 / 8
 """Of the machine's memory that the cache takes unless it is told otherwise."""
-
-# a server that is gone or too busy is given up after about 25 s
-_RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "8s"}
 
 _lock = threading.Lock()
 _bytes: int | None = None
@@ -58,9 +56,8 @@ def chunk_cache() -> ts.Context:
             _context = ts.Context(
                 {
                     "cache_pool": {"total_bytes_limit": cache_bytes()},
-                    "http_request_retries": _RETRIES,
-                    "s3_request_retries": _RETRIES,
-                    "gcs_request_retries": _RETRIES,
+                    # a server that is gone or too busy is given up after about 25 s
+                    **request_retries(6, "500ms", "8s"),
                 }
             )
         return _context

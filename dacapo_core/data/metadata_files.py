@@ -12,13 +12,10 @@ from typing import Any, NamedTuple
 import fsspec
 import tensorstore as ts
 
-from dacapo_core.data.tensorstore_kvstore import key_value_store
+from dacapo_core.data.tensorstore_kvstore import key_value_store, request_retries
 
 SECONDS = 60.0
 """How long a file system may take to answer, however many files are asked for."""
-
-# a wrong address is said in seconds; reading voxels is more patient
-_RETRIES = {"max_retries": 3, "initial_delay": "200ms", "max_delay": "1s"}
 
 File = tuple[str, str]
 """A folder's URL and a name in it."""
@@ -99,13 +96,8 @@ def _through_fsspec(files: Sequence[File], storage_options: Mapping[str, Any]) -
 
 @lru_cache
 def _context() -> ts.Context:
-    return ts.Context(
-        {
-            "http_request_retries": _RETRIES,
-            "s3_request_retries": _RETRIES,
-            "gcs_request_retries": _RETRIES,
-        }
-    )
+    # a wrong address is reported in seconds; reading voxels is more patient
+    return ts.Context(request_retries(3, "200ms", "1s"))
 
 
 def explained(error: Exception) -> str:

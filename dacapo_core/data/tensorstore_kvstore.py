@@ -31,6 +31,12 @@ _OF_NO_MATTER = {
 }
 
 
+def request_retries(most: int, first_delay: str, longest_delay: str) -> dict[str, Any]:
+    """Of a tensorstore context: how often a server that does not answer is asked again."""
+    retries = {"max_retries": most, "initial_delay": first_delay, "max_delay": longest_delay}
+    return {f"{kind}_request_retries": retries for kind in ("http", "s3", "gcs")}
+
+
 def key_value_store(url: str, storage_options: Mapping[str, Any]) -> dict[str, Any] | None:
     """tensorstore's description of a folder; None where only fsspec reaches it.
 

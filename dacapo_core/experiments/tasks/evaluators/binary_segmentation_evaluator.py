@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from dacapo_core.experiments.tasks.evaluators.criteria import BINARY_CRITERIA
 from dacapo_core.experiments.tasks.evaluators.variation_of_information import (
     entropy,
     variation_of_information,
@@ -122,8 +123,8 @@ class BinarySegmentationEvaluator:
         found = counts.true_positive + counts.false_positive
         if not (positive and found):
             neither = not positive and not found
-            scores = dict.fromkeys(_DISTANCE_CRITERIA, NAN)
-            return {**scores, "hausdorff": 0.0 if neither and self.has_known else NAN}
+            unmeasured = {name: NAN for name in BINARY_CRITERIA if name not in _overlap(counts)}
+            return {**unmeasured, "hausdorff": 0.0 if neither and self.has_known else NAN}
         of_found: Any = self._distance_to_truth[test]
         of_true: Any = distance_to(test, self._voxel_size)[self._truth]
         if test.device.type == "cpu":
@@ -165,21 +166,6 @@ class BinarySegmentationEvaluator:
             "instance_voi_merge": merge,
             "instance_voi": split + merge,
         }
-
-
-_DISTANCE_CRITERIA = (
-    "false_negative_rate_with_tolerance",
-    "false_positive_rate_with_tolerance",
-    "mean_false_distance",
-    "mean_false_negative_distance",
-    "mean_false_positive_distance",
-    "mean_false_distance_clipped",
-    "mean_false_negative_distance_clipped",
-    "mean_false_positive_distance_clipped",
-    "precision_with_tolerance",
-    "recall_with_tolerance",
-    "f1_score_with_tolerance",
-)
 
 
 def _overlap(counts: Counts) -> dict[str, float]:
