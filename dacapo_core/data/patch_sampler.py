@@ -87,6 +87,11 @@ class PatchSampler:
         """Voxel size of the labels in nm, one value an axis of the network."""
         return self.datasets[0].label_voxel_size[3 - self.dims :]
 
+    @property
+    def search_block(self) -> list[int]:
+        """Label voxels of the blocks in which something to learn is looked for, z y x."""
+        return [max(1, size // 2) for size in self.grid.output_shape]
+
     @cached_property
     def foreground(self) -> list[Foreground]:
         """Where there is something to learn in each volume; found once, before the first batch.
@@ -94,8 +99,19 @@ class PatchSampler:
         Raises:
             ArrayError: a volume has no labelled voxel, or no volume any voxel of a channel.
         """
-        block = [max(1, size // 2) for size in self.grid.output_shape]
-        found = [find_foreground(dataset, self.channels, block) for dataset in self.datasets]
+        return self._checked(
+            [find_foreground(each, self.channels, self.search_block) for each in self.datasets]
+        )
+
+    def take_foreground(self, found: list[Foreground]) -> None:
+        """Take up what `find_foreground` gave for each volume.
+
+        Raises:
+            ArrayError: as `foreground`.
+        """
+        self.foreground = self._checked(found)
+
+    def _checked(self, found: list[Foreground]) -> list[Foreground]:
         for dataset, foreground in zip(self.datasets, found, strict=True):
             if not len(foreground.labelled):
                 raise ArrayError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dacapo_core.training.run import Run
 
 if TYPE_CHECKING:
+    from dacapo_core.data.foreground_points import Foreground
     from dacapo_core.experiments.datasplits.datasets.raw_gt_dataset import RawGTDataset
     from dacapo_core.store.metadata_store import MetadataStore
 
@@ -28,21 +29,42 @@ def check_run(run: Run, store: MetadataStore | None = None) -> None:
     if run.processes.leads:
         # rank 0 looks at the data, once for all
         run.processes.tell(("check", (run.iteration, run.intensities.to_json())))
-    error = None
-    try:
-        _check(run, store)
-    except Exception as found:
-        error = found
-    run.processes.agree(error=error)
+    processes = run.processes
+    mine = processes.agreed(lambda: _look(run, store))
+    found = {volume: points for each in processes.gather(mine) for volume, points in each.items()}
+    processes.agreed(lambda: _draw(run, found))
 
 
-def _check(run: Run, store: MetadataStore | None) -> None:
+def _look(run: Run, store: MetadataStore | None) -> dict[int, Foreground]:
+    """Check all but the values, and look at those of this process's share of the volumes.
+
+    Returns:
+        Training volume, by its number → where in it there is something to learn.
+    """
+    from dacapo_core.data.foreground_points import find_foreground
+
     if store is not None:
         store.check_writable(run.name)
     _check_architecture(run)
     _check_volumes(run, run.datasplit.train)
     _check_volumes(run, run.datasplit.validate)
     _check_validation(run)
+    # what is kept is read once
+    run.batches  # noqa: B018
+    sampler = run.sampler
+    rank, size = run.processes.rank, run.processes.size
+    volumes = [*sampler.datasets, *run.datasplit.validate]
+    # values of held-out volumes that cannot be used are met now, and not after hours of training
+    looked_at = {
+        volume: find_foreground(volumes[volume], sampler.channels, sampler.search_block)
+        for volume in range(rank, len(volumes), size)
+    }
+    return {volume: each for volume, each in looked_at.items() if volume < len(sampler.datasets)}
+
+
+def _draw(run: Run, found: dict[int, Foreground]) -> None:
+    """Draw this process's share of the first batch."""
+    run.sampler.take_foreground([each for _, each in sorted(found.items())])
     for part in run.batch_source.batch(run.iteration):
         if part.fault is not None and part.fault:
             run.explain_fault(run.iteration)
@@ -69,13 +91,9 @@ def _check_volumes(run: Run, datasets: Sequence[RawGTDataset]) -> None:
 
 
 def _check_validation(run: Run) -> None:
-    from dacapo_core.data.foreground_points import find_foreground
     from dacapo_core.data.patch_sampler import check_labels_some, check_voxel_sizes
 
     if run.datasplit.validate:
         check_voxel_sizes([*run.datasplit.train, *run.datasplit.validate], run.sampler.grid)
-    block = [max(1, size // 2) for size in run.sampler.grid.output_shape]
     for dataset in run.datasplit.validate:
         check_labels_some(dataset, run.task.channels)
-        # values that cannot be used are met now, and not after hours of training
-        find_foreground(dataset, run.task.channels, block)

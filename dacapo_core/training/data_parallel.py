@@ -1,4 +1,4 @@
-"""One model in several processes: wrapped so that gradients are summed, and equal at the start."""
+"""DistributedDataParallel around a run's model, and the same state in every process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def wrapped(model: nn.Module, device: torch.device, *, parts: int) -> nn.Module:
-    """`model` with gradients that are summed in buckets under the backward pass.
+    """`model` in DistributedDataParallel: gradients are averaged during the backward pass.
 
-    Only parameters that are trained now take part: wrap anew when others are.
+    Parameters that do not require gradients now are left out; wrap again when that changes.
 
     Args:
-        parts: into which a batch is split.
+        parts: number of parts into which a process splits its share of a batch.
     """
     with warnings.catch_warnings():
         # torch 2.13 has another name for it, which torch 2.8 does not know
@@ -42,23 +42,30 @@ def wrapped(model: nn.Module, device: torch.device, *, parts: int) -> nn.Module:
 
 
 def without_sum(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
-    """Inside what it gives, gradients of `model`, wrapped or not, stay in this process."""
+    """A context manager's maker: within, gradients of `model` are not sent to other processes."""
     if isinstance(model, DistributedDataParallel):
         return model.no_sync
     return nullcontext
 
 
 def share_state(run: Run) -> None:
-    """Make the run of every process equal to rank 0's, or its share of that. All call it.
+    """Give every process rank 0's state of the run, or its part of it if the run is sharded.
+
+    All processes call it.
 
     Raises:
-        ProcessDiedError: one of them is gone.
+        ProcessDiedError: another process ended.
     """
     if run.is_to_be_sharded:
         from dacapo_core.training.sharding import share_out
 
         share_out(run)
-        return
+    else:
+        _copy_state(run)
+    run.is_shared = True
+
+
+def _copy_state(run: Run) -> None:
     processes = run.processes
     tensors: list[Tensor] = []
     if processes.rank == 0:
@@ -79,7 +86,7 @@ def share_state(run: Run) -> None:
 
 
 def share_buffers(run: Run) -> None:
-    """Give every process the running statistics of rank 0. All call it."""
+    """Give every process the buffers (running statistics) of rank 0. All processes call it."""
     with run.processes.together():
         for buffer in run.eval_model.buffers():
             _broadcast(buffer)

@@ -28,15 +28,12 @@ def build_run(config: RunConfig, device: torch.device | str | None, processes: P
     """
     if processes.leads:
         processes.tell(("build", config.model_dump_json()))
-    run, error = None, None
-    try:
+
+    def build() -> Run:
         check_shares(config, processes)
-        run = Run(config, device, processes)
-    except Exception as found:
-        error = found
-    processes.agree(error=error)
-    assert run is not None
-    return run
+        return Run(config, device, processes)
+
+    return processes.agreed(build)
 
 
 def follow(processes: Processes, device: torch.device) -> None:

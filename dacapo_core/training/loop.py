@@ -6,7 +6,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from time import perf_counter
+from typing import Any
 
+from torch import nn
+
+from dacapo_core.data.batch_source import Batch
 from dacapo_core.data.loader import Loaded, load_batches
 from dacapo_core.data.loader_workers import available_cores
 from dacapo_core.data.loading_bottleneck import (
@@ -58,7 +62,8 @@ def train_until(
         return stats
     if run.processes.leads:
         run.processes.tell(("train", (until, not run.is_shared)))
-        _share(run, not run.is_shared)
+        if not run.is_shared:
+            share_state(run)
     stopped: BaseException | None = None
 
     def report(done: Finished) -> bool:
@@ -98,15 +103,10 @@ def follow_training(run: Run, until: int, share: bool) -> None:
     Raises:
         Exception: what was wrong in one of the processes.
     """
-    _share(run, share)
-    with run.processes.together():
-        _train(run, until, lambda done: True, WorkTimes())
-
-
-def _share(run: Run, share: bool) -> None:
     if share:
         share_state(run)
-        run.is_shared = True
+    with run.processes.together():
+        _train(run, until, lambda done: True, WorkTimes())
 
 
 def _train(run: Run, until: int, report: Callable[[Finished], bool], times: WorkTimes) -> None:
@@ -145,7 +145,7 @@ def _train(run: Run, until: int, report: Callable[[Finished], bool], times: Work
                     run.rewrap()
                     step = None
                 rate = run.set_learning_rate()
-                step = step or _step(run)
+                step = step or _step(run, loaded.parts[0])
                 result = step(loaded.parts)
                 run.iteration += 1
                 if run.average is not None:
@@ -162,10 +162,26 @@ def _train(run: Run, until: int, report: Callable[[Finished], bool], times: Work
     processes.agree(stop=not wanted, error=fault)
 
 
-def _step(run: Run) -> TrainingStep:
+def _step(run: Run, first: Batch) -> TrainingStep:
+    """What takes steps from here on; `first` is the first part of the first batch."""
     several = run.processes.several
-    return TrainingStep(
+    if several and not run.is_wrapped and _can_try_alone(run):
+        # torch's wrapper would take a pass of one process for a step of all
+        _step_of(run, run.model, run.model, make_room=run.placement.leave_device).try_out(first)
+    return _step_of(
+        run,
         run.training_model,
+        run.wrapped_model,
+        # one process alone cannot begin a step anew
+        make_room=None if several else run.placement.leave_device,
+        mean=run.processes.mean if several else None,
+        unsummed=without_sum(run.wrapped_model),
+    )
+
+
+def _step_of(run: Run, model: nn.Module, uncompiled: nn.Module, **how: Any) -> TrainingStep:
+    return TrainingStep(
+        model,
         run.task.loss,
         run.optimizer,
         run.scaler,
@@ -173,12 +189,15 @@ def _step(run: Run) -> TrainingStep:
         run.dtype,
         run.config.trainer_config.gradient_clip,
         run.memory_format,
-        # one process alone cannot begin a step anew
-        None if several else run.placement.leave_device,
-        uncompiled=run.wrapped_model,
-        mean=run.processes.mean if several else None,
-        unsummed=without_sum(run.wrapped_model),
+        uncompiled=uncompiled,
+        **how,
     )
+
+
+def _can_try_alone(run: Run) -> bool:
+    """Whether room could be made for a step, and a process can find out without the others."""
+    sums_within = run.is_sharded or run.config.trainer_config.sync_batch_norm
+    return Place.DEVICE in run.placement.places and not sums_within
 
 
 @contextmanager

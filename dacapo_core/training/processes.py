@@ -1,13 +1,13 @@
-"""The processes that train a run together, and what they agree on."""
+"""Messages, agreements and sums between the processes that train one run together."""
 
 from __future__ import annotations
 
 import logging
 import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,24 +15,27 @@ from torch import Tensor
 
 from dacapo_core.training.errors import ProcessDiedError
 
+Done = TypeVar("Done")
+
 logger = logging.getLogger(__name__)
 
 _GO_ON, _STOP, _FAILED = range(3)
 
 
 class Processes:
-    """A group of torch.distributed; a process that trains by itself is a group of one.
+    """A process group of torch.distributed, as one of its processes sees it.
 
-    Every process has one object of its own, and all make the same calls in the same order. The
-    first of them, rank 0, decides and tells; it alone stores and speaks to anyone else.
+    A process that trains by itself is a group of one (`ALONE`). All processes of a group make the
+    same calls in the same order. Rank 0 decides what they do; it alone writes checkpoints and
+    talks to Prefect.
 
     Attributes:
-        rank: this process, from 0.
-        size: how many there are, on all machines.
-        here: how many of them are on this machine.
-        restarts: how often the group was started again after a death.
-        most_restarts: how often it may be.
-        asked_to_end: this process was asked to; `agree` makes it known.
+        rank: number of this process, from 0.
+        size: number of processes, on all machines.
+        here: number of processes on this machine.
+        restarts: how often the launcher has started the group again.
+        most_restarts: how often the launcher may.
+        asked_to_end: a signal asked this process to end; `agree` tells the others.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class Processes:
     ) -> None:
         """
         Args:
-            words: a group of gloo's for what is said; its members may be silent for days.
+            words: a gloo group for messages, with a time-out of days.
         """
         self.rank = rank
         self.size = size
@@ -61,47 +64,54 @@ class Processes:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one."""
+        """Whether the group has more than one process."""
         return self.size > 1
 
     def know(self, error: Exception) -> bool:
-        """Whether all processes have raised this error."""
+        """Whether `agree` raised this error, in all processes."""
         return error is self._agreed
 
     @property
     def broken(self) -> bool:
-        """Whether this process has left the others in the middle of what they do together."""
+        """Whether this process left `together` by an error: it can no longer reach the others."""
         return self._broken
 
     @property
     def leads(self) -> bool:
-        """Whether others wait to be told by this one."""
+        """Whether this process is rank 0 of several, whose messages the others wait for."""
         return self.several and self.rank == 0
 
     def tell(self, message: Any) -> None:
-        """As rank 0, say `message` to the others; harmless where there are none.
+        """As rank 0, send a picklable `message` to all others; does nothing in a group of one.
 
         Raises:
-            ProcessDiedError: one of them is gone.
+            ProcessDiedError: another process ended.
         """
         if self.several:
             self._say([message])
 
     def hear(self) -> Any:
-        """What rank 0 tells, for as long as it takes.
+        """Wait for the next message of rank 0 and return it.
 
         Raises:
-            ProcessDiedError: it is gone.
+            ProcessDiedError: rank 0 ended.
         """
         return self._say([None])
 
     def agree(self, *, stop: bool = False, error: Exception | None = None) -> bool:
-        """Whether all go on; they do unless one wants to stop or was asked to end.
+        """Whether all processes go on. All call it, each with what it has met itself.
+
+        Args:
+            stop: this process wants all to stop.
+            error: what went wrong in this process.
+
+        Returns:
+            False where any of them wants to stop or was asked to end.
 
         Raises:
-            ProcessDiedError: one of them is gone.
-            Exception: what a process gave as `error`, of that kind; elsewhere than in that process
-                the message says which it was. All of them raise it, and go on to listen.
+            ProcessDiedError: another process ended.
+            Exception: the `error` of the lowest rank that gave one. All processes raise it; in the
+                others it has the same type, and its message names that process.
         """
         if not self.several:
             if error is not None:
@@ -120,8 +130,23 @@ class Processes:
         assert self._agreed is not None
         raise self._agreed
 
+    def agreed(self, work: Callable[[], Done]) -> Done:
+        """What `work` gives; all processes call it, each with its own.
+
+        Raises:
+            Exception: what was wrong in one of the processes, in all of them; see `agree`.
+        """
+        done: list[Done] = []
+        error = None
+        try:
+            done.append(work())
+        except Exception as found:
+            error = found
+        self.agree(error=error)
+        return done[0]
+
     def gather(self, value: Any) -> list[Any]:
-        """What each process gave, by rank, in every process."""
+        """The values of all processes, by rank. All call it, with a picklable value each."""
         found: list[Any] = [None] * self.size
         if not self.several:
             return [value]
@@ -130,7 +155,7 @@ class Processes:
         return found
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over the processes, on the device; one takes part by calling it."""
+        """The mean of a tensor over the processes, which all call it. Changes `value`."""
         if self.several:
             dist.all_reduce(value)
             value /= self.size
@@ -138,12 +163,12 @@ class Processes:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is inside cannot be left by one process alone: whoever does leaves the group.
+        """Within, the processes exchange data. One that leaves it by an error is `broken`.
 
         An error on which all have agreed is no such end: all of them raise it.
 
         Raises:
-            ProcessDiedError: in place of what torch says of a connection that was lost.
+            ProcessDiedError: another process ended; in place of torch's error.
         """
         if not self.several:
             yield

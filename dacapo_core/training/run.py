@@ -306,6 +306,11 @@ class Run:
             return torch.compile(self.wrapped_model)  # type: ignore[return-value]
         return self.wrapped_model
 
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether there is a `wrapped_model` yet."""
+        return "wrapped_model" in vars(self)
+
     def rewrap(self) -> None:
         """Where several processes train, sum the gradients of what is trained from now on."""
         if self.processes.several and not self.is_sharded:

@@ -1,4 +1,4 @@
-"""A state whose tensors go to other processes one by one, and what is said of it before."""
+"""Sending a state to other processes: its layout in one message, then its tensors one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dacapo_core.store.checkpoint_format.savable_state import map_tensors
 
 
 class Kind(NamedTuple):
-    """All of a tensor but its values."""
+    """Shape, dtype and place of a tensor: what a process needs to receive it."""
 
     shape: torch.Size
     dtype: torch.dtype
@@ -22,13 +22,13 @@ class Kind(NamedTuple):
         return cls(tensor.shape, tensor.dtype, tensor.device.type == "cpu")
 
     def empty(self, device: torch.device) -> Tensor:
-        """A tensor of this kind, on `device` unless its like is on the host."""
+        """Memory for such a tensor: in host memory if it was there, else on `device`."""
         where = torch.device("cpu") if self.on_host else device
         return torch.empty(self.shape, dtype=self.dtype, device=where)
 
 
 def numbered(state: Any, tensors: list[Tensor]) -> Any:
-    """A state with numbers in place of its tensors, which are appended to `tensors`."""
+    """The state's layout: each tensor, which is appended to `tensors`, replaced by its index."""
 
     def number(tensor: Tensor) -> Tensor:
         tensors.append(tensor)

@@ -42,10 +42,14 @@ class TrainingStep:
     A step whose loss or gradient is not finite, or whose batch is faulty (its loss is then NaN),
     changes no weight and no running statistics. An optimizer of torch's that is fused is told so
     on the device; the host looks for any other.
-    `make_room` is asked, before memory is said to be lacking, whether it could free some on the
-    device; `uncompiled` is what `model` was compiled from, and is trained where that fails.
-    Where several processes train, `model` sums its gradients over them, but within `unsummed`, and
-    `mean` gives a value's mean over them.
+
+    Attributes:
+        make_room: frees memory on the device, where a step lacks it, and says whether it could;
+            the step is then begun anew. None where several processes take the step, since one of
+            them cannot begin it anew: see `try_out`.
+        uncompiled: what `model` was compiled from; it is trained where compiling fails.
+        mean: the mean of a value over the processes; None where there is one.
+        unsummed: a context within which `model` does not average gradients over the processes.
     """
 
     model: nn.Module
@@ -116,9 +120,31 @@ class TrainingStep:
                     self.model = self.uncompiled
                 else:
                     raise
-            self.optimizer.zero_grad(set_to_none=True)
-            for buffer, old in zip(self._buffers, before, strict=True):
-                buffer.copy_(old)
+            self._take_back(before)
+
+    def try_out(self, part: Batch) -> None:
+        """Make room for a forward and backward pass, and change nothing else.
+
+        Whatever else is wrong, and memory that is still lacking, is left to the step to meet.
+        """
+        before = [buffer.clone() for buffer in self._buffers]
+        lacks = True
+        devices = [self.device] if self.device.type == "cuda" else []
+        while lacks:
+            with torch.random.fork_rng(devices):
+                try:
+                    self._backward_of_part(part, 1)
+                    lacks = False
+                except Exception as error:
+                    lacks = _lacks_memory(error)
+            self._take_back(before)
+            lacks = lacks and self.make_room is not None and self.make_room()
+
+    def _take_back(self, before: Sequence[Tensor]) -> None:
+        """Forget gradients, and what a forward pass did to running statistics."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, old in zip(self._buffers, before, strict=True):
+            buffer.copy_(old)
 
     def _update(self, taken: Tensor) -> None:
         if not getattr(self.optimizer, "_step_supports_amp_scaling", False):
@@ -139,6 +165,7 @@ class TrainingStep:
             # gradients that still grow are not worth sending
             with nullcontext() if number == len(parts) else self.unsummed():
                 total += self._backward_of_part(part, len(parts))
+                self._compiled = True
         return total
 
     def _backward_of_part(self, part: Batch, parts: int) -> Tensor:
@@ -150,7 +177,6 @@ class TrainingStep:
         loss = self.loss(prediction.float(), part.target.float(), part.weight.float())
         loss = loss / parts
         self.scaler.scale(loss).backward()
-        self._compiled = True
         return loss.detach() if part.fault is None else _unless(part.fault, loss.detach())
 
     def _out_of_memory(self, part: Batch, error: BaseException) -> OutOfMemoryError:

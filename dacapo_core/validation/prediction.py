@@ -97,14 +97,7 @@ def own_tiles(plan: Sequence[Tile], processes: Processes) -> Sequence[Tile]:
 
 def _next(blocks: Iterator[Tensor], processes: Processes, among: int) -> Tensor | None:
     """This process's block, if it is `among` those that have one; all know if one cannot read."""
-    block, error = None, None
-    if processes.rank < among:
-        try:
-            block = next(blocks)
-        except Exception as found:
-            error = found
-    processes.agree(error=error)
-    return block
+    return processes.agreed(lambda: next(blocks) if processes.rank < among else None)
 
 
 def _place(name: str, output: Tensor, shape: Sequence[int]) -> torch.device:

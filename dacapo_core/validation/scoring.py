@@ -113,7 +113,6 @@ def _share(run: Run, share: bool) -> None:
     """Make what the processes judge equal."""
     if share:
         share_state(run)
-        run.is_shared = True
     share_buffers(run)
 
 

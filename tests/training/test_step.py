@@ -181,6 +181,31 @@ def test_room_is_made_on_the_device_before_memory_is_said_to_be_lacking() -> Non
         step_for(model, loss=greedy, make_room=lambda: False)([batch(2)])
 
 
+def test_room_is_made_for_a_step_that_is_tried_out_and_nothing_else_changes() -> None:
+    asked: list[bool] = []
+
+    def make_room() -> bool:
+        asked.append(True)
+        return len(asked) < 3
+
+    def greedy(
+        prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        if len(asked) < 2:
+            return prediction.sum() * torch.ones(1 << 50).sum()
+        return squared_error(prediction, target, weight)
+
+    model = nn.Sequential(network(), nn.BatchNorm3d(2))
+    before = copy.deepcopy(model.state_dict())
+    step_for(model, loss=greedy, make_room=make_room).try_out(batch(2))
+    assert len(asked) == 2
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    # where no room can be made, that is for the step to say
+    asked.clear()
+    step_for(model, loss=greedy, make_room=lambda: False).try_out(batch(2))
+
+
 def test_a_faulty_batch_changes_nothing() -> None:
     model = network()
     before = weights(model)
