@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from deployments.processes import marked
 from tests.prefect_server import prefect_server as started
 from tests.small_run import small_run
 
@@ -27,3 +31,13 @@ def tiny() -> RunConfig:
     from dacapo_core.experiments.run_config import RunConfig
 
     return RunConfig.model_validate(small_run("tiny", 6, 2))
+
+
+@pytest.fixture
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test started ends with it; one that failed may leave a run that never ends."""
+    yield
+    # pytest's own word, which all that it starts inherit
+    for pid in marked("PYTEST_CURRENT_TEST", f"{request.node.nodeid} (call)"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

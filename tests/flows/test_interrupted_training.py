@@ -32,7 +32,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.prefect]
+pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.usefixtures("nothing_left")]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def kept(folder: Path) -> dict[int, str]:
 
 def wait_for_checkpoints(folder: Path, count: int) -> None:
     iterations = folder / "runs" / "tiny" / "checkpoints" / "iterations"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         if iterations.is_dir() and len(list(iterations.iterdir())) >= count:
             return
@@ -109,7 +109,7 @@ def processes_of(folder: Path) -> list[str]:
 def wait_for_training(folder: Path, name: str = "tiny") -> None:
     """Until it is in its first stretch of training."""
     said = folder / "runs" / name / "records" / "overview.json"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not said.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
