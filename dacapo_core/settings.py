@@ -63,7 +63,16 @@ class Settings(BaseSettings):
         file = options_file()
         if file is None:
             return (init_settings, env_settings)
-        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, file))
+        import yaml
+
+        try:
+            from_file = YamlConfigSettingsSource(settings_cls, file)
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"{file.absolute()} holds no settings: it must be YAML, with a line `name: value` "
+                f"for each, such as `runs_base_dir: /data/runs`. {error}"
+            ) from None
+        return (init_settings, env_settings, from_file)
 
     def options_for(self, url: str) -> dict[str, Any]:
         """The storage options, if `url` is on the kind of file system that they are for."""
@@ -103,6 +112,7 @@ def get_settings() -> Settings:
 
     Raises:
         ValueError: a value of the wrong type, or no JSON where JSON is wanted; its key is named.
+            Or an options file that holds no settings; it is named.
     """
     try:
         return Settings()

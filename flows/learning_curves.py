@@ -92,6 +92,8 @@ class Comparison:
 
 def learning_curve(store: LocalWeightsStore, run: str) -> LearningCurve:
     """What a run's scores and training statistics say; the mean over several volumes."""
+    from dacapo_core.training.training_stats import stretches
+
     found: dict[int, list[dict[str, float]]] = {}
     for record in store.scores(run):
         names = {name for entry in record.entries for name in entry.scores if name.endswith(MEAN)}
@@ -108,8 +110,8 @@ def learning_curve(store: LocalWeightsStore, run: str) -> LearningCurve:
         for iteration, volumes in found.items()
     }
     seconds, total = {0: 0.0}, 0.0
-    for stats in store.training_stats(run):
-        for iteration, time in zip(stats["iteration"], stats["time"], strict=True):
-            total += time
-            seconds[iteration] = total
+    for stretch in stretches(run, store.training_stats(run)):
+        for stats in stretch.iteration_stats:
+            total += stats.time
+            seconds[stats.iteration] = total
     return LearningCurve(run, dice, seconds)

@@ -17,6 +17,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from dacapo_core.store.errors import MissingCheckpointError
 from dacapo_core.store.records.scores import unjudged
 from tasks.runtime.flow_runs import read_flow_runs
 from tasks.runtime.open_stores import open_store, place_of
@@ -83,10 +84,17 @@ def request_validations(run: str, deployment: str, store: str) -> list[int]:
         live.requests = ValidationRequestSender(deployment)
     requests = live.requests
     _note_refusal(live, requests, "they are asked for again")
-    iterations = [iteration for iteration in _unjudged(live) if iteration not in requests.asked]
-    if iterations:
-        for iteration in iterations:
+    iterations = []
+    for iteration in _unjudged(live):
+        if iteration in requests.asked:
+            continue
+        try:
             live.store.request_validation(run, iteration, within=PENDING_FOR, by=who())
+        except MissingCheckpointError:
+            live.progress.note(f"{run}: checkpoint {iteration} was pruned before it was judged")
+        else:
+            iterations.append(iteration)
+    if iterations:
         place = place_of(open_store(store))
         requests.ask(iterations, {"run": run, "iterations": iterations, "store": place})
     return iterations

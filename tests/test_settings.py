@@ -67,3 +67,10 @@ def test_options_are_for_one_kind_of_file_system(monkeypatch: pytest.MonkeyPatch
     settings = get_settings()
     assert settings.options_for("s3://mirror") == {"key": "k"}
     assert settings.options_for("https://mirror") == settings.options_for("/mirror") == {}
+
+
+@pytest.mark.parametrize("content", ["runs_base_dir: [a", "- a\n- b\n", "5", "a word"])
+def test_a_file_that_holds_no_settings_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dacapo.yaml").write_text(content)
+    with pytest.raises(ValueError, match=rf"{tmp_path}/dacapo.yaml holds no settings"):
+        get_settings()

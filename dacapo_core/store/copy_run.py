@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from dacapo_core.store import layout
 from dacapo_core.store.checkpoint_files import verified_copy, verify_checkpoint
@@ -13,6 +14,7 @@ from dacapo_core.store.errors import (
     StoreError,
 )
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
+from dacapo_core.store.filesystems.translated_errors import reading
 from dacapo_core.store.filesystems.unbuffered_files import write_all
 from dacapo_core.store.metadata_store import MetadataStore
 from dacapo_core.store.pruning.run_inventory import list_checkpoints
@@ -162,8 +164,14 @@ def _copy_checkpoint(
         open(local, "rb") as content,
         target.replacing(layout.checkpoint_path(name, iteration)) as file,
     ):
-        while piece := content.read(_PIECE):
+        while piece := _read(content, source.url(layout.checkpoint_path(run, iteration))):
             write_all(file, piece)
+
+
+def _read(content: BinaryIO, url: str) -> bytes:
+    # within the writing of the target: an error of the source is to be said as such
+    with reading(url):
+        return content.read(_PIECE)
 
 
 def _copy_record(

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -66,7 +67,7 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         self._buffers = HostBuffers()
         self._writer = BackgroundWriter()
         self._storing = threading.RLock()
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[str, WeakSet[Lease]] = {}
         self._commits = CheckpointCommits(self.filesystem, self._seen)
 
     # storing
@@ -141,13 +142,15 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         Entering raises LeaseHeldError when another process trains the run, after `patience`.
         """
         lease = super().lease(run, owner, time_to_live=time_to_live, patience=patience)
-        self._leases[run] = lease
+        # one that is asked for while another is held, and refused, takes nothing from that
+        self._leases.setdefault(run, WeakSet()).add(lease)
         return lease
 
     def _checked_lease(self, run: str) -> Callable[[], None]:
         """Make sure that no other process trains the run; returns the check for the commit."""
-        lease = self._leases.get(run)
-        if lease is not None and lease.epoch is not None:
+        held = [(each.epoch, each) for each in self._leases.get(run, ()) if each.epoch is not None]
+        if held:
+            _, lease = max(held, key=lambda each: each[0])
             lease.check()
             return lease.check
         # where nothing can be read, writing says why, or does not need to

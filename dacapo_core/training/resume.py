@@ -12,7 +12,7 @@ from dacapo_core.store.checkpoint_format.load_into_model import load_state
 from dacapo_core.store.errors import UnsafeCheckpointError
 from dacapo_core.store.saving.run_state import device_of
 from dacapo_core.training.schedule import Extension, extension_notice
-from dacapo_core.training.training_stats import TrainingStats
+from dacapo_core.training.training_stats import stretches
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore
@@ -76,8 +76,8 @@ def resume(run: Run, store: LocalWeightsStore) -> Resumption:
     store.withdraw_after(run.name, newest)
     run.training_stats.iteration_stats[:] = [
         stats
-        for record in store.training_stats(run.name)
-        for stats in TrainingStats.from_record(record).iteration_stats
+        for stretch in stretches(run.name, store.training_stats(run.name))
+        for stats in stretch.iteration_stats
     ]
     return Resumption(newest, reason)
 

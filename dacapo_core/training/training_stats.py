@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
+
+from dacapo_core.store.errors import DamagedRecordError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,18 @@ class TrainingStats:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> TrainingStats:
-        """The stretch that `record` was made from; an old one does not know of waiting."""
+        """The stretch that `record` was made from; an old one does not know of waiting.
+
+        Raises:
+            DamagedRecordError: it was made from none.
+        """
+        try:
+            return cls._from_columns(record)
+        except (LookupError, TypeError, ValueError) as error:
+            raise DamagedRecordError(f"no training statistics: {error!r}") from None
+
+    @classmethod
+    def _from_columns(cls, record: dict[str, Any]) -> TrainingStats:
         skipped = set(record["skipped"])
         record = {"waiting": [0.0] * len(record["iteration"]), **record}
         columns = ("iteration", "loss", "gradient_norm", "learning_rate", "time", "waiting")
@@ -108,6 +125,15 @@ class TrainingStats:
                 )
             ],
         )
+
+
+def stretches(run: str, records: Iterable[dict[str, Any]]) -> Iterator[TrainingStats]:
+    """What a run's store has of its training; a damaged record is passed over with a warning."""
+    for record in records:
+        try:
+            yield TrainingStats.from_record(record)
+        except DamagedRecordError as error:
+            logger.warning("passed over a record of run %r: %s", run, error)
 
 
 def finite(value: float) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from tasks.runtime.open_stores import open_store
 from tasks.runtime.runs_in_training import LiveRun
 from tasks.runtime.weights_store_block import MissingStoreBlockError, is_block
@@ -45,13 +47,20 @@ def release_start(live: LiveRun) -> None:
     stops the run.
     """
     from dacapo_core.experiments.starts import StartConfig
+    from dacapo_core.store.errors import DamagedRecordError
 
     config = live.run.config.start_config
     started_from = [] if config is None else [config]
-    report = live.store.start_report(live.name)
-    if report is not None and (config is None or report["run"] != config.run):
-        reported = {name: report[name] for name in ("run", "criterion", "store_url")}
-        started_from.append(StartConfig(**reported))
+    try:
+        report = live.store.start_report(live.name)
+        if report is not None and (config is None or report.get("run") != config.run):
+            names = ("run", "criterion", "store_url")
+            reported = {name: report[name] for name in names if name in report}
+            started_from.append(StartConfig(**reported))
+    except (DamagedRecordError, ValidationError) as error:
+        live.progress.note(
+            f"{live.name}: what it started from may stay pinned, its record is damaged: {error}"
+        )
     for each in started_from:
         try:
             open_start(live, each).unpin(live.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from dacapo_core.store import copy_run as copying
+from dacapo_core.store.errors import StoreUnreachableError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from tests.command_line.tiny_run import TinyRun
 
@@ -167,3 +171,17 @@ def test_exporting_the_best_of_a_run_with_a_moving_average_writes_what_was_judge
         "file": "",
         "bytes": 0,
     }
+
+
+def test_a_source_that_cannot_be_read_is_named_as_such(
+    store: LocalWeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(copying, "open", lambda *_: Failing(), raising=False)
+    target = LocalWeightsStore(tmp_path / "target")
+    with pytest.raises(StoreUnreachableError, match=f"cannot read {store.basedir}/run/"):
+        list(copying.copy_run(store, target, "run"))
+    assert target.iterations("run") == []

@@ -15,7 +15,7 @@ from dacapo_core.training.run import Run
 from flows.finetune import finetune
 from flows.train import train
 from tasks.runtime.runs_in_training import live
-from tasks.runtime.start_pins import start_of
+from tasks.runtime.start_pins import release_start, start_of
 
 pytestmark = pytest.mark.prefect
 
@@ -88,3 +88,19 @@ def test_the_store_that_is_open_is_used_for_a_start_in_it(tmp_path: Path, tiny: 
         start = start_of(current)
         assert start is not None
         assert start.store().basedir == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize("report", ["{}", '{"run": "other"}', "{", "[" * 100_000])
+def test_a_damaged_record_of_the_start_does_not_stop_a_run_that_has_a_checkpoint(
+    tmp_path: Path, tiny: RunConfig, report: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live("child", 2, str(tmp_path), owner="test") as current:
+        current.built = Run(tiny.model_copy(update={"name": "child"}), "cpu")
+        record = tmp_path / "child" / "records" / "start.json"
+        record.write_text(report)
+        current.start_pinned = True
+        notes: list[str] = []
+        monkeypatch.setattr(current.progress, "note", notes.append)
+        release_start(current)
+        assert "its record is damaged" in notes[0]
+        assert not current.start_pinned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -30,6 +33,7 @@ from flows.validate import validate
 from tasks import request_validation
 from tasks.request_validation import ValidationDeploymentError, worth_waiting
 from tasks.runtime import validation_request_sender
+from tasks.runtime.runs_in_training import live
 from tasks.runtime.validation_request_sender import ValidationRequestSender
 
 LAST_ONE = RetentionPolicy(keep_last=1)
@@ -300,3 +304,38 @@ def test_a_deployment_that_cannot_judge_is_refused_before_training(
     with pytest.raises(ValidationDeploymentError, match=said):
         train(tiny, str(tmp_path / "runs"), LAST_ONE, deployment)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_that_was_pruned_before_it_was_asked_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live("small", 2, str(tmp_path), owner="test") as current:
+        current.built = SmallRun()  # type: ignore[assignment]
+        for iteration in (1, 2):
+            current.store.store_weights(SmallRun(), iteration)
+        request, asked = current.store.request_validation, list[list[int]]()
+
+        def late(run: str, iteration: int, **options: Any) -> None:
+            if iteration == 1:
+                current.store.remove(run, iteration)
+            request(run, iteration, **options)
+
+        monkeypatch.setattr(current.store, "request_validation", late)
+        current.requests = ValidationRequestSender("validate/checkpoint")
+        monkeypatch.setattr(current.requests, "ask", lambda these, _: asked.append(these))
+        notes: list[str] = []
+        monkeypatch.setattr(current.progress, "note", notes.append)
+        hand_over = inspect.unwrap(request_validation.request_validations.fn)
+        assert hand_over("small", "validate/checkpoint", str(tmp_path)) == [2]
+    assert asked == [[2]]
+    assert notes == ["small: checkpoint 1 was pruned before it was judged"]
+
+
+class SmallRun:
+    """What a store and the handing over take as a run."""
+
+    def __init__(self) -> None:
+        self.name = "small"
+        self.model = torch.nn.Linear(2, 2)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.validation_datasets = [SimpleNamespace(name="val")]

@@ -17,6 +17,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError, LeaseLostError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 
@@ -242,3 +243,17 @@ def test_a_backend_without_exclusive_create_says_so() -> None:
     with pytest.warns(RuntimeWarning), pytest.raises(LeaseHeldError):
         store.lease("run").acquire()
     lease.release()
+
+
+def test_a_second_lease_that_is_refused_leaves_the_first_one_checked(
+    store: LocalWeightsStore, make_run: Any
+) -> None:
+    with store.lease("run") as held:
+        with pytest.raises(LeaseHeldError):
+            store.lease("run").acquire()
+        path = layout.lease_path("run", held.epoch or 0)
+        later = layout.lease_path("run", (held.epoch or 0) + 1)
+        store.filesystem.write_bytes(later, store.filesystem.read_bytes(path))
+        with pytest.raises(LeaseLostError):
+            store.store_weights(make_run(), 1)
+    assert store.iterations("run") == []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dacapo_core.experiments.starts.download import Downloaded, Patience, discard, download
 from dacapo_core.experiments.starts.download_source import DownloadError
@@ -19,8 +19,10 @@ from dacapo_core.experiments.starts.downloaded_checkpoint import check_checkpoin
 from dacapo_core.settings import get_settings
 from dacapo_core.store import layout
 from dacapo_core.store.errors import LeaseHeldError
+from dacapo_core.store.filesystems.translated_errors import reading
 from dacapo_core.store.filesystems.unbuffered_files import write_all
 from dacapo_core.store.records.lease import Lease
+from dacapo_core.store.records.strict_json import parsed_json
 
 if TYPE_CHECKING:
     from dacapo_core.store.filesystems.filesystem import StoreFilesystem
@@ -92,10 +94,16 @@ def fetch_checkpoint(
             whole.open("rb") as file,
             filesystem.replacing(path) as stored,
         ):
-            while chunk := file.read(16 << 20):
+            while chunk := _read(file):
                 write_all(stored, chunk)
         discard(part)
         logger.info("%s is in the store: %s bytes", url, f"{fetched.bytes:,}")
+
+
+def _read(file: BinaryIO) -> bytes:
+    # within the writing of the store: an error of the downloaded file is to be said as such
+    with reading(str(file.name)):
+        return file.read(16 << 20)
 
 
 @contextmanager
@@ -151,7 +159,7 @@ def _record(filesystem: StoreFilesystem, setup: str, iteration: int, fetched: Do
 def recorded_download(filesystem: StoreFilesystem, setup: str, iteration: int) -> dict[str, Any]:
     """What an earlier download of the same checkpoint left on record."""
     try:
-        record = json.loads(filesystem.read_bytes(_record_path(setup, iteration)))
+        record = parsed_json(filesystem.read_bytes(_record_path(setup, iteration)))
     except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

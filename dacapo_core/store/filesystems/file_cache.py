@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from dacapo_core.store.filesystems.file_info import FileInfo
 
@@ -19,15 +19,25 @@ class FileCache:
     def __init__(self) -> None:
         self._known: dict[str, dict[str, tuple[FileInfo, bytes]]] = {}
 
-    def read(self, folder: str, files: Iterable[FileInfo], read_many: ReadMany) -> dict[str, bytes]:
+    def read(
+        self,
+        folder: str,
+        files: Iterable[FileInfo],
+        read_many: ReadMany,
+        wanted: Container[str] | None = None,
+    ) -> dict[str, bytes]:
         """Contents by path; a file that is gone since it was listed is left out.
 
         Args:
-            files: of the folder, as just listed.
+            files: all of the folder, as just listed; what is not among them is forgotten.
             read_many: reads those that are new or changed.
+            wanted: names of those to read; default all.
         """
-        listed = {f"{folder}/{file.name}": file for file in files}
-        before = self._known.get(folder, {})
+        there = {f"{folder}/{file.name}": file for file in files}
+        listed = {
+            path: file for path, file in there.items() if wanted is None or file.name in wanted
+        }
+        before = {path: each for path, each in self._known.get(folder, {}).items() if path in there}
         old = {
             path: before[path]
             for path, file in listed.items()

@@ -7,7 +7,7 @@ returns, a listing is never stale, and names are never globbed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -146,12 +146,18 @@ class StoreFilesystem(Listing):
             found[path] = bytes(result)
         return found
 
-    def read_listed(self, folder: str, files: Iterable[FileInfo]) -> dict[str, bytes]:
+    def read_listed(
+        self, folder: str, files: Iterable[FileInfo], wanted: Container[str] | None = None
+    ) -> dict[str, bytes]:
         """Contents by path of the files that a folder was just listed with.
 
         A file that is unchanged since the last call, by the listing, is not read again.
+
+        Args:
+            files: all that the listing has.
+            wanted: names of those to read; default all.
         """
-        return self._file_cache.read(folder, files, self.read_many)
+        return self._file_cache.read(folder, files, self.read_many, wanted)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ from dacapo_core.store.records.prune_records import DELETING, OperationRecord, r
 from dacapo_core.store.records.score_names import reasons_in_words, shown_scores
 from dacapo_core.store.records.scores import best_scores
 from dacapo_core.store.records.scores_records import read_scores
+from dacapo_core.store.records.strict_json import parsed_json
 from dacapo_core.store.records.verification_records import Damage, Verified, read_verified
 from dacapo_core.store.records.withdrawn_records import WithdrawnFacts, read_withdrawn
 
@@ -272,7 +273,7 @@ def _stored_records(
     found = {}
     for path, content in filesystem.read_many(paths).items():
         try:
-            value = json.loads(content)
+            value = parsed_json(content)
         except ValueError:
             continue
         if isinstance(value, dict):

@@ -16,6 +16,7 @@ from dacapo_core.store import layout
 from dacapo_core.store.errors import InvalidNameError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.records.best_lookup import list_judged
+from dacapo_core.store.records.strict_json import parsed_json
 
 
 def check_dataset(filesystem: StoreFilesystem, run: str, name: str) -> None:
@@ -80,7 +81,7 @@ def spelled(filesystem: StoreFilesystem, run: str, folder: str) -> str | None:
     path = layout.DATASET_NAMES.path(run, folder)
     for content in filesystem.read_many([path]).values():
         with contextlib.suppress(ValueError, LookupError, TypeError):
-            return str(json.loads(content)["name"])
+            return str(parsed_json(content)["name"])
     return None
 
 

@@ -7,7 +7,6 @@ place, and a process killed at any moment leaves no fact that could be taken for
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from dacapo_core.store.records.process_identity import this_person
 from dacapo_core.store.records.score_names import in_words
 from dacapo_core.store.records.scores import BestRecord, Judged, ScoresRecord
 from dacapo_core.store.records.scores_records import derive_best, parsed_scores
+from dacapo_core.store.records.strict_json import parsed_json
 from dacapo_core.store.records.withdrawn_records import Withdrawn, write_withdrawn
 
 logger = logging.getLogger(__name__)
@@ -223,7 +223,7 @@ def _stored_by(
     path = layout.CHECKPOINT_RECORDS.path(run, iteration)
     for content in filesystem.read_many([path]).values():
         try:
-            record = json.loads(content)
+            record = parsed_json(content)
         except ValueError:
             return None
         if isinstance(record, dict) and record.get("nonce") == of.nonce:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.store import layout
 from dacapo_core.store.errors import DamagedRecordError, NotAFileError
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.records.strict_json import dumped
+from dacapo_core.store.records.strict_json import dumped, parsed_json
 
 
 def write_run_record(
@@ -38,7 +37,7 @@ def read_run_record(filesystem: StoreFilesystem, run: str, name: str) -> dict[st
     except NotAFileError as error:
         raise DamagedRecordError(str(error)) from None
     try:
-        value = json.loads(content)
+        value = parsed_json(content)
     except ValueError as error:
         raise DamagedRecordError(f"{filesystem.url(path)} is not JSON: {error}") from None
     if not isinstance(value, dict):

@@ -135,18 +135,19 @@ def read_scores(
     wanted = None if iterations is None else set(iterations)
     folder = layout.scores_folder(layout.check_run_name(run))
     paths: dict[str, int] = {}
-    files = []
-    for file in filesystem.find_files(folder):
+    names = set()
+    files = filesystem.find_files(folder)
+    for file in files:
         number, _, name = file.name.partition("/")
         iteration = layout.parse_iteration(number)
         if iteration is None or not name.endswith(".json") or "/" in name:
             continue
         if wanted is None or iteration in wanted:
             paths[f"{folder}/{file.name}"] = iteration
-            files.append(file)
+            names.add(file.name)
     records: list[ScoresRecord] = []
     damaged: dict[int, str] = {}
-    for path, content in filesystem.read_listed(folder, files).items():
+    for path, content in filesystem.read_listed(folder, files, names).items():
         try:
             record = _parsed(content)
         except ValidationError as error:

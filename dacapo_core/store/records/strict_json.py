@@ -70,6 +70,18 @@ def dumped(value: Any, name: str, indent: int | None = None) -> bytes:
     return json.dumps(plain(value, name), indent=indent, allow_nan=False).encode()
 
 
+def parsed_json(content: bytes | str) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("containers are nested too deeply") from None
+
+
 def _spelled(value: float) -> str:
     nan, infinity, minus_infinity = NOT_FINITE
     return nan if math.isnan(value) else infinity if value > 0 else minus_infinity

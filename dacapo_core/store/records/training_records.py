@@ -5,13 +5,12 @@ The trainer alone writes them, so the loss curve of a run survives its crashes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from dacapo_core.store import layout
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
-from dacapo_core.store.records.strict_json import dumped, without_nan
+from dacapo_core.store.records.strict_json import dumped, parsed_json, without_nan
 
 
 def write_training_stats(
@@ -30,7 +29,7 @@ def read_training_stats(filesystem: StoreFilesystem, run: str) -> list[dict[str,
     found = []
     for path in paths:
         try:
-            stats = json.loads(contents.get(path, b""))
+            stats = parsed_json(contents.get(path, b""))
         except ValueError:
             continue
         if isinstance(stats, dict):

@@ -11,6 +11,7 @@ import pytest
 from dacapo_core.store.filesystems.filesystem import StoreFilesystem
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
+from dacapo_core.store.records.scores_records import read_scores
 
 
 @pytest.fixture
@@ -57,6 +58,24 @@ def test_what_was_written_again_is_read_again(tmp_path: Path) -> None:
     assert score_of(store) == 0.9
     store.filesystem.delete(["run/records/scores/10/val.json"])
     assert store.scores("run") == []
+
+
+def test_what_is_deleted_is_forgotten_and_what_is_not_asked_for_is_not(
+    tmp_path: Path, reads: list[str]
+) -> None:
+    store = LocalWeightsStore(tmp_path)
+    for iteration in (10, 20):
+        write(store, iteration, 0.5)
+    age(tmp_path)
+    assert len(store.scores("run")) == 2
+    store.filesystem.delete(["run/records/scores/10/val.json"])
+    assert len(store.scores("run")) == 1
+    (known,) = (files for files in store.filesystem._file_cache._known.values() if files)
+    assert list(known) == ["run/records/scores/20/val.json"]
+    reads.clear()
+    assert read_scores(store.filesystem, "run", iterations=[]).records == []
+    assert len(store.scores("run")) == 1
+    assert "run/records/scores/20/val.json" not in reads
 
 
 def write(store: LocalWeightsStore, iteration: int, score: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dacapo_core.store.errors import DamagedCheckpointError
+from dacapo_core.store.errors import DamagedCheckpointError, DamagedRecordError
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 
 FILE = "run/checkpoints/iterations/7"
@@ -77,3 +77,17 @@ def test_a_wrong_record_excuses_no_byte_of_the_file(
         (folder / FILE).write_bytes(bad_end)
         with pytest.raises(DamagedCheckpointError):
             local_store.verify("run", 7)
+
+
+def test_a_record_of_containers_without_end_is_damaged(
+    folder: Path, local_store: LocalWeightsStore
+) -> None:
+    endless = "[" * 100_000 + "]" * 100_000
+    for name in ("run.json", "start.json", "training/7.json", "checkpoints/7.json"):
+        (folder / "run/records" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "run/records" / name).write_text(endless)
+    for read in (local_store.run_config, local_store.start_report):
+        with pytest.raises(DamagedRecordError, match="nested too deeply"):
+            read("run")
+    assert local_store.training_stats("run") == []
+    assert local_store.history("run").checkpoints[7].fate == "kept"

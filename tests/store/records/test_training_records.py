@@ -14,7 +14,7 @@ from dacapo_core.store.records.training_records import (
     withdraw_training_stats,
     write_training_stats,
 )
-from dacapo_core.training.training_stats import TrainingIterationStats, TrainingStats
+from dacapo_core.training.training_stats import TrainingIterationStats, TrainingStats, stretches
 
 
 def stretch(first: int, last: int, *, skipped: int | None = None) -> TrainingStats:
@@ -71,3 +71,12 @@ def test_a_damaged_record_costs_only_itself(filesystem: StoreFilesystem) -> None
 def test_a_run_without_records_has_no_statistics(filesystem: StoreFilesystem) -> None:
     assert read_training_stats(filesystem, "r") == []
     withdraw_training_stats(filesystem, "r", 0)
+
+
+@pytest.mark.parametrize("damaged", [{}, {"skipped": 1}, {**stretch(1, 2).record(), "loss": [1.0]}])
+def test_a_damaged_stretch_is_passed_over_with_a_warning(
+    caplog: pytest.LogCaptureFixture, damaged: dict[str, object]
+) -> None:
+    (left,) = stretches("r", [damaged, stretch(5, 8).record()])
+    assert left.iterations == [5, 6, 7, 8]
+    assert "passed over a record of run 'r': no training statistics" in caplog.text
