@@ -35,6 +35,7 @@ from dacapo_core.store.saving.background_writer import BackgroundWriter
 from dacapo_core.store.saving.host_buffers import HostBuffers, Snapshot
 from dacapo_core.store.saving.run_state import (
     buffers_of,
+    device_of,
     host_state_of,
     state_of,
 )
@@ -240,6 +241,9 @@ class LocalWeightsStore(MetadataStore, WeightsStore):
         self._commits.remember_read(run, iteration)
         state = read_checkpoint(self.filesystem, run, iteration, verify=verify, device=to)
         return Weights(state["model"], state["optimizer"], state.get("extra"))
+
+    def _weights_for(self, run: TrainedRun, iteration: int) -> Weights:
+        return self.retrieve_weights(run.name, iteration, device=device_of(run.model))
 
     def retrieve_model(
         self, run: str, iteration: int, *, verify: bool = True

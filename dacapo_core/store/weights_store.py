@@ -63,7 +63,7 @@ class WeightsStore(ABC):
         Names may differ by the prefixes of ``torch.compile`` and of data parallelism.
 
         Returns:
-            The weights as stored, for their ``extra``.
+            The weights, for their ``extra``; the rest may be on the model's device.
 
         Raises:
             FileNotFoundError: no such run or iteration.
@@ -72,13 +72,17 @@ class WeightsStore(ABC):
         """
         from dacapo_core.store.checkpoint_format.load_into_model import load_state
 
-        weights = self.retrieve_weights(run.name, iteration)
+        weights = self._weights_for(run, iteration)
         what = f"checkpoint {iteration} of run {run.name!r}"
         fence = getattr(run, "state_fence", None)
         if fence is not None:
             fence.wait()
         load_state(what, run.model, weights.model, run.optimizer, weights.optimizer)
         return weights
+
+    def _weights_for(self, run: TrainedRun, iteration: int) -> Weights:
+        """The weights, where they are to be loaded from."""
+        return self.retrieve_weights(run.name, iteration)
 
     def load_best(self, run: TrainedRun, dataset: Any, criterion: str) -> Weights:
         """Load the best weights for a dataset and criterion into the run.

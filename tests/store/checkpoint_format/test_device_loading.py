@@ -86,7 +86,9 @@ def test_a_run_on_a_gpu_goes_on_as_it_was(local_store: Any, make_run: Any, same:
         each.optimizer.step()
     local_store.store_weights(run, 7)
     before = torch.cuda.memory_allocated()
-    local_store.load_weights(other, 7)
+    weights = local_store.load_weights(other, 7)
+    assert all(tensor.is_cuda for tensor in weights.model.values())
+    del weights
     assert torch.cuda.memory_allocated() <= before + 4096
     assert same(dict(other.model.state_dict()), dict(run.model.state_dict()))
     other.optimizer.step()
