@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployments.processes import marked
+from deployments.marked_processes import marked
 from tests.prefect_server import prefect_server as started
 from tests.small_run import small_run
 

@@ -17,7 +17,12 @@ from tests.conftest import free_ports
 from tests.flows.test_interrupted_training import start
 from tests.training.launcher import LAUNCHER, TWO_HERE, launch
 
-pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.prefect,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("nothing_left"),
+]
 
 
 @pytest.fixture
