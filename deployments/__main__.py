@@ -17,15 +17,10 @@ import typer
 from deployments import prefect_server
 from deployments.closed_terminal import survive_closed_terminal
 from deployments.device_locks import served_here
-from deployments.supervisor import (
-    LIGHT_QUEUE,
-    WORK_POOL,
-    Supervisor,
-    places,
-    training_place,
-)
-from deployments.visible_devices import devices
+from deployments.supervisor import Supervisor
+from deployments.visible_devices import visible_devices
 from deployments.worker import serve
+from deployments.worker_places import places, training_place
 
 FOLDER = Path(__file__).resolve().parent
 PORT = 4200
@@ -57,13 +52,13 @@ def server(
 
 @app.command()
 def deploy() -> None:
-    """Bring pool, deployments, blocks, automations and index page to what stands in the code."""
+    """Create or update the pool, deployments, blocks, automations and index page on the server."""
     api_url = _require_server()
-    from deployments.deployment_pages import shape_forms
-    from deployments.descriptions import describe
+    from deployments.deployment_pages import shape_pages
     from deployments.index_page import publish_index
     from deployments.work_pool import ensure_work_pool
-    from tasks.runtime.artifact_versions import artifact_path
+    from flows.embedded_prefect import send_what_is_queued
+    from tasks.runtime.ui_paths import artifact_path
     from tasks.runtime.weights_store_block import WeightsStoreBlock
 
     ensure_work_pool()
@@ -72,11 +67,11 @@ def deploy() -> None:
     names = _deployment_names()
     for name in names:
         print(f"deployment: {name}")
-    describe(names)
-    shape_forms(names)
+    shape_pages(names)
     automations()
     index = artifact_path(publish_index(names))
-    _send_events()
+    # else Prefect says as its last line that some are late
+    send_what_is_queued()
     print(
         "\nnext:\n"
         "  python -m deployments worker    in a terminal of its own; it runs what is asked for\n"
@@ -88,7 +83,7 @@ def deploy() -> None:
 
 @app.command()
 def automations() -> None:
-    """Create the automations, or bring them to what stands in the code."""
+    """Create or update the automations on the server."""
     _require_server()
     from deployments.automations import apply, shipped
 
@@ -111,13 +106,15 @@ def worker(
     """
     survive_closed_terminal()
     api_url = _require_server()
-    _require_work_pool()
+    from deployments.work_pool import require_work_pool
+
+    require_work_pool()
     host = os.uname().nodename
     if device is not None:
         with served_here([training_place(host, device)], api_url) as (place,):
             serve(place, supervised=False)
         return
-    found = devices()
+    found = visible_devices()
     with served_here(places(host, found), api_url) as free:
         if not found:
             print("no GPU here: runs train on the CPU, one at a time", flush=True)
@@ -125,7 +122,7 @@ def worker(
 
 
 def served_port(api_url: str) -> int:
-    """Where a server of ours is looked for: the port of an address on loopback, else Prefect's."""
+    """The port of our server: that of an address on loopback, else Prefect's default."""
     address = urlsplit(api_url)
     ours = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
     return address.port if ours and address.port else PORT
@@ -147,24 +144,6 @@ def _require_server() -> str:
     return url
 
 
-def _require_work_pool() -> None:
-    """Leave with the way out when the server does not have the pool."""
-    from deployments.work_pool import work_pool_stands
-
-    if not work_pool_stands():
-        raise SystemExit(
-            f"the Prefect server has no work pool {WORK_POOL!r} with a queue {LIGHT_QUEUE!r}; "
-            "`python -m deployments deploy` makes them"
-        )
-
-
-def _send_events() -> None:
-    """Wait for Prefect's queue of events, which would be said to be late as the last line."""
-    from prefect.events.worker import EventsWorker
-
-    EventsWorker.instance().wait_until_empty()
-
-
 def _deployment_names() -> list[str]:
     import yaml
 
@@ -173,9 +152,9 @@ def _deployment_names() -> list[str]:
 
 
 def _prefect(*arguments: str) -> None:
-    """Run Prefect's command line; leave with what it said and its exit code if it fails.
+    """Run Prefect's command line; on failure print its output and leave with its exit code.
 
-    What it advises to do next, after each of six deployments, is not what is next here.
+    On success its output, advice on what to do next after each deployment, would mislead here.
     """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],

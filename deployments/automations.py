@@ -1,7 +1,6 @@
 """Automations as code: what the server does by itself when something happens.
 
-``apply`` can be run again and again: an automation is known by its name, and is created or brought
-to what stands here.
+``apply`` can be repeated: an automation is known by its name, and is created or updated.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ TAKEN_CARE_OF = ("Scheduled", "AwaitingRetry", "Pending", "Running", "Cancelling
 
 
 def zombie_runs_crash() -> AutomationCore:
-    """A run whose heartbeat has stopped is marked as crashed: its process and its worker are gone.
+    """Marks a run whose heartbeat has stopped as crashed: its process and its worker are gone.
 
     Without it such a run is Running for ever and keeps its slot.
     """
@@ -51,10 +50,10 @@ def zombie_runs_crash() -> AutomationCore:
 
 
 def crashed_runs_restart() -> list[AutomationCore]:
-    """A training flow run that crashed is scheduled again: thrice at most, each time later.
+    """Schedule a training flow run that crashed again: three times at most, each time later.
 
-    It resumes from the newest checkpoint that verifies. One that failed by an error of its own,
-    or was cancelled, is left alone.
+    It resumes from the newest checkpoint that verifies. A flow run that failed by an error of its
+    own, or was cancelled, is left alone.
     """
     return [
         AutomationCore(
@@ -114,23 +113,21 @@ def validate_when_best_moves(deployment: UUID) -> AutomationCore:
             RunDeployment(
                 deployment_id=deployment,
                 parameters={
-                    "run": {
-                        "__prefect_kind": "jinja",
-                        "template": "{{ event.payload.run }}",
-                    },
+                    "run": _template("{{ event.payload.run }}"),
                     # a template makes text, and is not looked for inside a list
                     "iterations": {
                         "__prefect_kind": "json",
-                        "value": {
-                            "__prefect_kind": "jinja",
-                            "template": "[{{ event.payload.iteration }}]",
-                        },
+                        "value": _template("[{{ event.payload.iteration }}]"),
                     },
-                    "store": {"__prefect_kind": "jinja", "template": "{{ event.payload.store }}"},
+                    "store": _template("{{ event.payload.store }}"),
                 },
             )
         ],
     )
+
+
+def _template(text: str) -> dict[str, str]:
+    return {"__prefect_kind": "jinja", "template": text}
 
 
 def shipped() -> list[AutomationCore]:
@@ -145,9 +142,9 @@ def shipped() -> list[AutomationCore]:
 
 
 def apply(automations: Sequence[AutomationCore]) -> list[str]:
-    """Create each automation, or bring the one of that name to what is given.
+    """Create each automation, or update the one of that name.
 
-    A person's switch is respected: an automation that exists stays enabled or disabled as it is.
+    An automation that exists stays enabled or disabled, as a person may have switched it.
 
     Returns:
         The names, in order.

@@ -1,4 +1,4 @@
-"""Output that nobody reads any more costs nothing: the terminal was closed, or its reader ended."""
+"""Print on where the terminal was closed or the reader of a pipe has ended."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 GONE = (errno.EIO, errno.EPIPE, errno.EBADF)
 
 
-class _Lasting(io.RawIOBase):
-    """A file descriptor for writing, or nowhere once nobody is there."""
+class _Descriptor(io.RawIOBase):
+    """Writes to a file descriptor, or nowhere once its other end is gone."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -38,6 +38,6 @@ class _Lasting(io.RawIOBase):
 def survive_closed_terminal() -> None:
     """Let this process print on when its terminal is gone, where Python would raise."""
     for name, number in (("stdout", 1), ("stderr", 2)):
-        raw = io.BufferedWriter(_Lasting(number))
+        raw = io.BufferedWriter(_Descriptor(number))
         stream = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True)
         setattr(sys, name, stream)

@@ -1,4 +1,4 @@
-"""Two workers never serve one device of a machine: who comes second takes another, or nothing."""
+"""Locks that keep two workers of a machine from serving one device."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from deployments.supervisor import TRAINING_QUEUE, WorkerPlace
+from deployments.worker_places import TRAINING_QUEUE, WorkerPlace
 
 
 @contextmanager
 def served_here(places: Sequence[WorkerPlace], api_url: str) -> Iterator[list[WorkerPlace]]:
-    """Hold the places that no other process of this user and machine serves; says which it does.
+    """Lock the places that no other process of this user serves on this machine; yields those.
 
     A GPU has one worker, whatever server that asks for work; a CPU has one for each server.
 

@@ -1,4 +1,4 @@
-"""Processes of this machine by an entry of their environment, which all that they start inherit."""
+"""Processes of this machine that have or inherited an entry in their environment."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def marked(name: str, value: str) -> dict[int, int]:
-    """Running processes with that entry, each with its parent; none where there is no /proc."""
+    """Process id → parent's, of running processes with that entry; empty without /proc."""
     entry = os.fsencode(f"{name}={value}")
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            # that of a zombie is empty
+            # the environment of a zombie is empty
             if entry in (folder / "environ").read_bytes().split(b"\0"):
                 stat = (folder / "stat").read_text()
                 found[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
@@ -23,7 +23,7 @@ def marked(name: str, value: str) -> dict[int, int]:
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal a process, and those of its group if it leads one; harmless when it has ended."""
+    """Signal a process, and its group if it leads one; harmless when it has ended."""
     try:
         if os.getpgid(pid) == pid:
             os.killpg(pid, number)

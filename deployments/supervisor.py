@@ -1,4 +1,4 @@
-"""Workers of the pool: one run at a time on each GPU, and one worker for what needs none."""
+"""Starts the workers of a machine, and starts again those that end."""
 
 from __future__ import annotations
 
@@ -13,62 +13,14 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from deployments.marked_processes import marked, signal_group
+from deployments.worker_places import MARK, WorkerPlace
 from tasks.runtime.stop_signals import catchable
-
-WORK_POOL = "gpu"
-TRAINING_QUEUE = "default"
-LIGHT_QUEUE = "light"
-LIGHT_RUNS = 4
 
 RESTART_SECONDS = (1.0, 5.0, 30.0)
 STABLE_SECONDS = 300.0
 RUNS_STOP_SECONDS = 25.0
 WORKER_STOPS_SECONDS = 10.0
 LOOK_EVERY_SECONDS = 0.5
-
-MARK = "DACAPO_WORKER"
-
-
-@dataclass(frozen=True)
-class WorkerPlace:
-    """One worker: its name, its queue, how many runs at a time, and the GPUs that they see."""
-
-    name: str
-    queue: str
-    limit: int
-    device: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What its runs need to see that device alone; indices as ``nvidia-smi`` counts."""
-        return {
-            "CUDA_VISIBLE_DEVICES": self.device,
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            MARK: self.mark,
-        }
-
-    @property
-    def mark(self) -> str:
-        """What its runs carry in their environment, also when they have outlived it."""
-        return f"{self.name} of {os.environ.get('PREFECT_API_URL', 'the default server')}"
-
-    @property
-    def arguments(self) -> list[str]:
-        """Those of ``python -m deployments.worker``."""
-        return [self.name, self.queue, str(self.limit)]
-
-
-def training_place(host: str, device: str) -> WorkerPlace:
-    """The worker of one GPU; of the CPU where ``device`` is empty."""
-    return WorkerPlace(f"{host}-{f'gpu{device}' if device else 'cpu'}", TRAINING_QUEUE, 1, device)
-
-
-def places(host: str, devices: Sequence[str]) -> list[WorkerPlace]:
-    """All workers of a machine. Pruning and sweeps do not wait for a GPU, nor hold one."""
-    return [
-        *(training_place(host, device) for device in devices or [""]),
-        WorkerPlace(f"{host}-light", LIGHT_QUEUE, LIGHT_RUNS, ""),
-    ]
 
 
 @dataclass
@@ -110,13 +62,7 @@ class Supervisor:
         self._outwait(place, worker, "an earlier worker has ended")
         while not self._stopping.is_set():
             began = time.monotonic()
-            try:
-                worker = self._start(place)
-            except OSError as error:
-                # too little memory or too many processes, for now
-                self.say(f"worker {place.name} cannot be started: {error}; again in 30 s")
-                self._stopping.wait(RESTART_SECONDS[-1])
-                continue
+            worker = self._start(place)
             while worker.poll() is None and not self._stopping.wait(LOOK_EVERY_SECONDS):
                 pass
             if self._stopping.is_set():

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, one worker each."""
+"""The GPUs of this machine that workers are started for, one each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import shutil
 import subprocess
 
 
-def devices() -> list[str]:
-    """What ``CUDA_VISIBLE_DEVICES`` lists, if it is set; else every GPU that the driver lists.
+def visible_devices() -> list[str]:
+    """The GPUs that ``CUDA_VISIBLE_DEVICES`` lists, if it is set; else all that the driver lists.
 
-    Indices are in the order of ``nvidia-smi``; a listed UUID (a MIG slice, too) stays as it is.
+    Returns:
+        Indices in the order of ``nvidia-smi``; what is listed as a UUID (a MIG slice, too) as that.
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:

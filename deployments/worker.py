@@ -16,7 +16,8 @@ from typing import Any
 
 from deployments.closed_terminal import survive_closed_terminal
 from deployments.marked_processes import marked, signal_group
-from deployments.supervisor import MARK, RUNS_STOP_SECONDS, WORK_POOL, WorkerPlace
+from deployments.supervisor import RUNS_STOP_SECONDS
+from deployments.worker_places import MARK, WORK_POOL, WorkerPlace
 from tasks.runtime.stop_signals import catchable
 
 TIDY_EVERY_SECONDS = 60.0
@@ -29,9 +30,9 @@ def serve(place: WorkerPlace, *, supervised: bool) -> None:
         supervised: the end of the standard input asks to stop, too: the supervisor is gone.
     """
     os.environ |= place.environment
-    from deployments.worker_log import say_what_happens
+    from deployments.worker_log import correct_worker_log
 
-    say_what_happens()
+    correct_worker_log()
     asyncio.run(_serve(place, supervised))
 
 

@@ -1,4 +1,4 @@
-"""What a worker's log says: Prefect's lines, but for those that are not so here."""
+"""A worker's log: Prefect's lines, without those that are not true here."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 
 
 class _NoFalseAlarm(logging.Filter):
-    """After an outage Prefect says that cancellation will fail; a training run looks itself."""
+    """Corrects what Prefect says after an outage: that runs cannot be cancelled any more."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = str(record.msg)
-        # what went wrong with its connection is said, and leads no one anywhere in full
+        # the line says what went wrong with the connection; a traceback helps nobody
         record.exc_info = record.exc_text = None
         if text.startswith("Cancellation observer failed"):
             return False
@@ -24,7 +24,7 @@ class _NoFalseAlarm(logging.Filter):
         return True
 
 
-def say_what_happens() -> None:
-    """Put it right for this process; to be called when Prefect's logging is set up."""
+def correct_worker_log() -> None:
+    """Correct the log of this process; to be called after Prefect has set up its logging."""
     for name in ("prefect.FlowRunCancellingObserver", "prefect.runner.executor_context"):
         logging.getLogger(name).addFilter(_NoFalseAlarm())

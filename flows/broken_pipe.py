@@ -1,9 +1,9 @@
-"""A training process whose output nobody reads any more, because its worker was killed, goes on.
+"""Keep a training process going when its worker, which read its output, was killed.
 
 The pipe that a worker gives its child breaks with the worker, and rich, through which Prefect
-writes its log lines, takes a broken pipe as the wish to leave: ``SystemExit`` in the middle of
-training. Here whatever notices it first puts ``/dev/null`` in the place of the pipe: a thread that
-waits for that, or the line that comes before it. The flow run's log on the server has every line.
+writes its log lines, ends a process whose pipe is broken: ``SystemExit`` in the middle of training.
+Here ``/dev/null`` takes the place of a broken pipe, by a thread that waits for that or at the first
+line that fails. The flow run's log on the server has every line.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 @cache
 def survive_broken_pipe() -> None:
-    """Let this process outlive whoever reads its output; to be called inside a flow run."""
+    """Let this process outlive the reader of its output; to be called inside a flow run."""
     if not any(_is_pipe(number) for number in (STDOUT, STDERR)):
         return
     Console.on_broken_pipe = _go_on  # type: ignore[method-assign, assignment]
     threading.Thread(
-        target=_watch, args=(get_run_logger(),), name="unread-output", daemon=True
+        target=_watch, args=(get_run_logger(),), name="broken-pipe", daemon=True
     ).start()
 
 
@@ -40,7 +40,7 @@ def _go_on(console: Console) -> None:
 
 
 def _watch(logger: Log) -> None:
-    # copies: the thread is told also where a line was quicker and the outputs are replaced already
+    # copies, which stay pipes where a failed line has replaced the outputs already
     pipes = {os.dup(number) for number in (STDOUT, STDERR) if _is_pipe(number)}
     said = False
     while pipes:
@@ -66,10 +66,10 @@ def _silence_broken() -> None:
 
 
 def _broken(pipes: set[int], milliseconds: int | None) -> set[int]:
-    """Those that have no reader; None waits until there is one."""
+    """The pipes that have no reader; with None, wait until there is such a pipe."""
     ends = select.poll()
     for pipe in pipes:
-        # no event but the end of the reader, which is always reported
+        # 0: only that the reader is gone, which is always reported
         ends.register(pipe, 0)
     return {pipe for pipe, _ in ends.poll(milliseconds)}
 

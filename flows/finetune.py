@@ -9,8 +9,9 @@ from dacapo_core.experiments.tasks import OneHotTaskConfig
 from dacapo_core.experiments.trainers import TrainerConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.flow_decorator import completed, flow
+from flows.flow_run_names import flow_run_name
 from flows.run_summary import RunSummary
-from flows.scheduled_names import flow_run_name, with_scheduled_name
+from flows.scheduled_names import with_scheduled_name
 from flows.train import DEFAULT_RETENTION
 from flows.training_loop import training_loop
 

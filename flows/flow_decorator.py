@@ -1,4 +1,4 @@
-"""Flows whose final state says in one line what they came to."""
+"""How every flow is declared; its final state says in one line how it went."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class _FlowWithMessage(Flow[P, R]):
-    """A flow that ends in a state of its own; who calls it gets the value, as of any flow."""
+    """A flow that returns a state with a message; its caller gets the value, as of any flow."""
 
     # its two signatures are Prefect's: with return_state the state, else the value
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -29,12 +29,12 @@ class _FlowWithMessage(Flow[P, R]):
 def flow(
     name: str, flow_run_name: Callable[[], str] | str
 ) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """Declare a flow that ends with `completed`; results are not kept as pickles.
+    """Declare a flow that returns `completed`; results are not kept as pickles.
 
-    One that fails before Prefect gives it its name gets one all the same.
+    A flow run that fails before Prefect has named it is named all the same.
 
     Args:
-        flow_run_name: a name, or what makes one of the flow run's parameters.
+        flow_run_name: a name, or what makes one from the flow run's parameters.
     """
 
     def declare(function: Callable[P, R]) -> Flow[P, R]:
@@ -50,5 +50,5 @@ def flow(
 
 
 def completed(message: str, value: R) -> R:
-    """What such a flow returns: its value, under a state that says what it came to."""
+    """What such a flow returns: its value, in a state with a message of one line."""
     return cast("R", Completed(message=message, data=value))

@@ -1,18 +1,38 @@
-"""A name for a flow run that failed before it got one: its parameters were refused, say."""
+"""The name of a flow run: its flow and the runs that it is about."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.runtime import flow_run
+
+from dacapo_core.experiments.run_config import RunConfig
+
+
+def flow_run_name(flow: str, as_trained: Callable[[RunConfig], RunConfig]) -> Callable[[], str]:
+    """Have Prefect name flow runs by their flow and the name that the run has in the store.
+
+    Args:
+        as_trained: what the flow makes of the run that it is given.
+    """
+
+    def name() -> str:
+        given = RunConfig.model_validate(flow_run.parameters.get("run", {}))
+        return f"{flow} {as_trained(given).name}"
+
+    return name
 
 
 def name_what_failed(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """Name it as Prefect would have a moment later; to be called by Prefect on failure."""
+    """Name a flow run that failed before Prefect named it: its parameters were refused, say.
+
+    To be called by Prefect on failure.
+    """
     if flow_run.name.startswith(f"{flow.name} "):
         return
     with get_client(sync_client=True) as client:

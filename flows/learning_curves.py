@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dacapo_core.experiments.starts import LoadingReport
@@ -18,10 +19,12 @@ MEAN = "dice"
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Dice by iteration, and seconds of training until it.
+    """Dice scores and training time, by iteration.
 
-    ``dice`` is iteration → criterion → score, ``dice`` for the mean over the channels and
-    ``<channel>__dice`` for one; validation takes no part in ``seconds``.
+    Attributes:
+        dice: iteration → criterion → score; criteria are ``dice``, the mean over the channels, and
+            ``<channel>__dice``.
+        seconds: iteration → seconds of training until it, without validation.
     """
 
     run: str
@@ -29,7 +32,7 @@ class LearningCurve:
     seconds: Mapping[int, float]
 
     def reached(self, goal: float) -> int | None:
-        """The first iteration that was judged and has a mean Dice of ``goal``."""
+        """The first validated iteration with a mean Dice of at least ``goal``."""
         return next(
             (at for at in sorted(self.dice) if self.dice[at].get(MEAN, 0.0) >= goal),
             None,
@@ -43,9 +46,11 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run from a start and the same from scratch, for a person at a terminal.
+    """A run from a start and the same from scratch; printed, it is what a person reads.
 
-    ``report`` is the start's loading report; ``was_complete``: there was nothing left to train.
+    Attributes:
+        report: the start's loading report.
+        was_complete: whether there was nothing left to train.
     """
 
     report: Mapping[str, Any]
@@ -91,7 +96,7 @@ class Comparison:
 
 
 def learning_curve(store: LocalWeightsStore, run: str) -> LearningCurve:
-    """What a run's scores and training statistics say; the mean over several volumes."""
+    """Read a run's learning curve from its store; scores are means over the volumes."""
     from dacapo_core.training.training_stats import stretches
 
     found: dict[int, list[dict[str, float]]] = {}
@@ -103,8 +108,7 @@ def learning_curve(store: LocalWeightsStore, run: str) -> LearningCurve:
         )
     dice = {
         iteration: {
-            name: sum(scores[name] for scores in volumes if name in scores)
-            / sum(name in scores for scores in volumes)
+            name: fmean(scores[name] for scores in volumes if name in scores)
             for name in sorted(set().union(*volumes))
         }
         for iteration, volumes in found.items()

@@ -16,8 +16,9 @@ from flows.flow_decorator import completed, flow
 from tasks.pages.pruning_summary import pruning_summary, summary_line
 from tasks.pages.run_pruning import RunPruning
 from tasks.prune import prune as prune_run
-from tasks.runtime.artifacts import page_path, publisher
+from tasks.runtime.artifacts import publisher
 from tasks.runtime.open_stores import open_store, store_url
+from tasks.runtime.ui_paths import page_path
 from tasks.sweep import sweep
 
 DEFAULT_RETENTION = RetentionPolicy(keep_last=3, keep_best=3, keep_daily=7, grace="7d")

@@ -15,7 +15,7 @@ from dacapo_core.training.errors import (
     ProcessDiedError,
     TrainingDivergedError,
 )
-from flows.embedded_prefect import AlreadyRunningError, private_prefect
+from flows.embedded_prefect import AlreadyRunningError, embedded_prefect
 
 EXPECTED = (
     AlreadyRunningError,
@@ -39,14 +39,14 @@ RECURRING = (
 
 
 def run_at_terminal(flow: str, folder: Path | None, **parameters: Any) -> Any:
-    """Run ``flows.<flow>.<flow>`` here and return what it came to.
+    """Run ``flows.<flow>.<flow>`` in this process and return its result.
 
-    What a person can put right leaves the process with one line; the flow run's log has the
-    whole traceback.
+    An error that a person can put right ends the process with one line; the flow run's log has
+    the whole traceback.
 
     Args:
-        folder: of the private Prefect server; None uses the server of ``PREFECT_API_URL``, and
-            a private one in ``.prefect`` where that is not set.
+        folder: of a Prefect server of this process's own. None uses the server of
+            ``PREFECT_API_URL``, and one in ``.prefect`` where that is not set.
     """
     try:
         return run_flow(flow, folder, **parameters)
@@ -68,13 +68,13 @@ def run_flow(flow: str, folder: Path | None, **parameters: Any) -> Any:
     if folder is None and os.environ.get("PREFECT_API_URL"):
         prefect = nullcontext()
     else:
-        prefect = private_prefect((folder or Path(".prefect")).resolve())
+        prefect = embedded_prefect((folder or Path(".prefect")).resolve())
     with prefect:
         return _call(getattr(importlib.import_module(f"flows.{flow}"), flow), parameters)
 
 
 def _call(flow: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
-    # a private server's settings must be there before prefect is imported
+    # prefect is imported late: the server's settings must be in the environment first
     from prefect.exceptions import Abort, Pause
 
     try:

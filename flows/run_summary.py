@@ -1,4 +1,4 @@
-"""What a run came to, in a few lines that a person reads."""
+"""The summary of a run that a person reads when its flow has ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dacapo_core.store.errors import RetentionError
 from dacapo_core.store.records.score_names import in_words, overall, reasons_in_words, score_name
+from dacapo_core.store.records.scores import shown_best
 from tasks.pages.formatting import readable_bytes, readable_score, readable_seconds
 from tasks.runtime.open_stores import open_store
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run as its store tells it.
+    """A run as its store has it.
 
-    ``best`` is ``<dataset>/<criterion>`` → (iteration, score); ``kept`` and ``pruned`` are
-    iteration → reasons; ``began_at`` is the iteration that this process continued from;
-    ``waiting`` are the iterations that were handed to a validator and have no scores yet.
+    Attributes:
+        began_at: the iteration that this process continued from.
+        seconds: how long it took.
+        best: ``<dataset>/<criterion>`` → (iteration, score).
+        kept: iteration → reasons; ``pruned`` likewise.
+        waiting: iterations whose validation was asked for and that have no scores yet.
     """
 
     run: str
@@ -43,7 +47,7 @@ class RunSummary:
         return self.began_at >= self.num_iterations
 
     def line(self) -> str:
-        """In one line: where it is, what is best, and what is kept."""
+        """The summary in one line: where the run is, what is best, and what is kept."""
         said = [
             f"{self.run}: {'was' if self.was_complete else 'is'} complete at iteration "
             f"{self.num_iterations}"
@@ -113,7 +117,7 @@ class RunSummary:
 
 
 def _order(key: str) -> tuple[str, str, str]:
-    """All channels before single ones."""
+    """Sort the mean over all channels before single ones."""
     of = score_name(key)
     return of.dataset, of.criterion, of.channel or ""
 
@@ -136,7 +140,7 @@ def summarise(
     began_at: int,
     seconds: float,
 ) -> RunSummary:
-    """Read from the store what a run came to."""
+    """Summarise a run from its store."""
     opened = open_store(store)
     checkpoints = opened.history(run).checkpoints
     gone = {i: checkpoint for i, checkpoint in checkpoints.items() if checkpoint.fate != "kept"}
@@ -144,7 +148,7 @@ def summarise(
     try:
         kept = opened.prune(run, retention, dry_run=True).kept
     except RetentionError:
-        # nothing was pruned by it either
+        # the policy does not fit the run yet, so nothing was pruned by it
         kept = {iteration: list(checkpoint.reasons) for iteration, checkpoint in there.items()}
     return RunSummary(
         run=run,
@@ -152,11 +156,7 @@ def summarise(
         num_iterations=num_iterations,
         began_at=began_at,
         seconds=seconds,
-        best={
-            f"{dataset}/{criterion}": (record.iteration, record.score)
-            for (dataset, criterion), record in opened.best_records(run).items()
-            if not record.replaced
-        },
+        best=shown_best(opened.best_records(run)),
         kept=kept,
         pruned={iteration: checkpoint.reasons for iteration, checkpoint in gone.items()},
         bytes_kept=sum(checkpoint.size or 0 for checkpoint in there.values()),

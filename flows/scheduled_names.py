@@ -1,8 +1,7 @@
-"""Names of runs that a schedule begins, and of their flow runs."""
+"""Names of runs that a schedule begins: ``{scheduled}`` becomes the scheduled time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 from prefect.runtime import flow_run
@@ -13,9 +12,9 @@ PLACEHOLDER = "{scheduled}"
 
 
 def scheduled_name(name: str, scheduled: datetime) -> str:
-    """``{scheduled}`` in a run's name becomes the time that it was scheduled for.
+    """Put the scheduled time in the place of ``{scheduled}`` in a run's name.
 
-    Without it a schedule would name the same run again and again: a finished one, for ever.
+    A schedule whose runs all had one name would train the first and find it complete ever after.
     """
     return name.replace(PLACEHOLDER, f"{scheduled:%Y-%m-%dT%H%M}")
 
@@ -25,17 +24,3 @@ def with_scheduled_name(run: RunConfig) -> RunConfig:
     if PLACEHOLDER not in run.name:
         return run
     return run.model_copy(update={"name": scheduled_name(run.name, flow_run.scheduled_start_time)})
-
-
-def flow_run_name(flow: str, as_trained: Callable[[RunConfig], RunConfig]) -> Callable[[], str]:
-    """What Prefect names the flow runs of a flow by: the flow, and the run as the store knows it.
-
-    Args:
-        as_trained: what the flow makes of the run that it is given.
-    """
-
-    def name() -> str:
-        given = RunConfig.model_validate(flow_run.parameters.get("run", {}))
-        return f"{flow} {as_trained(given).name}"
-
-    return name

@@ -18,7 +18,8 @@ from prefect.states import Cancelling
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.flow_decorator import completed, flow
-from flows.scheduled_names import flow_run_name, with_scheduled_name
+from flows.flow_run_names import flow_run_name
+from flows.scheduled_names import with_scheduled_name
 from flows.sweep_grid import configured, expand
 from flows.train import DEFAULT_RETENTION
 from tasks.publish_comparison import publish_comparison

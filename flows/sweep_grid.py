@@ -1,4 +1,4 @@
-"""The runs that a grid of values means."""
+"""The runs of a grid: every combination of its values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SweepGridError(ValueError):
 
 
 def expand(run: RunConfig, grid: Grid) -> dict[str, dict[str, Any]]:
-    """Every combination of the grid's values, by the name of its run.
+    """Name every combination of the grid's values.
 
     The same values give the same name, so that a grid may be extended later.
 
@@ -29,7 +29,7 @@ def expand(run: RunConfig, grid: Grid) -> dict[str, dict[str, Any]]:
         grid: dotted field of a run configuration → the values it takes.
 
     Returns:
-        name → field → value.
+        Name of the run → field → value.
 
     Raises:
         SweepGridError: no field, no value, a value twice, a field a run does not have, or more

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.retention import RetentionPolicy
 from flows.flow_decorator import completed, flow
+from flows.flow_run_names import flow_run_name
 from flows.run_summary import RunSummary
-from flows.scheduled_names import flow_run_name, with_scheduled_name
+from flows.scheduled_names import with_scheduled_name
 from flows.training_loop import training_loop
 
 DEFAULT_RETENTION = RetentionPolicy(keep_last=2)

@@ -24,7 +24,7 @@ from tasks.runtime.artifacts import publisher
 from tasks.runtime.dead_attempts import end_tasks_of_earlier_attempts
 from tasks.runtime.open_stores import store_url
 from tasks.runtime.provenance import who
-from tasks.runtime.runs_in_training import LiveRun, live
+from tasks.runtime.runs_in_training import LiveRun, run_in_training
 from tasks.runtime.stop_signals import stop_signals
 from tasks.store_best import store_best
 from tasks.store_weights import settle, store_weights
@@ -45,10 +45,10 @@ def training_loop(
 ) -> RunSummary:
     """Resume or begin a run, then until it is done: train, store, validate, keep best, prune.
 
-    A run of several processes is trained by a group of them, of which this process is none, unless
-    torch's launcher started it.
+    A run of several processes is trained by a group of processes that this one starts and watches,
+    unless torch's launcher started this one as a member.
 
-    Every step can be repeated: a run killed between any two of them continues, and ends with the
+    Every task can be repeated: a run killed between any two of them continues, and ends with the
     checkpoints that an undisturbed one keeps.
 
     Args:
@@ -73,47 +73,47 @@ def training_loop(
         find_deployment(validation_deployment)
     with (
         publisher.caught_up(),
-        live(run.name, run.num_iterations, url, owner=who()) as current,
+        run_in_training(run.name, run.num_iterations, url, owner=who()) as current,
         noted_end(current),
     ):
-        beginning = begin_run(run)
-        if beginning.iteration < run.num_iterations:
+        at = begin_run(run)
+        if at < run.num_iterations:
             note_training(current)
-        at = beginning.iteration
         if at == 0 and run.start_config is not None:
             initialize_weights(run.name)
             # there is no checkpoint yet that another worker could judge
             validate(run.name, 0)
         elif at > 0:
             # the last process may have died between storing and judging
-            _judge(run.name, at, url, validation_deployment, validated=beginning.validated)
-            _settle_up(run.name, url, retention)
+            validated = at not in current.unjudged()
+            _judge(run.name, at, url, validation_deployment, validated=validated)
+            _prune_and_report(run.name, url, retention)
 
         def interval(stop: int) -> int:
             reached = _train_and_store(current, stop)
             if not current.asked_to_end:
                 _judge(run.name, reached, url, validation_deployment, validated=False)
-                _settle_up(run.name, url, retention)
+                _prune_and_report(run.name, url, retention)
             return reached
 
         for stops in grouped_intervals([stop for stop in run.validation_iterations() if stop > at]):
-            current.obey()
+            current.end_if_asked()
             if len(stops) == 1:
                 interval(stops[0])
             else:
                 train_intervals(run.name, stops[-1], len(stops), stops, interval)
-            current.obey()
+            current.end_if_asked()
         if validation_deployment is not None:
             await_validations(run.name)
-            current.obey()
+            current.end_if_asked()
             store_best(run.name, url)
-            _settle_up(run.name, url, retention)
+            _prune_and_report(run.name, url, retention)
         return summarise(
             run.name,
             url,
             retention,
             num_iterations=run.num_iterations,
-            began_at=beginning.iteration,
+            began_at=at,
             seconds=time.monotonic() - started,
         )
 
@@ -129,7 +129,7 @@ def _train_and_store(current: LiveRun, stop: int) -> int:
             if current.asked_to_end:
                 settle(current.name, reached)
     except Pause:
-        # suspended: Prefect raises it where a task begins or ends, and what was trained is not lost
+        # suspended: Prefect raises this where a task begins or ends; what was trained is stored
         trained = current.run.iteration
         if trained > before and trained != current.store.latest_iteration(current.name):
             store_weights.fn(current.name, trained)
@@ -143,7 +143,7 @@ def _judge(
     """Score an iteration, or have it scored elsewhere, and move the best to what scores say."""
     if validation_deployment is not None:
         settle(name, iteration)
-        request_validations(name, validation_deployment, url)
+        request_validations(name, validation_deployment)
         store_best(name, url)
         return
     if not validated:
@@ -152,13 +152,13 @@ def _judge(
     store_best(name, url, judged=iteration)
 
 
-def _settle_up(name: str, url: str, retention: RetentionPolicy) -> None:
-    """Let go of what is superseded, only now, and show what there is."""
+def _prune_and_report(name: str, url: str, retention: RetentionPolicy) -> None:
+    """Prune, now that the scores are there, and update the report."""
     try:
         done = RunPruning(name, prune(name, retention, url))
         if done.let_go:
             get_run_logger().info(done.line())
     except RetentionError as error:
-        # such a policy may fit later, when there are scores or more checkpoints
+        # the policy may fit later, when there are scores or more checkpoints
         get_run_logger().warning("%s; training goes on", error)
     publish_report(name)

@@ -1,4 +1,4 @@
-"""The flow that judges stored checkpoints, on this worker."""
+"""The flow that validates stored checkpoints, on this worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.flow_decorator import completed, flow
 from tasks.load_checkpoint import load_checkpoint, unscored_iterations
 from tasks.runtime.open_stores import store_url
 from tasks.runtime.protect_for_validation import protected_for_validation
-from tasks.runtime.runs_in_training import judged
+from tasks.runtime.runs_in_training import run_in_validation
 from tasks.store_best import store_best
 from tasks.validate import validate as validate_live
 
@@ -48,7 +48,7 @@ def validate(
     url = store_url(store)
     scores: dict[int, dict[str, float]] = {}
     chosen = iterations if iterations is not None else unscored_iterations(run, url)
-    with judged(run, url), protected_for_validation(run, url, chosen):
+    with run_in_validation(run, url), protected_for_validation(run, url, chosen):
         for iteration in chosen:
             load_checkpoint(run, iteration)
             scores[iteration] = validate_live(run, iteration)

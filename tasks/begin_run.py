@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dacapo_core.experiments.run_config import RunConfig
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from dacapo_core.training.tensorboard import EventFiles
 
 
-ANY_VALUE = (
+CHANGEABLE_FIELDS = (
     "num_workers",
     "trainer_config.processes",
     "trainer_config.max_restarts",
@@ -26,24 +25,15 @@ class RunConfigChangedError(ValueError):
     """The store holds a run of this name that was configured otherwise."""
 
 
-@dataclass(frozen=True)
-class Beginning:
-    """Where a run goes on: after ``iteration``, 0 for the beginning, and why there.
-
-    ``validated``: that iteration has its scores on every validation dataset.
-    """
-
-    iteration: int
-    reason: str
-    validated: bool
-
-
 @task("begin {run.name}")
-def begin_run(run: RunConfig) -> Beginning:
+def begin_run(run: RunConfig) -> int:
     """Check the configuration, build the run and bring it to its newest whole checkpoint.
 
     Everything that can be wrong with configuration, data and store is found here, before the
     first training step.
+
+    Returns:
+        The iteration that it goes on from; 0 for the beginning.
 
     Raises:
         RunConfigChangedError: see ``check_unchanged``.
@@ -54,7 +44,6 @@ def begin_run(run: RunConfig) -> Beginning:
     """
     from dacapo_core.data.intensity_range import described
     from dacapo_core.settings import get_settings
-    from dacapo_core.store.records.scores import unjudged
     from dacapo_core.training.checks import check_run
     from dacapo_core.training.follower_ranks import build_run
     from dacapo_core.training.process_group import device_of_process
@@ -94,9 +83,7 @@ def begin_run(run: RunConfig) -> Beginning:
         live.progress.note(f"{run.name}: {described(live.built.datasplit.ranges)}")
     if found.iteration > 0:
         release_start(live)
-    wanted = [dataset.name for dataset in live.run.validation_datasets]
-    missing = unjudged([found.iteration], live.store.scores(run.name), wanted)
-    return Beginning(found.iteration, found.reason, validated=not missing)
+    return found.iteration
 
 
 def _event_files(live: LiveRun, iteration: int) -> EventFiles | None:
@@ -113,9 +100,8 @@ def _event_files(live: LiveRun, iteration: int) -> EventFiles | None:
 def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     """Refuse to go on with a run that was begun with another configuration.
 
-    More iterations than it was begun with are no other configuration, nor is what the learning
-    rate does then, nor another number of threads that prepare batches or of processes that share
-    them, or what each of these holds: it changes none.
+    More iterations are allowed, with what the learning rate does then, and ``CHANGEABLE_FIELDS``:
+    threads that prepare batches, processes that share them, and what each process holds.
 
     Raises:
         RunConfigChangedError: it names each field with its stored and its new value.
@@ -123,7 +109,7 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
     if stored is None:
         return
     changed = stored.difference(config)
-    for free in ANY_VALUE:
+    for free in CHANGEABLE_FIELDS:
         changed.pop(free, None)
     if config.num_iterations >= stored.num_iterations:
         changed.pop("num_iterations", None)
@@ -134,5 +120,5 @@ def check_unchanged(config: RunConfig, stored: RunConfig | None) -> None:
         raise RunConfigChangedError(
             f"run {config.name!r} was begun with another configuration ({listed}). Give it "
             f"another name, or the stored values; only num_iterations may be raised, and "
-            f"{', '.join(ANY_VALUE)} be any"
+            f"{', '.join(CHANGEABLE_FIELDS)} be any"
         )

@@ -8,10 +8,11 @@ from prefect.logging import get_run_logger
 
 from dacapo_core.data.intensity_range import compared_with_start
 from tasks.pages.loading_page import loading_page
-from tasks.runtime.artifacts import artifact_key, publisher
+from tasks.runtime.artifacts import publisher
 from tasks.runtime.runs_in_training import LiveRun, live_run
-from tasks.runtime.start_pins import kept_report, release_start, start_of
+from tasks.runtime.start_pins import kept_report, open_start, release_start
 from tasks.runtime.task_decorator import task
+from tasks.runtime.ui_paths import artifact_key
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.starts import Start
@@ -32,9 +33,10 @@ def initialize_weights(run: str) -> float:
     """
     live = live_run(run)
     live.progress.phase("loading its start")
-    start, config = start_of(live), live.run.config.start_config
-    if start is None or config is None:
+    config = live.run.config.start_config
+    if config is None:
         raise ValueError(f"run {run!r} has no start_config")
+    start = open_start(live, config)
     # an earlier attempt that was killed before its first checkpoint may have pinned another
     release_start(live)
     start.pin(run)

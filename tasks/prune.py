@@ -9,8 +9,8 @@ from prefect.logging import get_run_logger
 from dacapo_core.store.retention import RetentionPolicy
 from tasks.pages.formatting import first_few
 from tasks.publish_pruning import publish_pruning, publish_rehearsal
-from tasks.runtime.events import emit_checkpoint_event
-from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.events import emit_pruned
+from tasks.runtime.open_stores import open_store
 from tasks.runtime.provenance import who
 from tasks.runtime.task_decorator import task
 
@@ -38,16 +38,14 @@ def prune(
     for note in plan.notes:
         get_run_logger().info("%s: %s", run, note)
     if plan.doomed or dry_run:
-        until = plan.reclaim_after
-        emit_checkpoint_event(
-            "rehearsed" if dry_run else "pruned",
+        emit_pruned(
+            "prune" if plan.grace is None else "mark",
             run,
-            kind="prune" if plan.grace is None else "mark",
-            iterations=sorted(plan.doomed),
-            reasons={str(iteration): plan.pruned[iteration] for iteration in plan.doomed},
-            bytes=plan.bytes_freed,
-            restorable_until=None if until is None else until.isoformat(),
-            store=place_of(opened),
+            opened,
+            {iteration: plan.pruned[iteration] for iteration in plan.doomed},
+            plan.bytes_freed,
+            restorable_until=plan.reclaim_after,
+            rehearsed=dry_run,
         )
     if dry_run:
         publish_rehearsal(run, opened, plan, policy)

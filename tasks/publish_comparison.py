@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dacapo_core.store.records.scores import shown_best
 from tasks.pages.comparison_table import RunResult, comparison_page
-from tasks.runtime.artifacts import artifact_key, flow_run_path, page_path, publisher
+from tasks.runtime.artifacts import publisher
 from tasks.runtime.open_stores import open_store
 from tasks.runtime.task_decorator import task
+from tasks.runtime.ui_paths import artifact_key, flow_run_path, page_path
 
 
 @task("compare {sweep}")
@@ -19,7 +21,7 @@ def publish_comparison(
     flow_runs: Mapping[str, str],
     store: str,
 ) -> None:
-    """One page: a row for each run, its swept values, its state and its best scores, with links.
+    """Publish one page: a row for each run, its swept values, state and best scores, with links.
 
     Args:
         runs: name → swept field → value.
@@ -33,17 +35,12 @@ def publish_comparison(
         for record in opened.scores(name):
             for criterion, higher in record.criteria.items():
                 directions[f"{record.dataset}/{criterion}"] = higher
-        best = {
-            f"{dataset}/{criterion}": (record.iteration, record.score)
-            for (dataset, criterion), record in opened.best_records(name).items()
-            if not record.replaced
-        }
         results.append(
             RunResult(
                 name,
                 values,
                 states[name],
-                best,
+                shown_best(opened.best_records(name)),
                 directions,
                 report=page_path("report", name),
                 flow_run=flow_run_path(flow_runs[name]),

@@ -9,7 +9,8 @@ from tasks.pages.pruning_page import pruning_page
 from tasks.pages.pruning_rehearsal import rehearsal_page
 from tasks.pages.run_pruning import RunPruning, figures
 from tasks.publish_store import publish_store
-from tasks.runtime.artifacts import artifact_key, page_path, publisher
+from tasks.runtime.artifacts import publisher
+from tasks.runtime.ui_paths import artifact_key, page_path
 
 if TYPE_CHECKING:
     from dacapo_core.store.local_weights_store import LocalWeightsStore

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from math import isfinite
 
 from dacapo_core.store.records.score_names import dataset_in_words
-from dacapo_core.store.records.scores import best_scores
+from dacapo_core.store.records.scores import best_scores, shown_best
 from tasks.pages.run_report import RunReport, report_page
-from tasks.runtime.artifacts import artifact_key, events_path, page_path, publisher
+from tasks.runtime.artifacts import publisher
 from tasks.runtime.runs_in_training import LiveRun, live_run
 from tasks.runtime.task_decorator import task
+from tasks.runtime.ui_paths import artifact_key, events_path, page_path
 
 
 @task("report of {run}", at_iteration=True)
@@ -29,7 +30,7 @@ def publish_report(run: str) -> None:
 
 
 def show_report(live: LiveRun) -> None:
-    """The page as the run is when it is sent."""
+    """Publish the page, which shows the run as it is when the page is sent."""
     publisher.page(
         artifact_key("report", live.name),
         lambda: report_page(read_report(live)),
@@ -68,11 +69,7 @@ def read_report(live: LiveRun) -> RunReport:
             (each.iteration, each.loss) for each in stats.iteration_stats if isfinite(each.loss)
         ],
         scores=curves,
-        best={
-            f"{dataset}/{criterion}": (best.iteration, best.score)
-            for (dataset, criterion), best in store.best_records(live.name).items()
-            if not best.replaced
-        },
+        best=shown_best(store.best_records(live.name)),
         pictures={
             f"{dataset_in_words(dataset)} at iteration {iteration}": png
             for (iteration, dataset), png in _pictures(live).items()
@@ -82,13 +79,13 @@ def read_report(live: LiveRun) -> RunReport:
 
 
 def _pictures(live: LiveRun) -> dict[tuple[int, str], bytes]:
-    """(iteration, dataset) → PNG, of the last validation that there are pictures of."""
+    """(iteration, dataset) → PNG, of the last validation that has pictures."""
     store = live.store.on_record()
     kept = store.pictures(live.name)
     newest = max((iteration for iteration, _ in kept), default=None)
     found = {}
     for iteration, dataset in kept:
-        # a validator elsewhere may take it away meanwhile
+        # a validator elsewhere may replace it meanwhile
         with suppress(FileNotFoundError):
             if iteration == newest:
                 found[iteration, dataset] = store.picture(live.name, iteration, dataset)

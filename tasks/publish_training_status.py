@@ -1,4 +1,4 @@
-"""What a run that is trained says of itself, for the overview that its store keeps."""
+"""Publish where the training of a run is and how it ended, in the overview in its store."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tasks.runtime.runs_in_training import LiveRun
 if TYPE_CHECKING:
     from dacapo_core.store.records.run_overview import TrainingNote, TrainingState
 
-# the next word may take a few times as long as the last did, and then some
+# the next status is late after this many times what the last one took, and then some
 LATE_AFTER = 3.0
 LATE_BY = timedelta(minutes=10)
 
 
 def note_training(live: LiveRun, state: TrainingState = "training", why: str | None = None) -> None:
-    """Say where a run is; harmless before it is built.
+    """Publish where a run's training is; nothing before the run is built.
 
     Args:
         why: what ended it.
@@ -35,7 +35,7 @@ def note_training(live: LiveRun, state: TrainingState = "training", why: str | N
 
 @contextmanager
 def noted_end(live: LiveRun) -> Iterator[None]:
-    """Around all of a run's training: say how it ended, in its overview and on its report."""
+    """After the block, which trains a run: publish how it ended, in its overview and its report."""
     try:
         yield
     except Exception as error:
@@ -68,8 +68,8 @@ def _note(live: LiveRun, state: TrainingState, why: str | None) -> TrainingNote:
     from dacapo_core.store.records.run_overview import TrainingNote
 
     config = live.run.config
-    # as it is lately, once there is a lately
-    stats = live.stretch or live.run.training_stats
+    # the rate of late, once there is a checkpoint
+    stats = live.stats_since_checkpoint or live.run.training_stats
     rate = stats.samples_per_second
     left = max(0, config.num_iterations - live.run.iteration) * config.batch_size
     now, heard = time.monotonic(), datetime.now(UTC)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasks.publish_pruning import publish_pruning
-from tasks.runtime.events import emit_checkpoint_event
-from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.events import emit_pruned
+from tasks.runtime.open_stores import open_store
 from tasks.runtime.provenance import who
 from tasks.runtime.task_decorator import task
 
@@ -21,13 +21,5 @@ def remove(run: str, iteration: int, store: str | None = None, force: bool = Fal
     opened = open_store(store)
     opened.remove(run, iteration, force=force, by=who())
     gone = opened.history(run).checkpoints[iteration]
-    emit_checkpoint_event(
-        "pruned",
-        run,
-        kind="remove",
-        iterations=[iteration],
-        reasons={str(iteration): gone.reasons},
-        bytes=gone.size,
-        store=place_of(opened),
-    )
+    emit_pruned("remove", run, opened, {iteration: gone.reasons}, gone.size)
     publish_pruning(run, opened)

@@ -1,33 +1,25 @@
-"""Validation beside training: a deployment judges stored checkpoints on another worker."""
+"""Have stored checkpoints validated on another worker, by a deployment, while training goes on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_API_URL
 
 from dacapo_core.store.errors import MissingCheckpointError
-from dacapo_core.store.records.scores import unjudged
 from tasks.runtime.flow_runs import read_flow_runs
-from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.open_stores import place_of
+from tasks.runtime.prefect_client import brief_client
 from tasks.runtime.protect_for_validation import PENDING_FOR
 from tasks.runtime.provenance import who
 from tasks.runtime.runs_in_training import LiveRun, live_run
 from tasks.runtime.task_decorator import task
 from tasks.runtime.validation_request_sender import ValidationRequestSender
 
-ATTEMPT_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 1.0
 # what waits for SQLite in the server gives up after a minute
 ASK_WITHIN_SECONDS = 90.0
@@ -36,12 +28,12 @@ FINISH_WITHIN_SECONDS = 600.0
 
 
 class ValidationDeploymentError(ValueError):
-    """Checkpoints cannot be handed to that deployment."""
+    """That deployment cannot validate checkpoints."""
 
 
 @task("look for {deployment}")
 def find_deployment(deployment: str) -> None:
-    """Make sure that there is a deployment that can judge checkpoints.
+    """Make sure that the deployment is there, and of the flow validate.
 
     Raises:
         ValidationDeploymentError: there is none, or it is of another flow; says the way out.
@@ -52,7 +44,7 @@ def find_deployment(deployment: str) -> None:
             "such as validate/checkpoint"
         )
     try:
-        with _briefly(retries=2), get_client(sync_client=True) as client:
+        with brief_client(retries=2) as client:
             client.read_deployment_by_name(deployment)
     except (ObjectNotFound, ValueError) as error:
         raise ValidationDeploymentError(
@@ -70,14 +62,14 @@ def find_deployment(deployment: str) -> None:
 
 
 @task("hand over {run}", at_iteration=True)
-def request_validations(run: str, deployment: str, store: str) -> list[int]:
-    """Ask for the validation of each stored checkpoint that has none, and go on at once.
+def request_validations(run: str, deployment: str) -> list[int]:
+    """Ask for the validation of each stored checkpoint that lacks scores, and go on at once.
 
-    They cannot be pruned until they are judged, or for a day. A server that does not take a
-    request is asked again while training goes on; see `ValidationRequestSender`.
+    They are protected from pruning until they are validated, for a day at most. A server that does
+    not take a request is asked again while training goes on; see `ValidationRequestSender`.
 
     Returns:
-        the iterations that were asked for.
+        The iterations that were asked for.
     """
     live = live_run(run)
     if live.requests is None:
@@ -85,7 +77,7 @@ def request_validations(run: str, deployment: str, store: str) -> list[int]:
     requests = live.requests
     _note_refusal(live, requests, "they are asked for again")
     iterations = []
-    for iteration in _unjudged(live):
+    for iteration in live.unjudged():
         if iteration in requests.asked:
             continue
         try:
@@ -95,29 +87,29 @@ def request_validations(run: str, deployment: str, store: str) -> list[int]:
         else:
             iterations.append(iteration)
     if iterations:
-        place = place_of(open_store(store))
+        place = place_of(live.store)
         requests.ask(iterations, {"run": run, "iterations": iterations, "store": place})
     return iterations
 
 
 @task("wait for validations of {run}")
 def await_validations(run: str) -> list[int]:
-    """Wait for what was handed over, within limits; see `worth_waiting`.
+    """Wait for the validations that were asked for, as long as `worth_waiting` says.
 
     Returns:
-        the iterations that still have no scores; they may arrive later.
+        The iterations that still lack scores; they may arrive later.
     """
     live = live_run(run)
     requests = live.requests
     if requests is None:
-        return _unjudged(live)
+        return live.unjudged()
     live.progress.phase("waiting for validations")
     began = active = time.monotonic()
     taken: dict[UUID, list[int]] = {}
-    left = _unjudged(live)
+    left = live.unjudged()
     while True:
         before, taken, waiting = taken, requests.taken, bool(requests.waiting)
-        # first the states: what is judged when a validator is done is judged now
+        # states before scores: a validation that has ended here has its scores below
         states = _states(
             [each for each, judges in taken.items() if not set(left).isdisjoint(judges)]
         )
@@ -126,7 +118,7 @@ def await_validations(run: str) -> list[int]:
             each.is_running() or each.is_pending() for each in states
         ):
             active = now
-        left = _unjudged(live)
+        left = live.unjudged()
         if (
             not left
             or live.asked_to_end
@@ -145,10 +137,10 @@ def worth_waiting(states: Sequence[State], asking: bool, waited: float, idle: fl
     """Whether scores may still come while this process, and its GPU, stand idle for them.
 
     Args:
-        states: of the validations that were handed over.
-        asking: whether there is one that the server has not taken yet.
+        states: of the validations that the server has taken.
+        asking: whether there are some that it has not taken yet.
         waited: seconds since the last training step.
-        idle: seconds since the server took one, or one was last seen at work: where every worker
+        idle: seconds since the server took one, or one was last seen running: where every worker
             is busy, this one had better be free.
     """
     if asking and waited < ASK_WITHIN_SECONDS:
@@ -166,27 +158,13 @@ def _note_refusal(live: LiveRun, requests: ValidationRequestSender, what_next: s
         )
 
 
-def _unjudged(live: LiveRun) -> list[int]:
-    wanted = [dataset.name for dataset in live.run.validation_datasets]
-    return unjudged(live.store.iterations(live.name), live.store.scores(live.name), wanted)
-
-
 def _states(flow_runs: Collection[UUID]) -> list[State]:
-    """The last known states of validations that were handed over; none without the server."""
+    """The states of validations; none while the server does not answer."""
     if not flow_runs:
         return []
     try:
-        with _briefly(), get_client(sync_client=True) as client:
+        with brief_client() as client:
             found = read_flow_runs(client, flow_runs)
     except Exception:
         return []
     return [each.state for each in found if each.state is not None]
-
-
-@contextmanager
-def _briefly(retries: int = 0) -> Iterator[None]:
-    """Attempts of a few seconds, where Prefect's client would try for a minute."""
-    with temporary_settings(
-        {PREFECT_CLIENT_MAX_RETRIES: retries, PREFECT_API_REQUEST_TIMEOUT: ATTEMPT_SECONDS}
-    ):
-        yield

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dacapo_core.store.records.history import CheckpointHistory
 from dacapo_core.store.records.history_events import MARKED
 from tasks.publish_pruning import publish_pruning
 from tasks.runtime.events import emit_checkpoint_event
-from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.open_stores import open_store
 from tasks.runtime.provenance import who
 from tasks.runtime.task_decorator import task
 
@@ -26,18 +25,13 @@ def restore(run: str, iteration: int, store: str | None = None) -> bool:
     if restored:
         checkpoint = opened.history(run).checkpoints[iteration]
         publish_pruning(run, opened)
+        marks = [list(each.reasons) for each in checkpoint.events if each.what == MARKED]
         emit_checkpoint_event(
             "restored",
             run,
+            opened,
             iteration=iteration,
             bytes=checkpoint.size,
-            marked_for=_marked_for(checkpoint),
-            store=place_of(opened),
+            marked_for=marks[-1] if marks else [],
         )
     return restored
-
-
-def _marked_for(checkpoint: CheckpointHistory) -> list[str]:
-    """Why pruning had marked it last."""
-    marks = [list(each.reasons) for each in checkpoint.events if each.what == MARKED]
-    return marks[-1] if marks else []

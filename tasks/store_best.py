@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.publish_store import publish_store
 from tasks.runtime.events import emit_checkpoint_event
-from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.open_stores import open_store
 from tasks.runtime.task_decorator import task
 
 
@@ -30,8 +30,6 @@ def store_best(run: str, store: str | None = None, judged: int | None = None) ->
     if judged is not None:
         opened.end_validation(run, judged)
     for iteration, best_for in scores.items():
-        emit_checkpoint_event(
-            "best", run, iteration=iteration, best_for=best_for, store=place_of(opened)
-        )
+        emit_checkpoint_event("best", run, opened, iteration=iteration, best_for=best_for)
     publish_store(run, opened)
     return moved

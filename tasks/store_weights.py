@@ -7,7 +7,6 @@ from contextlib import suppress
 from dacapo_core.store import layout
 from tasks.publish_training_status import note_training
 from tasks.runtime.events import emit_checkpoint_event
-from tasks.runtime.open_stores import place_of
 from tasks.runtime.runs_in_training import live_run
 from tasks.runtime.start_pins import release_start
 from tasks.runtime.task_decorator import task
@@ -25,8 +24,8 @@ def store_weights(run: str, iteration: int) -> None:
     live.progress.phase("storing")
     live.check_lease()
     live.store.store_weights(live.run, iteration, wait=False)
-    if live.stretch is not None:
-        live.store.store_training_stats(run, iteration, live.stretch.record())
+    if live.stats_since_checkpoint is not None:
+        live.store.store_training_stats(run, iteration, live.stats_since_checkpoint.record())
     note_training(live)
 
 
@@ -44,6 +43,4 @@ def settle(run: str, iteration: int) -> None:
     size = None
     with suppress(FileNotFoundError):
         size = live.store.filesystem.file_info(layout.checkpoint_path(run, iteration)).size
-    emit_checkpoint_event(
-        "stored", run, iteration=iteration, bytes=size, store=place_of(live.store)
-    )
+    emit_checkpoint_event("stored", run, live.store, iteration=iteration, bytes=size)

@@ -9,8 +9,8 @@ from prefect.logging import get_run_logger
 from tasks.pages.formatting import first_few, readable_bytes
 from tasks.pages.run_pruning import shown_reasons
 from tasks.publish_pruning import publish_pruning
-from tasks.runtime.events import emit_checkpoint_event
-from tasks.runtime.open_stores import open_store, place_of
+from tasks.runtime.events import emit_pruned
+from tasks.runtime.open_stores import open_store
 from tasks.runtime.provenance import who
 from tasks.runtime.task_decorator import task
 
@@ -33,15 +33,7 @@ def sweep(run: str, store: str | None = None) -> Sweep:
     if done.failed:
         get_run_logger().warning("%s: not reclaimed: %s", run, first_few(done.failed))
     if done.reclaimed:
-        emit_checkpoint_event(
-            "pruned",
-            run,
-            kind="reclaim",
-            iterations=sorted(done.reclaimed),
-            reasons={str(iteration): reasons for iteration, reasons in done.reclaimed.items()},
-            bytes=done.bytes_freed,
-            store=place_of(opened),
-        )
+        emit_pruned("reclaim", run, opened, done.reclaimed, done.bytes_freed)
         get_run_logger().info(
             "%s: %d reclaimed past their grace period, %s freed. %s",
             run,

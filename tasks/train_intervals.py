@@ -1,8 +1,8 @@
-"""Many validation intervals as one task run.
+"""Go through many validation intervals as one task run.
 
 A task run takes some 30 kB of the server's database, its events included, and a month-long run has
-ten thousand validations of seven task runs each. Its first intervals are told one by one; of the
-many that follow, each few make one task run, inside which the steps are plain functions.
+ten thousand validations of seven task runs each. Each task of the first intervals is a task run;
+of the many intervals that follow, each group is one, inside which tasks are plain functions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from tasks.runtime.runs_in_training import live_run
 from tasks.runtime.task_decorator import task
 
 ALONE, TOGETHER = 20, 40
-"""Intervals that are told one by one, and into how many task runs all others go."""
+"""How many intervals come first, each alone, and into how many groups all others go."""
 
 
 def grouped_intervals(stops: Sequence[int]) -> list[Sequence[int]]:
-    """The ends of validation intervals, those of one task run each together."""
+    """Group the ends of validation intervals; each group is one task run."""
     if len(stops) <= ALONE + TOGETHER:
         return [[stop] for stop in stops]
     later = stops[ALONE:]
@@ -38,7 +38,7 @@ def train_intervals(
     stops: Sequence[int],
     interval: Callable[[int], int],
 ) -> int:
-    """Go through many validation intervals as one task run; asked to stop, no further.
+    """Go through many validation intervals as one task run, until done or asked to stop.
 
     Args:
         stops: where the intervals end, the last at ``iteration``.
@@ -47,8 +47,8 @@ def train_intervals(
     Returns:
         The iteration reached.
     """
-    held = EventBatch(send_checkpoint_event)
-    within = event_batch.set(held)
+    batch = EventBatch(send_checkpoint_event)
+    token = event_batch.set(batch)
     live, at = live_run(run), 0
     try:
         for stop in stops:
@@ -56,6 +56,6 @@ def train_intervals(
             if live.asked_to_end:
                 break
     finally:
-        event_batch.reset(within)
-        held.flush()
+        event_batch.reset(token)
+        batch.flush()
     return at

@@ -61,5 +61,5 @@ def train_until(run: str, iteration: int) -> int:
         live.progress.note(
             f"{run}: another process was asked to stop, at iteration {live.run.iteration}"
         )
-    live.stretch = live.run.training_stats.after(before)
+    live.stats_since_checkpoint = live.run.training_stats.after(before)
     return live.run.iteration

@@ -17,8 +17,7 @@ def prefect_server(home: Path) -> Iterator[str]:
         temporary_settings,
     )
 
-    from flows.embedded_prefect import send_what_is_queued
-    from flows.embedded_server import embedded_server, wait_until_ready
+    from flows.embedded_prefect import embedded_server, send_what_is_queued, wait_until_ready
 
     with embedded_server(home) as url:
         wait_until_ready(url)

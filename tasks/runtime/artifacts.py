@@ -1,25 +1,22 @@
 """Artifacts for the Prefect UI: best effort, bounded in time and in number.
 
-Prefect's own ``create_*_artifact`` waits for its server, and a minute for one that is away. A page
-is not worth that: one thread of the process makes and sends what the others publish, and they go
-on. Where the server is away it says so in one log line and asks again after a while. Of each page
-it keeps the newest only, and sends it every few seconds at most; the store keeps the truth, so the
-next page shows all that a missed one would have.
+Prefect's own ``create_*_artifact`` waits for its server, and a minute for one that is away. Here
+one thread of the process makes and sends what the others publish, and they go on. Where the server
+is away it says so in one log line and tries again after a while. It keeps only the newest of each
+page, and sends it every few seconds at most; the store has everything, so the next page shows all
+that a missed one would have.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from urllib.parse import urlencode
 from uuid import UUID
 
 from httpx import HTTPStatusError
@@ -30,34 +27,31 @@ from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
-from tasks.runtime.artifact_versions import artifact_path, newest_version, put
+from tasks.runtime.artifact_versions import put
+from tasks.runtime.ui_paths import artifact_path
 
 ATTEMPT_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
-# where it answers that it is busy, as with SQLite
+# after the answer that the server is busy, as with SQLite
 BUSY_SECONDS = 2.0
 # between two versions of a page: each is a write to the server's database
 SPACING_SECONDS = 10.0
-# an attempt bounds the wait for each part of an answer, this the whole
+# how long the end of a flow run waits for one page; less where it was asked to stop
 STUCK_SECONDS = 20.0
 HURRIED_SECONDS = 2.0
-# what the server will not take the next time either
+# answers to what the server would not take the next time either
 REFUSALS = (413, 422)
 
-KEY_PATH = "/v2/artifacts/key/"
-KEY_LINK = re.compile(rf"(?<=\]\(){KEY_PATH}([a-z0-9-]+)(?=\))")
-
-Rows = Sequence[Mapping[str, str]]
 _Key = tuple[UUID, str]
 
 
 class _NotMadeError(RuntimeError):
-    """What a page is to show cannot be had."""
+    """The content of a page could not be made."""
 
 
 @dataclass(frozen=True)
 class _Page:
-    """What is to be sent; ``context`` is its publisher's: settings, flow run and task run."""
+    """A page to send, with the context (settings, flow run, task run) that it was published in."""
 
     artifact: ArtifactCreate
     content: Callable[[], str]
@@ -81,27 +75,14 @@ class Publisher:
         self._sent: dict[_Key, float] = {}
         self._ending: UUID | None = None
         self._addresses: dict[str, UUID] = {}
-        # the thread's alone
+        # used by the thread alone
         self._client: SyncPrefectClient | None = None
         self._client_of: Settings | None = None
         self._settings: Settings | None = None
 
-    def table(
-        self,
-        key: str,
-        rows: Rows | Callable[[], Rows],
-        description: str,
-        *,
-        leads: bool = False,
-    ) -> None:
-        """A table under ``key``, as `page` shows a page."""
-        self._publish(
-            key,
-            "table",
-            lambda: json.dumps(list(rows() if callable(rows) else rows)),
-            description,
-            leads=leads,
-        )
+    def table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> None:
+        """Publish a table under ``key``, as `page` does a page."""
+        self._publish(key, "table", lambda: json.dumps(list(rows)), description)
 
     def page(
         self,
@@ -112,15 +93,15 @@ class Publisher:
         leads: bool = False,
         shared: bool = False,
     ) -> None:
-        """A markdown page under ``key``, in the place of what the flow run showed there.
+        """Publish a markdown page under ``key``, in the place of the flow run's earlier one.
 
-        Its links to other pages by their key lead to what is shown there when it is sent: the
-        UI's page of a key has no more than a list of versions.
+        Links to other pages by their key become links to the versions that are newest when this
+        page is sent: the UI's page of a key is no more than a list of versions.
 
         Args:
             content: the page, or what makes it when it is sent, in a thread of its own.
             leads: it is the first of the flow run's pages in the UI.
-            shared: it is no flow run's, but one for all of them, and its links stay as they are.
+            shared: one page for all flow runs; its links stay as they are.
         """
         made = (lambda: content) if isinstance(content, str) else content
         self._publish(key, "markdown", made, description, leads=leads, shared=shared)
@@ -142,7 +123,7 @@ class Publisher:
             self._catch_up(STUCK_SECONDS)
             raise
         except BaseException:
-            # asked to end, it has other things to do
+            # asked to stop, it has little time
             self._catch_up(HURRIED_SECONDS)
             raise
         self._catch_up(STUCK_SECONDS)
@@ -184,7 +165,7 @@ class Publisher:
         content: Callable[[], str],
         description: str,
         *,
-        leads: bool,
+        leads: bool = False,
         shared: bool = False,
     ) -> None:
         task_run, flow_run = get_task_and_flow_run_ids()
@@ -217,7 +198,7 @@ class Publisher:
                     self._changed.notify_all()
 
     def _take(self) -> tuple[_Key, _Page]:
-        """The page that is due first, once there is one and the server may be asked."""
+        """Wait until a page is due, and take the first."""
         with self._changed:
             while True:
                 due = {key: self._due(key) for key in self._waiting}
@@ -229,7 +210,7 @@ class Publisher:
                 self._changed.wait(pause)
 
     def _due(self, key: _Key) -> float:
-        """When a page may be sent; of a flow run that waits for its end, at once."""
+        """When a page may be sent, by ``time.monotonic``; unspaced where its flow run is ending."""
         spaced = self._sent.get(key, -math.inf) + SPACING_SECONDS
         return max(self._next_attempt, -math.inf if key[0] == self._ending else spaced)
 
@@ -244,7 +225,7 @@ class Publisher:
                 self._away = error
                 if not _is_busy(error):
                     self._failed_attempt = began
-                # who waits for the end of a flow run is owed an attempt that began after that
+                # the end of a flow run waits for an attempt that began after it
                 pause = _pause_after(error) if began >= self._end_asked else 0.0
                 self._next_attempt = time.monotonic() + pause
             self._changed.notify_all()
@@ -265,16 +246,13 @@ class Publisher:
             data = page.content()
         except Exception as error:
             raise _NotMadeError(f"{type(error).__name__}: {error}") from error
+        made = page.artifact.model_copy(update={"data": data})
         with self._one_attempt() as client:
-            artifact = page.artifact
-            if artifact.type == "markdown" and artifact.flow_run_id is not None:
-                data = _with_direct_links(client, data)
-            id = put(client, artifact.model_copy(update={"data": data}), leads=page.leads)
-            self._addresses[str(artifact.key)] = id
+            self._addresses[str(made.key)] = put(client, made, leads=page.leads)
 
     @contextmanager
     def _one_attempt(self) -> Iterator[SyncPrefectClient]:
-        """A client that does not retry; settings and connection are made once, they are slow."""
+        """A client that does not retry; it and its settings are kept, as they are slow to make."""
         context = get_settings_context()
         if self._client is None or self._client_of is not context.settings:
             self._client = get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS})
@@ -290,44 +268,9 @@ class Publisher:
 publisher = Publisher()
 
 
-def artifact_key(page: str, run: str) -> str:
-    """The stable key of a run's page: Prefect allows lower case, digits and dashes only.
-
-    A name that had to be changed gets a few digits of its hash, so that ``a_b`` and ``a-b`` do
-    not share a page.
-    """
-    plain = re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
-    if plain == run:
-        return f"{page}-{plain}"
-    return f"{page}-{plain}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
-
-
 def _pause_after(error: Exception) -> float:
     return BUSY_SECONDS if _is_busy(error) else PAUSE_SECONDS
 
 
 def _is_busy(error: Exception) -> bool:
     return isinstance(error, HTTPStatusError) and error.response.status_code == 503
-
-
-def _with_direct_links(client: SyncPrefectClient, markdown: str) -> str:
-    def direct(link: re.Match[str]) -> str:
-        newest = newest_version(client, link[1])
-        return link[0] if newest is None else artifact_path(newest.id)
-
-    return KEY_LINK.sub(direct, markdown)
-
-
-def page_path(page: str, run: str) -> str:
-    """Where the UI lists all versions of a run's page."""
-    return KEY_PATH + artifact_key(page, run)
-
-
-def events_path(run: str) -> str:
-    """Where the UI shows the events of a run alone."""
-    return "/v2/events?" + urlencode({"resource": json.dumps([f"dacapo.run.{run}"])})
-
-
-def flow_run_path(id: str) -> str:
-    """Where the UI shows a flow run."""
-    return f"/v2/runs/flow-run/{id}"

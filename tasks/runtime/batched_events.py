@@ -1,4 +1,4 @@
-"""Events that are sent together: of many validations, one of a kind every half hour."""
+"""Events of many validation intervals in one task run, sent as one of a kind every half hour."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ EVERY_SECONDS = 1800.0
 Payload = dict[str, Any]
 
 event_batch: ContextVar[EventBatch | None] = ContextVar("event_batch", default=None)
-"""Set where many validations are one task run: there steps are plain functions."""
+"""Set inside a task run of many validation intervals, where tasks are plain functions."""
 
 
 class EventBatch:
-    """Holds events of a run, and sends those of a kind as one.
+    """Collects events of a run, and sends those of a kind as one.
 
     Args:
         send: takes kind, run and payload.
@@ -24,30 +24,30 @@ class EventBatch:
 
     def __init__(self, send: Callable[[str, str, Payload], None]) -> None:
         self._send = send
-        self._held: dict[tuple[str, str, object], Payload] = {}
+        self._unsent: dict[tuple[str, str, object], Payload] = {}
         self._sent = time.monotonic()
 
     def add(self, kind: str, run: str, payload: Payload) -> None:
-        """Hold an event; send all that are held if the last were sent long enough ago."""
+        """Add an event; send all, if nothing was sent for half an hour."""
         if kind == "best":
             self._supersede(run, payload)
         what = payload.get("iteration") if kind in ("best", "restored") else payload.get("kind")
         key = (kind, run, what)
-        before = self._held.pop(key, None)
-        self._held[key] = payload if before is None else merged(kind, before, payload)
+        before = self._unsent.pop(key, None)
+        self._unsent[key] = payload if before is None else merged(kind, before, payload)
         if time.monotonic() - self._sent >= EVERY_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is held."""
-        held, self._held = self._held, {}
+        """Send all that were added since the last time."""
+        unsent, self._unsent = self._unsent, {}
         self._sent = time.monotonic()
-        for (kind, run, _), payload in held.items():
+        for (kind, run, _), payload in unsent.items():
             self._send(kind, run, payload)
 
     def _supersede(self, run: str, payload: Mapping[str, Any]) -> None:
-        """What an earlier iteration is no longer the best of is not said of it."""
-        for key, earlier in list(self._held.items()):
+        """Take from earlier iterations what this one is now the best of."""
+        for key, earlier in list(self._unsent.items()):
             if key[:2] != ("best", run) or earlier["iteration"] == payload["iteration"]:
                 continue
             left = {
@@ -56,9 +56,9 @@ class EventBatch:
                 if name not in payload["best_for"]
             }
             if left:
-                self._held[key] = {**earlier, "best_for": left}
+                self._unsent[key] = {**earlier, "best_for": left}
             else:
-                del self._held[key]
+                del self._unsent[key]
 
 
 def merged(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Payload:

@@ -1,36 +1,26 @@
-"""Task runs of an attempt that was killed: nobody else would ever end them."""
+"""End the task runs of attempts that were killed, which would be shown as running for ever."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
-)
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
 from dacapo_core.training.launch import was_started_again
+from tasks.runtime.prefect_client import brief_client
 
-ATTEMPT_SECONDS = 5.0
 MESSAGE = "Its process was killed; the next attempt goes on from the store."
 ENDED_MESSAGE = "Its flow run ended without it: the process was killed."
-# who ends a flow run ends its tasks first, and what says so may be under way
+# a process ends the tasks before their flow run, but the server may hear of them later
 ENDED_FOR = timedelta(minutes=1)
 
 
@@ -47,7 +37,7 @@ def end_tasks_of_earlier_attempts() -> None:
 @cache
 def _end_once(flow_run: UUID, attempt: int) -> None:
     try:
-        with _brief_client() as client:
+        with brief_client() as client:
             end_tasks(client, [flow_run])
     except Exception as error:
         get_run_logger().warning(
@@ -58,37 +48,23 @@ def _end_once(flow_run: UUID, attempt: int) -> None:
 def end_tasks_of_ended_runs(ended_for: timedelta = ENDED_FOR) -> None:
     """Mark what flow runs that ended some time ago have left Running as crashed; best effort.
 
-    That of a run whose last attempt was killed nobody else ends.
+    No attempt follows the last one to do this, where that one was killed.
     """
-    ends = FlowRunFilterStateType(any_=list(TERMINAL_STATES))
     ended = FlowRunFilter(
-        state=FlowRunFilterState(type=ends),
-        end_time=FlowRunFilterEndTime(before_=datetime.now(UTC) - ended_for),
+        state={"type": {"any_": list(TERMINAL_STATES)}},
+        end_time={"before_": datetime.now(UTC) - ended_for},
     )
-    # the server is away, which others say
-    with suppress(Exception), _brief_client() as client:
+    # others say that the server is away
+    with suppress(Exception), brief_client() as client:
         _end(client, ended, ENDED_MESSAGE)
 
 
 def end_tasks(client: SyncPrefectClient, flow_runs: Sequence[UUID]) -> None:
     """Mark the task runs of these flow runs that have no end as crashed."""
-    _end(client, FlowRunFilter(id=FlowRunFilterId(any_=list(flow_runs))), MESSAGE)
+    _end(client, FlowRunFilter(id={"any_": list(flow_runs)}), MESSAGE)
 
 
 def _end(client: SyncPrefectClient, of: FlowRunFilter, message: str) -> None:
-    endless = TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
-    left = client.read_task_runs(
-        flow_run_filter=of,
-        task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=endless)),
-    )
-    for each in left:
+    endless = TaskRunFilter(state={"type": {"any_": [StateType.RUNNING, StateType.PENDING]}})
+    for each in client.read_task_runs(flow_run_filter=of, task_run_filter=endless):
         client.set_task_run_state(each.id, Crashed(message=message), force=True)
-
-
-@contextmanager
-def _brief_client() -> Iterator[SyncPrefectClient]:
-    with (
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
-    ):
-        yield client

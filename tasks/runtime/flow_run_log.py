@@ -1,4 +1,4 @@
-"""What dacapo_core logs, in the log of the flow run for which it does it."""
+"""What dacapo_core logs while a flow runs, in that flow run's log."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ RunLog = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 class LibraryLog(logging.Handler):
-    """Hands on to the log of the task run, or of the last one where a thread has none.
+    """Writes to the log of this thread's task run, or of the last one where a thread has none.
 
-    Warnings are at the terminal too where Prefect's log is kept off it.
+    Warnings go to the terminal too where Prefect's log does not.
     """
 
     _last: RunLog | None = None
 
     def enter_task(self) -> None:
-        """A task run has begun in this thread, or a task's function was called without one."""
+        """Note the task run of this thread; without one, as in tests, keep the last."""
         with suppress(MissingContextError):
             self._last = get_run_logger()
 
@@ -42,7 +42,7 @@ class LibraryLog(logging.Handler):
 
 
 def log_is_off_the_terminal() -> bool:
-    """Whether what is in a flow run's log is not at the terminal as well."""
+    """Whether Prefect's log lines are kept from the terminal."""
     return all(handler.level > logging.INFO for handler in logging.getLogger().handlers)
 
 
@@ -50,7 +50,7 @@ _handler = LibraryLog()
 
 
 def enter_task() -> None:
-    """From here on what the library logs is in the log of the task run of this thread."""
+    """From here on, write what dacapo_core logs to the log of this thread's task run."""
     library = logging.getLogger(LIBRARY)
     if _handler not in library.handlers:
         library.addHandler(_handler)

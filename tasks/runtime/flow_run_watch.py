@@ -1,8 +1,7 @@
-"""What a person asks of a flow run by its state, looked up by the process that runs it.
+"""Whether a flow run was cancelled, suspended or deleted, looked up by its own process.
 
-Prefect has the worker tell its process. A worker that was killed tells nobody, one whose server
-was away for half a minute has given up listening, and where there is no worker nobody tells; so
-the process looks itself.
+Prefect leaves it to the worker to tell the process. A worker that was killed tells nobody, one
+whose server was away for half a minute has given up listening, and some flows have no worker.
 """
 
 from __future__ import annotations
@@ -10,40 +9,40 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext, SettingsContext, get_settings_context
+from prefect.context import FlowRunContext, get_settings_context
 from prefect.exceptions import Abort, ObjectNotFound, Pause, TerminationSignal
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from prefect.states import Cancelled
 from prefect.utilities.context import get_task_and_flow_run_ids
 
+from tasks.runtime.prefect_client import brief_client
+
 LOOK_EVERY_SECONDS = 5.0
-# a server that comes back has much to do first; nobody waits for the watch
+# long: a server that comes back has much to do first, and nobody waits for the watch
 WATCH_SECONDS = 20.0
-# a process that ends waits for this one
-LAST_LOOK_SECONDS = 5.0
 
 
 def asks_to_end(state: State | None) -> bool:
-    """Whether a flow run in that state is to have no process any more."""
+    """Whether the process of a flow run in that state is to end."""
     return state is not None and (
         state.is_cancelling() or state.is_cancelled() or state.is_paused()
     )
 
 
 class FlowRunWatch:
-    """Inside its block, looks every few seconds whether this flow run is to end; best effort.
+    """While `watching`, looks every few seconds whether this flow run is to end; best effort.
 
-    A flow run that was deleted is to end as a cancelled one. A server that is away, or that knows
-    nothing of this flow either, is asked again, and nobody waits for it. At the end of a block that
-    ended by `obey`, when all that it held is given back, a cancellation is reported as done. So is
-    one of which a worker told by a signal, which Prefect would report as a crash.
+    A flow run that was deleted is to end as a cancelled one. A server that is away, or whose
+    database does not have this flow either, is asked again, and nobody waits for it.
+
+    A flow run that is being cancelled is set to Cancelled at the end of the block, when all that
+    was opened inside it is closed. That is also so where a worker passed the cancellation on as a
+    signal, which Prefect would report as a crash.
 
     Attributes:
         asked: the state that asks to end; None while there is none.
@@ -57,33 +56,32 @@ class FlowRunWatch:
         self._settings = get_settings_context()
         self._over = threading.Event()
 
-    def __enter__(self) -> FlowRunWatch:
-        if self._flow_run is not None:
-            # a daemon: a server that does not answer keeps no process from ending
-            threading.Thread(
-                target=self._watch, args=(self._flow_run,), name="state-watch", daemon=True
-            ).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        if self._flow_run is None or not isinstance(error, (Abort, TerminationSignal)):
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look until the block ends, and report a cancellation that ended it; see the class."""
+        if self._flow_run is None:
+            yield
             return
-        if self.asked is None:
-            self._look_once(self._flow_run)
-        if self.asked is None:
-            return
-        if self.asked.is_cancelling():
-            self.asked = _report_cancelled(self._flow_run)
-        # again, with the state that it has now
-        self.obey()
+        # a daemon: a server that does not answer keeps no process from ending
+        threading.Thread(
+            target=self._watch, args=(self._flow_run,), name="flow-run-watch", daemon=True
+        ).start()
+        try:
+            yield
+        except (Abort, TerminationSignal):
+            self._over.set()
+            if self.asked is None:
+                with suppress(Exception), brief_client(context=self._settings) as client:
+                    self._look(client, self._flow_run)
+            if self.asked is not None and self.asked.is_cancelling():
+                self.asked = _report_cancelled(self._flow_run)
+            # raise with the state that it has now, or else the same again
+            self.end_if_asked()
+            raise
+        finally:
+            self._over.set()
 
-    def obey(self) -> None:
+    def end_if_asked(self) -> None:
         """End the flow here if its state asks for that.
 
         Raises:
@@ -103,17 +101,13 @@ class FlowRunWatch:
     def _watch(self, flow_run: UUID) -> None:
         if self._over.wait(LOOK_EVERY_SECONDS):
             return
-        with self._one_attempt(WATCH_SECONDS) as client:
+        with brief_client(WATCH_SECONDS, context=self._settings) as client:
             while not self._look(client, flow_run):
                 if self._over.wait(LOOK_EVERY_SECONDS):
                     return
 
-    def _look_once(self, flow_run: UUID) -> None:
-        with suppress(Exception), self._one_attempt(LAST_LOOK_SECONDS) as client:
-            self._look(client, flow_run)
-
     def _look(self, client: SyncPrefectClient, flow_run: UUID) -> bool:
-        """Whether it is to end, as far as the server says; note it if so."""
+        """Ask the server once; True once the flow run is to end."""
         with suppress(Exception):
             try:
                 state = client.read_flow_run(flow_run).state
@@ -126,15 +120,6 @@ class FlowRunWatch:
             if asks_to_end(state):
                 self.asked = state
         return self.asked is not None
-
-    @contextmanager
-    def _one_attempt(self, seconds: float) -> Iterator[SyncPrefectClient]:
-        settings = self._settings.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
-        with (
-            SettingsContext(profile=self._settings.profile, settings=settings),
-            get_client(sync_client=True, httpx_settings={"timeout": seconds}) as client,
-        ):
-            yield client
 
 
 def _report_cancelled(flow_run: UUID) -> State:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 
 # the server answers with no more, whatever is asked for
@@ -18,6 +18,6 @@ def read_flow_runs(client: SyncPrefectClient, ids: Collection[UUID]) -> list[Flo
     wanted = list(ids)
     found: list[FlowRun] = []
     for first in range(0, len(wanted), AT_ONCE):
-        some = FlowRunFilter(id=FlowRunFilterId(any_=wanted[first : first + AT_ONCE]))
+        some = FlowRunFilter(id={"any_": wanted[first : first + AT_ONCE]})
         found += client.read_flow_runs(flow_run_filter=some, limit=AT_ONCE)
     return found

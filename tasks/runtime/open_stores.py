@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def store_url(store: str | None) -> str:
-    """What a flow was given, ``block:<name>`` as it stands, or the URL that the settings name."""
+    """The store that a flow was given, or else the one that the settings name."""
     return store or get_settings().runs_base_dir
 
 
 def open_store(store: str | None) -> LocalWeightsStore:
     """The store at a path, a URL or ``block:<name>``, default the one that the settings name.
 
-    One object each: what a task stores in the background, the next one settles. A block has
-    its own storage options; those of the settings are for every path and URL.
+    Always the same object for the same place, so that one task can wait for what another stores in
+    the background. A block has its own storage options; paths and URLs have those of the settings.
 
     Raises:
         MissingStoreBlockError: the Prefect server has no such block.
@@ -29,11 +29,11 @@ def open_store(store: str | None) -> LocalWeightsStore:
 
 
 def place_of(store: LocalWeightsStore) -> str:
-    """Where an open store is, as another worker opens it: its block, else its whole path or URL."""
+    """How another worker opens an open store: by its block, or else its whole path or URL."""
     return _blocks.get(id(store), store.basedir)
 
 
-# by id, of stores that stay open; the credentials of a block are not to be guessed from its URL
+# id of an open store → its block; a block's credentials cannot be found again by its URL
 _blocks: dict[int, str] = {}
 
 

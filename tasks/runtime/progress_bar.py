@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from prefect.logging import get_run_logger
 from rich.console import Console
@@ -20,7 +19,7 @@ MOST_OF_THE_NAME = 1 / 3
 
 
 class RunProgress:
-    """A bar over all iterations of a run where there is a terminal; notes everywhere."""
+    """A bar over all iterations of a run, where there is a terminal, and notes."""
 
     def __init__(self, name: str, num_iterations: int | None) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -39,17 +38,11 @@ class RunProgress:
         self._name = name
         self._bar = self._progress.add_task(name, total=num_iterations, numbers="")
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the bar until the block ends."""
+        with self._progress:
+            yield
 
     def phase(self, name: str) -> None:
         """Say what goes on now: training, validating, …"""
@@ -77,11 +70,11 @@ class RunProgress:
         return shown
 
     def note(self, text: str) -> None:
-        """One line that stays: in the flow run's log, and at the terminal where that is quiet."""
+        """Log a line, and print it where the log is kept from the terminal."""
         get_run_logger().info(text)
         self.show(text)
 
     def show(self, text: str) -> None:
-        """One line at the terminal, of what the flow run's log has from elsewhere."""
+        """Print a line that is in the log already, where the log is kept from the terminal."""
         if log_is_off_the_terminal():
             self._console.print(f"{time.strftime('%H:%M:%S')} {text}")

@@ -1,4 +1,4 @@
-"""Keep checkpoints from being pruned while they are judged."""
+"""Protect checkpoints from pruning until they are validated."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PENDING_FOR = timedelta(days=1)
 def protected_for_validation(
     run: str, store: str | None, iterations: Sequence[int]
 ) -> Iterator[None]:
-    """Protect stored checkpoints until each is judged, or the block fails; for a day at most.
+    """Protect stored checkpoints until each is validated, or the block fails; for a day at most.
 
-    ``store_best`` ends it for the one that was judged. What was asked for before by another
-    process stays asked for when the block fails.
+    ``store_best`` ends the protection of the one that was validated. When the block fails, those
+    that another process had protected before stay so.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint; nothing has been judged.
+        FileNotFoundError: there is no such checkpoint; nothing has been validated.
     """
     opened = open_store(store)
     asked_before = opened.pending(run)

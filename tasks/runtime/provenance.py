@@ -1,4 +1,4 @@
-"""Who did something, for the records of the store."""
+"""Who stored, pruned or pinned a checkpoint, for the records of the store."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The runs that this process trains, by name.
+"""The runs that this process trains or validates, by name.
 
-What crosses a task's border is a name, an iteration and a URL. The model, the optimizer, the open
-store and the lease stay here, in the one process that owns the device.
+Tasks are given a name, an iteration and a URL. The model, the optimizer, the open store and the
+lease stay here, in the one process that owns the device.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class LiveRun:
     """A run between its first and its last task in this process.
 
     Attributes:
-        watch: what the state of the flow run asks of it.
-        stretch: the iterations since the last checkpoint.
-        event_files: TensorBoard's, where they are wanted.
-        requests: for validations elsewhere, once there are any.
-        noted: when it was last said where the run is, on the clock of ``time.monotonic``.
+        lease: None where it is only validated.
+        watch: whether the state of the flow run asks it to end.
+        built: None until a task has built it from its configuration.
+        stats_since_checkpoint: statistics of the iterations since the last checkpoint.
+        event_files: TensorBoard's; None where the settings name no folder for them.
+        requests: for validations on other workers; None until the first.
+        noted: when its training status was last published, by ``time.monotonic``.
         ended: how it ended before it was complete.
     """
 
@@ -50,7 +52,7 @@ class LiveRun:
     progress: RunProgress
     watch: FlowRunWatch = field(default_factory=FlowRunWatch)
     built: Run | None = None
-    stretch: TrainingStats | None = None
+    stats_since_checkpoint: TrainingStats | None = None
     start_pinned: bool = False
     event_files: EventFiles | None = None
     requests: ValidationRequestSender | None = None
@@ -70,18 +72,18 @@ class LiveRun:
 
     @property
     def asked_to_end(self) -> bool:
-        """Whether it is to store what it has and end, by a signal or by its flow run's state."""
+        """Whether a signal or the state of its flow run asks it to store what it has and end."""
         return stop_signals.asked is not None or self.watch.asked is not None
 
-    def obey(self) -> None:
-        """End the flow here if a signal or its flow run's state asks for that.
+    def end_if_asked(self) -> None:
+        """End the flow here if a signal or the state of its flow run asks for that.
 
         Raises:
             Pause, Abort: its flow run's state does.
             TerminationSignal, KeyboardInterrupt: a signal does.
         """
-        self.watch.obey()
-        stop_signals.obey()
+        self.watch.end_if_asked()
+        stop_signals.end_if_asked()
 
     def check_lease(self) -> None:
         """Make sure that this process still is the one that trains the run.
@@ -92,13 +94,18 @@ class LiveRun:
         if self.lease is not None:
             self.lease.check()
 
-    def close_requests(self) -> None:
-        """Ask the server for no more validations; harmless where it was never asked."""
+    def unjudged(self) -> list[int]:
+        """The stored iterations that lack scores on some validation dataset."""
+        from dacapo_core.store.records.scores import unjudged
+
+        wanted = [dataset.name for dataset in self.run.validation_datasets]
+        stored = self.store.iterations(self.name)
+        return unjudged(stored, self.store.scores(self.name), wanted)
+
+    def close(self) -> None:
+        """Ask for no more validations, and write out what is left of the event files."""
         if self.requests is not None:
             self.requests.close()
-
-    def close_event_files(self) -> None:
-        """Write out what is left of them; harmless where there are none."""
         if self.event_files is not None:
             self.event_files.close()
 
@@ -107,10 +114,10 @@ _live: dict[str, LiveRun] = {}
 
 
 def live_run(name: str) -> LiveRun:
-    """The run that this process trains under that name.
+    """The run that this process trains or validates under that name.
 
     Raises:
-        KeyError: it trains no such run.
+        KeyError: there is none.
     """
     try:
         return _live[name]
@@ -121,14 +128,16 @@ def live_run(name: str) -> LiveRun:
 
 
 @contextmanager
-def live(name: str, num_iterations: int, store: str | None, owner: str) -> Iterator[LiveRun]:
-    """Hold the lease on a run, and its live state, until the block ends.
+def run_in_training(
+    name: str, num_iterations: int, store: str | None, owner: str
+) -> Iterator[LiveRun]:
+    """Hold the lease on a run, and its state in this process, until the block ends.
 
     What is still being written is settled before the lease is given back, however many signals
     ask this process to stop meanwhile.
 
     Args:
-        owner: said to whoever asks for the lease meanwhile.
+        owner: who trains it, for the error of another process that asks for the lease.
 
     Raises:
         LeaseHeldError: another process trains this run.
@@ -137,19 +146,19 @@ def live(name: str, num_iterations: int, store: str | None, owner: str) -> Itera
     with ExitStack() as stack:
         # first, so that they end last: what is reported as cancelled is stored and holds no lease
         stack.enter_context(stop_signals.noted())
-        watch = stack.enter_context(FlowRunWatch())
+        stack.enter_context((watch := FlowRunWatch()).watching())
         lease = stack.enter_context(opened.lease(name, owner=owner, patience=_patience()))
-        progress = stack.enter_context(RunProgress(name, num_iterations))
+        progress = RunProgress(name, num_iterations)
+        stack.enter_context(progress.shown())
         current = LiveRun(name, opened, lease, progress, watch=watch)
         stack.enter_context(_registered(current))
-        stack.callback(current.close_event_files)
-        stack.callback(current.close_requests)
+        stack.callback(current.close)
         stack.callback(opened.wait)
         yield current
 
 
 def _patience() -> timedelta:
-    """How long to wait for who holds the lease: the dead rank 0 of this group, maybe elsewhere."""
+    """How long to wait for the lease: after a restart, the dead rank 0 may still hold it."""
     if not started_by_launcher():
         return timedelta(0)
     from dacapo_core.training.processes import current_processes
@@ -158,12 +167,11 @@ def _patience() -> timedelta:
 
 
 @contextmanager
-def judged(name: str, store: str | None) -> Iterator[LiveRun]:
-    """Register a run whose stored checkpoints are judged here; it needs no lease."""
-    with RunProgress(name, None) as progress:
-        live = LiveRun(name, open_store(store), None, progress)
-        with _registered(live):
-            yield live
+def run_in_validation(name: str, store: str | None) -> Iterator[LiveRun]:
+    """Keep a run whose stored checkpoints are validated here; it needs no lease."""
+    live = LiveRun(name, open_store(store), None, RunProgress(name, None))
+    with live.progress.shown(), _registered(live):
+        yield live
 
 
 @contextmanager

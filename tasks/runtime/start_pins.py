@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from dacapo_core.experiments.starts import LoadingReport, Start, StartConfig
 
 
-def start_of(live: LiveRun) -> Start | None:
-    """What the run starts from, looked for in the run's own store unless it names another.
-
-    Raises:
-        MissingStoreBlockError: it names a weights store block that is not there.
-    """
-    config = live.run.config.start_config
-    return None if config is None else open_start(live, config)
-
-
 def open_start(live: LiveRun, config: StartConfig) -> Start:
     """A start with its store open: that of the run, or the path, URL or block that it names.
 
@@ -41,10 +31,10 @@ def open_start(live: LiveRun, config: StartConfig) -> Start:
 
 
 def release_start(live: LiveRun) -> None:
-    """Let go of the start, and of the one that an earlier attempt reported; harmless if unpinned.
+    """Unpin the start, and the one that an earlier attempt reported; harmless if unpinned.
 
-    Called when a checkpoint of the run itself is durable: from here on nothing about the start
-    stops the run.
+    To be called when a checkpoint of the run itself is durable. A start whose store is gone does
+    not stop the run: a note says that it may stay pinned.
     """
     from dacapo_core.experiments.starts import StartConfig
     from dacapo_core.store.errors import DamagedRecordError
@@ -70,7 +60,7 @@ def release_start(live: LiveRun) -> None:
 
 
 def kept_report(report: LoadingReport, config: StartConfig) -> dict[str, Any]:
-    """The loading report as it is kept: with the block's name, which opens the store again."""
+    """The loading report as the store keeps it; where the start is in a block, with its name."""
     kept = report.model_dump(mode="json")
     if config.store_url is not None and is_block(config.store_url):
         kept["store_url"] = config.store_url

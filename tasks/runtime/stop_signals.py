@@ -1,7 +1,7 @@
-"""Signals that ask this process to stop: noted, and obeyed where nothing is lost by it.
+"""Signals that ask this process to stop: noted, and followed where no training is lost by it.
 
-A worker, a service manager and a scheduler may all ask, each more than once and within a second.
-Asked is asked: only a second Ctrl-C, of a person who will not wait, ends a process at once.
+A worker, a service manager and a scheduler may each send several within a second. All of them
+count as one; only a second Ctrl-C, from a person who will not wait, ends the process at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, si
 
 
 def catchable() -> list[signal.Signals]:
-    """Those that this process may take; one started with nohup is to outlive its terminal."""
+    """The stop signals to handle: without SIGHUP under nohup, which is to outlive its terminal."""
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [each for each in STOP_SIGNALS if each != signal.SIGHUP or not nohup]
 
 
 class StopSignals:
-    """What this process was asked to do by signals, while that is noted.
+    """The signals that asked this process to stop.
 
     Attributes:
         asked: the first signal; None while there is none.
@@ -32,13 +32,13 @@ class StopSignals:
     def __init__(self) -> None:
         self.asked: int | None = None
         self._held = False
-        self._in_step = False
+        self._in_task = False
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Inside the block, signals are noted, and raised in steps and by `obey` alone.
+        """Inside the block, signals are noted, and raised only in tasks and by `end_if_asked`.
 
-        Only a main thread can do this; elsewhere signals keep their way.
+        Outside the main thread, which alone can handle signals, this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -55,7 +55,7 @@ class StopSignals:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Inside the block, nothing is raised: what is trained is to be stored first."""
+        """Inside the block, nothing is raised, so that what was trained is stored first."""
         before, self._held = self._held, True
         try:
             yield
@@ -63,15 +63,15 @@ class StopSignals:
             self._held = before
 
     @contextmanager
-    def in_step(self) -> Iterator[None]:
+    def in_task(self) -> Iterator[None]:
         """Inside the block, a signal is raised as it comes."""
-        self._in_step = True
+        self._in_task = True
         try:
             yield
         finally:
-            self._in_step = False
+            self._in_task = False
 
-    def obey(self) -> None:
+    def end_if_asked(self) -> None:
         """End the flow here if a signal asked for that and nothing is held.
 
         Raises:
@@ -87,12 +87,12 @@ class StopSignals:
                 raise KeyboardInterrupt
             return
         self.asked = number
-        if self._in_step and not self._held:
+        if self._in_task and not self._held:
             raise _error(number)
 
 
 def _error(number: int) -> BaseException:
-    # what serves the flows asks for the signals before prefect's settings are there
+    # workers import this module before prefect's settings are there
     from prefect.exceptions import TerminationSignal
 
     return KeyboardInterrupt() if number == signal.SIGINT else TerminationSignal(signal.SIGTERM)

@@ -22,10 +22,9 @@ R = TypeVar("R")
 
 
 class CancellableTask(Task[P, R]):
-    """A task that ends as Cancelled when its process is asked to stop, and its flow with it.
+    """A task that ends as Cancelled when its process is asked to stop; Prefect says Crashed.
 
-    Prefect calls that a crash of both, in red. Where many validations are one task run, the others
-    are plain functions.
+    Inside a task run of many validation intervals it is called as a plain function.
     """
 
     stopped: BaseException | None = None
@@ -41,7 +40,7 @@ class CancellableTask(Task[P, R]):
         if event_batch.get() is not None:
             plain: Callable[P, R] = inspect.unwrap(self.fn)
             return plain(*args, **kwargs)
-        stop_signals.obey()
+        stop_signals.end_if_asked()
         try:
             result = super().__call__(*args, **kwargs)
         except CancelledRun:
@@ -49,7 +48,7 @@ class CancellableTask(Task[P, R]):
                 raise
             stopped, self.stopped = self.stopped, None
             raise stopped from None
-        stop_signals.obey()
+        stop_signals.end_if_asked()
         return result
 
 
@@ -73,7 +72,7 @@ def task(
         def body(*args: P.args, **kwargs: P.kwargs) -> Any:
             enter_task()
             try:
-                with stop_signals.in_step():
+                with stop_signals.in_task():
                     return function(*args, **kwargs)
             except (TerminationSignal, KeyboardInterrupt) as asked:
                 declared.stopped = asked
@@ -81,7 +80,7 @@ def task(
 
         declared: CancellableTask[P, R] = CancellableTask(
             body,
-            # Prefect finds by its argument's name what to call it with; its type asks for more
+            # Prefect passes the parameters by this argument's name; its type does not say so
             task_run_name=with_iteration if at_iteration else run_name,  # type: ignore[arg-type]
             cache_policy=NO_CACHE,
             persist_result=False,
@@ -95,5 +94,5 @@ def _where(run: str) -> str:
     try:
         return f" at {live_run(run).run.iteration}"
     except (KeyError, RuntimeError):
-        # nothing to do with training: it is pruned, say, by a flow of its own
+        # the run is not trained here: it is pruned, say, by a flow of its own
         return ""

@@ -1,10 +1,10 @@
-"""Requests for the validation of stored checkpoints, made until the server takes them.
+"""Requests for the validation of stored checkpoints, repeated until the server takes them.
 
 Prefect's server on SQLite refuses to create a flow run whenever another write is committed between
 its first read and its first write, which under load is nearly always; behind a long write it keeps
-a request waiting for up to a minute, and may then carry it out although nobody waits any more. So
-attempts are many and short of pause where Prefect's client backs off to half a minute, they are
-made by a thread, and one key tells the server that they are all the same request.
+a request waiting for up to a minute, and may carry it out when nobody waits any more. So a thread
+makes many attempts with short pauses, where Prefect's client would pause for half a minute, and one
+key tells the server that they are all the same request.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from queue import SimpleQueue
 from typing import Any
 from uuid import UUID, uuid4
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.context import SettingsContext, get_settings_context
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.context import get_settings_context
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from prefect.states import Scheduled
+
+from tasks.runtime.prefect_client import brief_client
 
 ATTEMPT_SECONDS = 20.0
 FIRST_PAUSE_SECONDS = 0.25
@@ -35,10 +36,10 @@ class _Request:
 
 
 class ValidationRequestSender:
-    """What one process asks a deployment of ``validate`` for; never makes its caller wait.
+    """The requests of one process to a deployment of ``validate``; its caller never waits.
 
-    A request that was not taken when this is closed is not lost: its iterations have no scores,
-    and whoever continues the run, or validates what has none, finds them.
+    A request that the server has not taken when this is closed is not lost: its iterations lack
+    scores, so continuing the run asks again, and the flow ``validate`` finds them.
 
     Attributes:
         refusal: why the last attempt failed; None after one that did not.
@@ -57,10 +58,10 @@ class ValidationRequestSender:
         self._queue: SimpleQueue[_Request | None] = SimpleQueue()
         self._closed = threading.Event()
         # a daemon: a server that does not answer keeps no process from ending
-        self._thread = threading.Thread(target=self._send_all, name="hand-over", daemon=True)
+        self._thread = threading.Thread(target=self._send_all, name="requests", daemon=True)
 
     def ask(self, iterations: list[int], parameters: dict[str, Any]) -> None:
-        """Have a flow run created that judges `iterations`, now or as soon as the server does."""
+        """Have a flow run created that validates `iterations`, as soon as the server does so."""
         request = _Request(iterations, parameters)
         self._asked.append(request)
         self._queue.put(request)
@@ -89,11 +90,7 @@ class ValidationRequestSender:
         self._queue.put(None)
 
     def _send_all(self) -> None:
-        settings = self._settings.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
-        with (
-            SettingsContext(profile=self._settings.profile, settings=settings),
-            get_client(sync_client=True, httpx_settings={"timeout": ATTEMPT_SECONDS}) as client,
-        ):
+        with brief_client(ATTEMPT_SECONDS, context=self._settings) as client:
             while (request := self._queue.get()) is not None:
                 for pause in _pauses():
                     try:

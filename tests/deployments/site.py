@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.marked_processes import marked
-from flows.embedded_server import wait_until_ready
+from flows.embedded_prefect import wait_until_ready
 from tests.conftest import free_ports
 
 BUSY_SECONDS = 60.0

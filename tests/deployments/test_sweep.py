@@ -10,7 +10,7 @@ from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from flows.sweep_grid import configured, expand
 from tasks.pages.comparison_table import RunResult, comparison_page, comparison_table
-from tasks.runtime.artifacts import artifact_key
+from tasks.runtime.ui_paths import artifact_key
 from tests.deployments.browser import browser, chromium
 from tests.deployments.pages import fits
 from tests.deployments.site import Site, kill

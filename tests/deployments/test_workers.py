@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dacapo_core.store.local_weights_store import LocalWeightsStore
-from deployments.supervisor import places
-from deployments.visible_devices import devices
+from deployments.visible_devices import visible_devices
+from deployments.worker_places import places
 from tests.conftest import REPOSITORY
 from tests.deployments.processes import begun, environment, running, trainer
 from tests.deployments.site import Site, children, kill, wait_for
@@ -30,7 +30,7 @@ def test_listed_devices_are_served(
     listed: str, found: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
-    assert devices() == found
+    assert visible_devices() == found
 
 
 def test_the_driver_is_asked_for_its_devices(
@@ -41,7 +41,7 @@ def test_the_driver_is_asked_for_its_devices(
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert devices() == ["0", "1", "2"]
+    assert visible_devices() == ["0", "1", "2"]
 
 
 def test_each_gpu_has_a_worker_and_light_work_has_its_own() -> None:
@@ -57,7 +57,8 @@ def test_each_gpu_has_a_worker_and_light_work_has_its_own() -> None:
 
 ASKED_TWICE = """
 import os, signal, sys, threading
-from deployments.supervisor import Supervisor, training_place
+from deployments.supervisor import Supervisor
+from deployments.worker_places import training_place
 
 obeying = False
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,8 +28,10 @@ from prefect.utilities.context import get_task_and_flow_run_ids
 
 from flows.embedded_prefect import send_what_is_queued
 from tasks.runtime import artifacts
-from tasks.runtime.artifacts import ATTEMPT_SECONDS, Publisher, artifact_key
+from tasks.runtime.artifacts import ATTEMPT_SECONDS, Publisher
 from tasks.runtime.events import emit_checkpoint_event
+from tasks.runtime.open_stores import open_store
+from tasks.runtime.ui_paths import artifact_key
 from tests.deployments.site import wait_for
 
 
@@ -220,10 +223,12 @@ def test_a_page_belongs_to_the_flow_run_and_the_task_run_that_published_it(
 def test_a_server_that_is_away_costs_its_callers_nothing_and_one_log_line(
     prefect_server: str,
     away: str,
+    tmp_path: Path,
     request: pytest.FixtureRequest,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    store = open_store(str(tmp_path))
     url = request.getfixturevalue(away)
     monkeypatch.setattr(artifacts, "ATTEMPT_SECONDS", 0.5)
     monkeypatch.setattr(artifacts, "PAUSE_SECONDS", 0.2)
@@ -239,7 +244,7 @@ def test_a_server_that_is_away_costs_its_callers_nothing_and_one_log_line(
         with temporary_settings({PREFECT_API_URL: url}):
             for _ in range(3):
                 publisher.page("report", "page", "a page")
-                emit_checkpoint_event("stored", "run", iteration=1)
+                emit_checkpoint_event("stored", "run", store, iteration=1)
         waited = time.monotonic() - began
         deadline = began + 30
         while not said() and time.monotonic() < deadline:

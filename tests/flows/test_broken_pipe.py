@@ -18,7 +18,7 @@ from flows.broken_pipe import survive_broken_pipe
 with disable_run_logger():
     survive_broken_pipe()
     survive_broken_pipe()
-(watcher,) = [thread for thread in threading.enumerate() if thread.name == "unread-output"]
+(watcher,) = [thread for thread in threading.enumerate() if thread.name == "broken-pipe"]
 # asking whether it is a terminal, or importing, would let the watcher run
 log, console = get_logger("talker"), Console(stderr=True, force_terminal=False, width=80)
 console.print("first")

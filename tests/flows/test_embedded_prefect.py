@@ -15,7 +15,7 @@ import pytest
 OWNER = """
 import sys, time
 from pathlib import Path
-from flows.embedded_server import embedded_server, wait_until_ready
+from flows.embedded_prefect import embedded_server, wait_until_ready
 with embedded_server(Path(sys.argv[1])) as url:
     if sys.argv[2] == "ready":
         wait_until_ready(url)

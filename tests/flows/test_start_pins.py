@@ -14,8 +14,8 @@ from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.training.run import Run
 from flows.finetune import finetune
 from flows.train import train
-from tasks.runtime.runs_in_training import live
-from tasks.runtime.start_pins import release_start, start_of
+from tasks.runtime.runs_in_training import run_in_training
+from tasks.runtime.start_pins import open_start, release_start
 
 pytestmark = pytest.mark.prefect
 
@@ -78,23 +78,23 @@ def test_a_start_is_pinned_until_the_first_checkpoint_and_a_failed_one_is_let_go
 
 
 def test_the_store_that_is_open_is_used_for_a_start_in_it(tmp_path: Path, tiny: RunConfig) -> None:
-    with live("child", 2, str(tmp_path), owner="test") as current:
+    with run_in_training("child", 2, str(tmp_path), owner="test") as current:
+
+        def opened(store_url: str | None) -> LocalWeightsStore:
+            run = from_source(tiny, store_url=store_url)
+            assert run.start_config is not None
+            return open_start(current, run.start_config).store()
+
         for url in (None, current.store.basedir):
-            current.built = Run(from_source(tiny, store_url=url), "cpu")
-            start = start_of(current)
-            assert start is not None
-            assert start.store() is current.store
-        current.built = Run(from_source(tiny, store_url=str(tmp_path / "other")), "cpu")
-        start = start_of(current)
-        assert start is not None
-        assert start.store().basedir == str(tmp_path / "other")
+            assert opened(url) is current.store
+        assert opened(str(tmp_path / "other")).basedir == str(tmp_path / "other")
 
 
 @pytest.mark.parametrize("report", ["{}", '{"run": "other"}', "{", "[" * 100_000])
 def test_a_damaged_record_of_the_start_does_not_stop_a_run_that_has_a_checkpoint(
     tmp_path: Path, tiny: RunConfig, report: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with live("child", 2, str(tmp_path), owner="test") as current:
+    with run_in_training("child", 2, str(tmp_path), owner="test") as current:
         current.built = Run(tiny.model_copy(update={"name": "child"}), "cpu")
         record = tmp_path / "child" / "records" / "start.json"
         record.write_text(report)

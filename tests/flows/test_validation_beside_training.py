@@ -33,7 +33,7 @@ from flows.validate import validate
 from tasks import request_validation
 from tasks.request_validation import ValidationDeploymentError, worth_waiting
 from tasks.runtime import validation_request_sender
-from tasks.runtime.runs_in_training import live
+from tasks.runtime.runs_in_training import run_in_training
 from tasks.runtime.validation_request_sender import ValidationRequestSender
 
 LAST_ONE = RetentionPolicy(keep_last=1)
@@ -309,7 +309,7 @@ def test_a_deployment_that_cannot_judge_is_refused_before_training(
 def test_a_checkpoint_that_was_pruned_before_it_was_asked_for_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with live("small", 2, str(tmp_path), owner="test") as current:
+    with run_in_training("small", 2, str(tmp_path), owner="test") as current:
         current.built = SmallRun()  # type: ignore[assignment]
         for iteration in (1, 2):
             current.store.store_weights(SmallRun(), iteration)
@@ -325,8 +325,8 @@ def test_a_checkpoint_that_was_pruned_before_it_was_asked_for_is_passed_over(
         monkeypatch.setattr(current.requests, "ask", lambda these, _: asked.append(these))
         notes: list[str] = []
         monkeypatch.setattr(current.progress, "note", notes.append)
-        hand_over = inspect.unwrap(request_validation.request_validations.fn)
-        assert hand_over("small", "validate/checkpoint", str(tmp_path)) == [2]
+        ask = inspect.unwrap(request_validation.request_validations.fn)
+        assert ask("small", "validate/checkpoint") == [2]
     assert asked == [[2]]
     assert notes == ["small: checkpoint 1 was pruned before it was judged"]
 

@@ -184,6 +184,15 @@ def best_scores(records: Iterable[ScoresRecord]) -> dict[int, dict[str, float]]:
     return shown
 
 
+def shown_best(best: Mapping[Judged, BestRecord]) -> dict[str, tuple[int, float | None]]:
+    """``dataset/criterion`` → (iteration, score); without those whose checkpoint was replaced."""
+    return {
+        f"{dataset}/{criterion}": (record.iteration, record.score)
+        for (dataset, criterion), record in best.items()
+        if not record.replaced
+    }
+
+
 def unjudged(
     iterations: Iterable[int], records: Iterable[ScoresRecord], datasets: Iterable[str]
 ) -> list[int]:

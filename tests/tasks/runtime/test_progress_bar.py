@@ -13,7 +13,8 @@ SCRIPT = """
 import sys
 from prefect.logging import disable_run_logger
 from tasks.runtime.progress_bar import RunProgress
-with disable_run_logger(), RunProgress(sys.argv[1], 100000) as progress:
+progress = RunProgress(sys.argv[1], 100000)
+with disable_run_logger(), progress.shown():
     progress.phase("training")
     progress.at(39000, "loss 0.5000", "12.34 samples/s", "lr 1.0e-03", "1.2 GB")
     progress.note("a note")
