@@ -130,7 +130,7 @@ def _train(run: Run, until: int, report: Callable[[Finished], bool], times: Work
 
     step: TrainingStep | None = None
     run.model.train()
-    with run.training(), run.random_state(), _batches(run, until, times) as batches:
+    with run.training(), run.random_state.in_use(), _batches(run, until, times) as batches:
         try:
             while run.iteration < until and (wanted or processes.several):
                 loaded = None

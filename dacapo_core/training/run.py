@@ -23,6 +23,7 @@ from dacapo_core.training.moving_average import Average
 from dacapo_core.training.optimizer import new_optimizer
 from dacapo_core.training.precision import resolve_precision
 from dacapo_core.training.processes import ALONE, Processes
+from dacapo_core.training.random_state import RandomState
 from dacapo_core.training.schedule import Extension, learning_rate_factor
 from dacapo_core.training.sync_batch_norm import synchronise
 from dacapo_core.training.training_stats import TrainingStats
@@ -52,6 +53,7 @@ class Run:
             that is to be sharded is whole until its first step, in host memory and in rank 0 alone.
         is_training: whether the processes take steps together right now.
         gathered: host memory that is kept for `gather_state`.
+        random_state: of torch's generators, while the run draws from them.
         state_fence: what changes the weights waits here while a checkpoint is copied. The
             optimizer's step does so by itself.
     """
@@ -76,12 +78,12 @@ class Run:
         self.gathered: list[torch.Tensor] = []
         self.seed = config.seed + config.repetition
         self.task = config.task_config.build()
-        self._random_state: dict[str, torch.Tensor] = {}
+        self.random_state = RandomState(self.device)
         where = self._first_place()
-        with self._fork_random_state():
+        with self.random_state.forked():
             torch.manual_seed(self.seed)
             self.model = self._new_model(where)
-            self._random_state = self._read_random_state()
+            self.random_state.take()
         trainer = config.trainer_config
         self.dtype = resolve_precision(trainer.mixed_precision, self.device, self.model)
         self.state_fence = StateFence()
@@ -121,7 +123,7 @@ class Run:
             shard: gives each parameter of a module the share's shape.
         """
         meta = torch.device("meta")
-        with self._fork_random_state():
+        with self.random_state.forked():
             self.model = self._new_model(meta)
         self.average = self._new_average(meta)
         shard(self.model)
@@ -326,7 +328,7 @@ class Run:
             "extensions": [list(extension) for extension in self.extensions],
             "intensities": self._found_intensities(),
             "scaler": self.scaler.state_dict(),
-            "random_state": dict(self._random_state),
+            "random_state": self.random_state.state_dict(),
         }
         if self.average is not None:
             state["average"] = self.average.state_dict()
@@ -375,28 +377,6 @@ class Run:
             self.take_intensities(Intensities.from_json(found))
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        self._random_state = {name: value.cpu() for name, value in state["random_state"].items()}
+        self.random_state.load_state_dict(state["random_state"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-
-    @contextmanager
-    def random_state(self) -> Iterator[None]:
-        """Within, torch's generators are the run's own; outside they are as they were."""
-        with self._fork_random_state():
-            torch.set_rng_state(self._random_state["cpu"])
-            if "cuda" in self._random_state and self.device.type == "cuda":
-                torch.cuda.set_rng_state(self._random_state["cuda"], self.device)
-            try:
-                yield
-            finally:
-                self._random_state = self._read_random_state()
-
-    def _fork_random_state(self) -> Any:
-        devices = [self.device] if self.device.type == "cuda" else []
-        return torch.random.fork_rng(devices=devices)
-
-    def _read_random_state(self) -> dict[str, torch.Tensor]:
-        state = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
