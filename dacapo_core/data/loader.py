@@ -192,13 +192,16 @@ def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
     executor = ThreadPoolExecutor(count, thread_name_prefix="batches", initializer=start)
     try:
-        for _ in range(count):
-            executor.submit(lambda: None)
-        started.wait()
+        try:
+            for _ in range(count):
+                executor.submit(lambda: None)
+            started.wait()
+        except BaseException:
+            # those that started would wait for ever for one that could not
+            started.abort()
+            raise
         # new threads take the number that was set last, whichever thread it was set in
         torch.set_num_threads(threads)
         yield executor
     finally:
-        # those that started may wait for one that could not
-        started.abort()
         executor.shutdown(wait=True, cancel_futures=True)

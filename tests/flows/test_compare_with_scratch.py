@@ -11,6 +11,7 @@ from dacapo_core.experiments.starts import LoadingReport, StartConfig
 from dacapo_core.experiments.starts.loading_report import HeadRow
 from dacapo_core.store.local_weights_store import LocalWeightsStore
 from dacapo_core.store.records.scores import ScoreEntry, ScoresRecord
+from dacapo_core.training.training_stats import TrainingIterationStats, TrainingStats
 from flows.compare_with_scratch import COMPARED, SOURCE, compare_with_scratch
 from flows.learning_curves import Comparison, LearningCurve, learning_curve
 
@@ -54,8 +55,11 @@ def test_a_curve_is_what_the_store_holds(tmp_path: Path) -> None:
         record = ScoresRecord(iteration=iteration, dataset=volume, criteria={}, entries=entries)
         store.store_scores("run", iteration, volume, record)
     for end in (2, 4):
-        stats = {"iteration": [end - 1, end], "time": [1.0, 0.5]}
-        store.store_training_stats("run", end, stats)
+        stats = [
+            TrainingIterationStats(iteration, 0.5, 1.0, 1e-3, seconds, skipped=False)
+            for iteration, seconds in ((end - 1, 1.0), (end, 0.5))
+        ]
+        store.store_training_stats("run", end, TrainingStats(1, stats).record())
     curve = learning_curve(store, "run")
     assert curve.dice == {0: {"dice": 0.2}, 4: {"dice": 0.8}}
     assert curve.seconds == {0: 0.0, 1: 1.0, 2: 1.5, 3: 2.5, 4: 3.0}

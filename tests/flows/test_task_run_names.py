@@ -31,7 +31,7 @@ def recorded(state: State[object], last: str) -> set[str]:
             names = {each.name for each in client.read_task_runs(flow_run_filter=wanted)}
             return names if last in names else set()
 
-        return set(wait_for(f"task run {last!r}", 30, found))
+        return set(wait_for(f"task run {last!r}", 120, found))
 
 
 def test_each_step_of_an_interval_says_run_and_iteration(

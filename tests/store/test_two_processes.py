@@ -251,8 +251,8 @@ def test_a_second_lease_that_is_refused_leaves_the_first_one_checked(
     with store.lease("run") as held:
         with pytest.raises(LeaseHeldError):
             store.lease("run").acquire()
-        path = layout.lease_path("run", held.epoch or 0)
-        later = layout.lease_path("run", (held.epoch or 0) + 1)
+        path = layout.LEASE.path("run", held.epoch or 0)
+        later = layout.LEASE.path("run", (held.epoch or 0) + 1)
         store.filesystem.write_bytes(later, store.filesystem.read_bytes(path))
         with pytest.raises(LeaseLostError):
             store.store_weights(make_run(), 1)
