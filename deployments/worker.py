@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +22,10 @@ from deployments.worker_places import MARK, WORK_POOL, WorkerPlace
 from tasks.runtime.stop_signals import catchable
 
 TIDY_EVERY_SECONDS = 60.0
+
+
+class MissingWorkerTypeError(RuntimeError):
+    """Nothing here serves the type of the work pool."""
 
 
 def serve(place: WorkerPlace, *, supervised: bool) -> None:
@@ -45,15 +50,19 @@ async def _serve(place: WorkerPlace, supervised: bool) -> None:
             target=_await_end_of_input, args=(loop, asked), name="supervisor-watch", daemon=True
         ).start()
     serving = asyncio.create_task(_take_runs(place, asked))
-    tidying = asyncio.create_task(_end_dead_tasks())
+    # a daemon: a server that does not answer keeps no worker from ending
+    threading.Thread(target=_end_dead_tasks, name="dead-tasks", daemon=True).start()
     waiting = asyncio.create_task(asked.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if asked.is_set():
         await _end_runs()
         serving.cancel()
-    tidying.cancel()
-    with suppress(asyncio.CancelledError):
+    try:
         await serving
+    except asyncio.CancelledError:
+        pass
+    except MissingWorkerTypeError as error:
+        raise SystemExit(str(error)) from None
 
 
 async def _take_runs(place: WorkerPlace, asked: asyncio.Event) -> None:
@@ -72,13 +81,13 @@ async def _take_runs(place: WorkerPlace, asked: asyncio.Event) -> None:
     await worker.start(printer=_say)
 
 
-async def _end_dead_tasks() -> None:
-    """Now and then, for all runs of the server: cheap, and any worker may do it."""
+def _end_dead_tasks() -> None:
+    """Now and then, for all our runs on the server: cheap, and any worker may do it."""
     from tasks.runtime.dead_attempts import end_tasks_of_ended_runs
 
     while True:
-        await asyncio.sleep(TIDY_EVERY_SECONDS)
-        await asyncio.to_thread(end_tasks_of_ended_runs)
+        time.sleep(TIDY_EVERY_SECONDS)
+        end_tasks_of_ended_runs()
 
 
 async def _worker_class() -> Any:
@@ -90,7 +99,7 @@ async def _worker_class() -> Any:
         kind = (await client.read_work_pool(WORK_POOL)).type
     found = BaseWorker.get_worker_class_from_type(kind)
     if found is None:
-        raise SystemExit(
+        raise MissingWorkerTypeError(
             f"the work pool {WORK_POOL!r} is of type {kind!r}: "
             f"`pip install prefect-{kind}` brings its worker"
         )

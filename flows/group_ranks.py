@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dacapo_core.training.launch import NOT_AGAIN, end_with_the_parent, is_first
-from flows.run_at_terminal import EXPECTED, RECURRING
+from flows.run_at_terminal import EXPECTED, PASSING, RECURRING
 
 
 def take_part_at_terminal(configuration: Mapping[str, Any], lead: Callable[[], None]) -> None:
@@ -19,14 +19,16 @@ def take_part_at_terminal(configuration: Mapping[str, Any], lead: Callable[[], N
             again ends the launchers of all machines; after anything else they start again.
     """
     try:
-        take_part(configuration, lead, _exit_code)
+        take_part(configuration, lead, exit_code_of)
     except EXPECTED as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(_exit_code(error)) from None
+        raise SystemExit(exit_code_of(error)) from None
 
 
-def _exit_code(error: BaseException) -> int:
-    return NOT_AGAIN if isinstance(error, RECURRING) else 1
+def exit_code_of(error: BaseException) -> int:
+    """By which a process of a group ends: whether the launcher is to start all again."""
+    recurs = isinstance(error, RECURRING) and not isinstance(error, PASSING)
+    return NOT_AGAIN if recurs else 1
 
 
 def take_part(

@@ -9,7 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from dacapo_core.store.errors import LeaseHeldError, StoreError
+from dacapo_core.experiments.datasplits.datasets.arrays.array import ArrayUnreachableError
+from dacapo_core.store.errors import (
+    LeaseHeldError,
+    NewerFormatError,
+    StoreError,
+    UnsafeCheckpointError,
+)
 from dacapo_core.training.errors import (
     OutOfMemoryError,
     ProcessDiedError,
@@ -33,9 +39,13 @@ RECURRING = (
     LeaseHeldError,
     TrainingDivergedError,
     OutOfMemoryError,
+    UnsafeCheckpointError,
+    NewerFormatError,
     ValueError,
     FileNotFoundError,
 )
+# of those, what may be over the next time
+PASSING = (ProcessDiedError, ArrayUnreachableError)
 
 
 def run_at_terminal(flow: str, folder: Path | None, **parameters: Any) -> Any:

@@ -23,7 +23,12 @@ from dacapo_core.data.volume_metadata import (
     ome_without_scales,
     own_metadata,
 )
-from dacapo_core.experiments.datasplits.datasets.arrays.array import Array, ArrayError, ChunkGrid
+from dacapo_core.experiments.datasplits.datasets.arrays.array import (
+    Array,
+    ArrayError,
+    ArrayUnreachableError,
+    ChunkGrid,
+)
 
 if TYPE_CHECKING:
     from dacapo_core.experiments.datasplits.datasets.arrays.zarr_array_config import (
@@ -122,7 +127,7 @@ class TensorStoreArray(Array):
             try:
                 return np.asarray(reading.result(timeout=seconds))
             except TimeoutError as error:
-                raise ArrayError(
+                raise ArrayUnreachableError(
                     f"{self.name} cannot be read: no answer within {seconds:.0f} s; check that "
                     "its server can be reached"
                 ) from error

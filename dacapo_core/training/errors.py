@@ -17,3 +17,7 @@ class ProcessDiedError(RuntimeError):
 
 class GroupError(ValueError):
     """Processes that were to train together cannot; the message says which, and why."""
+
+
+class PeersUnreachableError(GroupError, ProcessDiedError):
+    """The other processes of a group are late, or gone: all may be started again."""

@@ -19,7 +19,7 @@ import xxhash
 import dacapo_core
 from dacapo_core.data.chunk_cache import divide_cache
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.training.errors import GroupError
+from dacapo_core.training.errors import GroupError, PeersUnreachableError
 from dacapo_core.training.processes import ALONE, Processes, set_current_processes
 from dacapo_core.version import __version__
 
@@ -84,7 +84,7 @@ def join(
         )
         words = dist.new_group(backend="gloo", timeout=SILENCE)
     except (dist.DistError, RuntimeError, TimeoutError) as error:
-        raise GroupError(
+        raise PeersUnreachableError(
             f"process {rank} of {size} on {socket.gethostname()} could not reach the others by way "
             f"of {address} within {timeout.total_seconds():.0f} s: "
             f"{' '.join(str(error).split())[:200]}. Is that the address that torchrun was given as "

@@ -66,12 +66,16 @@ def test_a_worker_ends_what_the_last_attempt_left_and_nothing_that_goes_on(
         assert found is not None
         return found
 
-    @flow
+    @flow(name="train")
     def killed_for_good() -> None:
         begin_task("left")
         raise RuntimeError("killed")
 
     @flow
+    def of_another_project() -> None:
+        begin_task("foreign")
+
+    @flow(name="train")
     def goes_on() -> None:
         begin_task("running")
         end_tasks_of_ended_runs()
@@ -80,5 +84,7 @@ def test_a_worker_ends_what_the_last_attempt_left_and_nothing_that_goes_on(
         assert state("running").is_running()
 
     killed_for_good(return_state=True)
+    of_another_project()
     goes_on()
+    assert state("foreign").is_running()
     assert (state("left").name, state("left").message) == ("Crashed", ENDED_MESSAGE)

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from dacapo_core.experiments.datasplits.datasets.arrays.array import (
+    ArrayError,
+    ArrayUnreachableError,
+)
 from dacapo_core.experiments.run_config import RunConfig
 from dacapo_core.experiments.tasks.one_hot_task import OneHotTask
+from dacapo_core.store.errors import UnsafeCheckpointError
+from dacapo_core.training.errors import GroupError, PeersUnreachableError
+from dacapo_core.training.launch import NOT_AGAIN
+from flows.group_ranks import exit_code_of
 from flows.run_at_terminal import run_at_terminal
 from tests.small_run import small_run
 
@@ -48,3 +56,10 @@ def test_a_device_without_enough_memory_is_said_in_one_line(
 def test_what_it_expects_is_known_without_torch() -> None:
     code = "import sys, flows.run_at_terminal; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_may_pass_is_tried_again_by_a_group() -> None:
+    again = PeersUnreachableError("late"), ArrayUnreachableError("no answer"), OSError("busy")
+    assert [exit_code_of(error) for error in again] == [1, 1, 1]
+    never = GroupError("another run"), ArrayError("NaN"), UnsafeCheckpointError("code")
+    assert {exit_code_of(error) for error in never} == {NOT_AGAIN}

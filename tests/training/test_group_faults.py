@@ -17,7 +17,7 @@ import torch
 import zarr
 
 from dacapo_core.experiments.run_config import RunConfig
-from dacapo_core.training.errors import GroupError
+from dacapo_core.training.errors import GroupError, PeersUnreachableError
 from dacapo_core.training.launch import Launcher
 from dacapo_core.training.process_group import join, refuse_differences
 from tests.conftest import free_ports
@@ -59,7 +59,9 @@ def test_a_rendezvous_that_cannot_be_reached_is_named(monkeypatch: pytest.Monkey
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(GroupError, match=rf"process 1 of 2 .* 127\.0\.0\.1:{port} within 1 s"):
+    with pytest.raises(
+        PeersUnreachableError, match=rf"process 1 of 2 .* 127\.0\.0\.1:{port} within 1 s"
+    ):
         join(torch.device("cpu"), {}, timedelta(seconds=1))
 
 

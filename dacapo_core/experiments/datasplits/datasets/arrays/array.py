@@ -20,6 +20,10 @@ class ArrayError(ValueError):
     """An array is there and cannot be used; the message names it."""
 
 
+class ArrayUnreachableError(ArrayError):
+    """An array's storage does not answer for now."""
+
+
 @dataclass(frozen=True)
 class ChunkGrid:
     """How an array is stored.
