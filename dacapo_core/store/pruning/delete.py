@@ -22,6 +22,7 @@ from dacapo_core.store.records.prune_records import (
     PrunedCheckpoint,
 )
 from dacapo_core.store.records.replaced_checkpoints import withdraw_replaced
+from dacapo_core.store.records.scores_records import derive_best
 
 _LIST_AGAIN_AFTER = 1.0  # seconds
 
@@ -35,16 +36,22 @@ def delete_checkpoints(filesystem: StoreFilesystem, run: str, order: Order) -> O
     """
     listed = time.monotonic()
     inventory: RunInventory | None = None
+    withdrew_best = False
 
     def delete_batch(record: OperationRecord, batch: Sequence[int], done: Outcome) -> None:
-        nonlocal inventory, listed
+        nonlocal inventory, listed, withdrew_best
         if time.monotonic() - listed > _LIST_AGAIN_AFTER:
             inventory, listed = None, time.monotonic()
         known = None if inventory is None else inventory.checkpoints
         inventory = take_inventory(filesystem, run, datetime.now(UTC), known)
-        _delete_batch(filesystem, run, order, record.iterations, batch, inventory, done)
+        if _delete_batch(filesystem, run, order, record.iterations, batch, inventory, done):
+            withdrew_best = True
 
-    return carry_out(filesystem, run, order, delete_batch)
+    try:
+        return carry_out(filesystem, run, order, delete_batch)
+    finally:
+        if withdrew_best:
+            derive_best(filesystem, run)
 
 
 def _delete_batch(
@@ -55,7 +62,8 @@ def _delete_batch(
     batch: Iterable[int],
     inventory: RunInventory,
     done: Outcome,
-) -> None:
+) -> bool:
+    """Whether a best of a checkpoint that was replaced is to be derived again."""
     firm = inventory.protected_by_hand() if order.by_hand else inventory.never_prunable()
     going: list[int] = []
     for iteration in batch:
@@ -75,7 +83,9 @@ def _delete_batch(
     replaced = inventory.replaced_pins.keys() | {
         b.iteration for b in inventory.replaced_best.values()
     }
-    withdraw_replaced(filesystem, run, inventory.checkpoints, replaced.intersection(going))
+    withdrew_best = withdraw_replaced(
+        filesystem, run, inventory.checkpoints, replaced.intersection(going)
+    )
     records = {
         layout.CHECKPOINT_RECORDS.path(run, i): i for i in going if said[i].record is not None
     }
@@ -94,3 +104,4 @@ def _delete_batch(
     verified = set(filesystem.file_names(layout.VERIFIED.of(run)))
     notes += [layout.VERIFIED.path(run, i) for i in gone if f"{i}.json" in verified]
     filesystem.delete(notes)
+    return withdrew_best

@@ -111,6 +111,8 @@ def withdraw_facts(filesystem: StoreFilesystem, run: str, iteration: int, before
     facts = _replaced(filesystem, run, there, _read(filesystem, run, iteration, there))
     if facts or before.of != _GONE:
         _withdraw(filesystem, run, iteration, facts, before, there[iteration].stored)
+    if facts.best:
+        derive_best(filesystem, run)
 
 
 def withdraw_replaced(
@@ -118,17 +120,24 @@ def withdraw_replaced(
     run: str,
     there: Mapping[int, StoredCheckpoint],
     iterations: Collection[int],
-) -> None:
+) -> bool:
     """Of checkpoints that are about to be deleted, withdraw the facts about those they replaced.
 
     `withdraw_facts` does that when an iteration is stored again, unless its process died, or is
     between the two. With the checkpoint gone nothing would tell that they are about another file.
+
+    Returns:
+        whether bests are among them: the caller derives them again, when no deletion of its own is
+        under way that another best would wait for.
     """
+    had_best = False
     for iteration in iterations:
         one = {iteration: there[iteration]}
         facts = _replaced(filesystem, run, one, _read(filesystem, run, iteration, one))
         if facts:
             _withdraw(filesystem, run, iteration, facts, Before(_GONE, None, None), None)
+            had_best = had_best or bool(facts.best)
+    return had_best
 
 
 def _withdraw(
@@ -168,7 +177,6 @@ def _withdraw(
             iteration,
             in_words(withdrawn.best),
         )
-        derive_best(filesystem, run)
 
 
 def _read(

@@ -172,3 +172,21 @@ def test_small_records_and_looking_for_pruners_take_few_requests(
     assert not wait_for_pruners(store.filesystem, "run", 1)
     # s3fs looks for what it does not find in the folder above
     assert requests == ["list_objects_v2"] * 2
+
+
+def test_a_best_that_was_replaced_goes_with_the_one_that_would_be_next(
+    store: LocalWeightsStore, fill: Fill, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(1, 2, 3, 4, dice={1: 0.9, 2: 0.8, 3: 0.7})
+    store.derive_best("run")
+
+    def died(*_: Any) -> None:
+        raise OSError("its process died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_commit, "withdraw_facts", died)
+        store.store_weights(run, 1)
+    plan = store.prune("run", LAST)
+    assert list(plan.pruned) == [1, 2, 3]
+    assert store.iterations("run") == [4]
+    assert store.best_records("run") == {}
