@@ -194,10 +194,10 @@ class StoreFilesystem(Listing):
                 before = self._fs.info(full)
                 self._fs.get_file(full, to)
                 fetched, after = os.stat(to).st_size, self._fs.info(full)
-            if version_of(before) == version_of(after) and after["size"] in (fetched, None):
+            if version_of(before) == version_of(after) and after.get("size") in (fetched, None):
                 return
         raise StoreUnreachableError(
-            f"cannot read {self.url(path)}: {fetched} bytes came of {after['size']}, or it was "
+            f"cannot read {self.url(path)}: {fetched} bytes came of {after.get('size')}, or it was "
             f"replaced meanwhile, {FETCHES} times: try again"
         )
 

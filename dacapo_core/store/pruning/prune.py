@@ -128,8 +128,14 @@ def _decide(
             break
         whole = [i for i, c in checkpoints.items() if c.damaged is None and i not in unsafe]
         if not whole:
+            asks_for_code = (
+                f" ({', '.join(map(str, sorted(unsafe)))} cannot be verified without running code)"
+                if unsafe
+                else ""
+            )
             raise RetentionError(
-                f"no checkpoint of run {run!r} verifies; `dacapo-store verify` says what is wrong"
+                f"no checkpoint of run {run!r} verifies{asks_for_code}; `dacapo-store verify` says "
+                "what is wrong"
             )
         newest = max([i for i in whole if checkpoints[i].marked is None] or whole)
         try:
